@@ -1,0 +1,8 @@
+"""THE SUITE: every cell of model x dtype x dataset x graphs is measured and must be valid."""
+
+
+def test_cell(cell, measure):
+    """A cell accounts for every utterance, meets its goldens and WER ceiling, in steady state."""
+    record = measure(cell)
+
+    assert record.valid, "\n".join(record.invalid_reasons)

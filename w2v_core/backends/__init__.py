@@ -1,0 +1,1 @@
+"""One file a device; see base.py for what a device must offer."""

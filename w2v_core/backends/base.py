@@ -1,0 +1,143 @@
+"""What a device must offer to the engine. Every backend passes ``tests/contract``.
+
+One thread owns the device: only the thread that made the backend calls it. Workers see finished
+host arrays. Work is enqueued in program order on one compute stream; copies to the host go through
+a small pool of copy streams, each ordered after the compute stream by the backend itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from w2v_core.types import Dtype
+
+__all__ = ["Backend", "Counters", "Event", "Replay", "Step"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """Process-wide totals; the engine and the suite look at differences."""
+
+    compilations: int = 0
+    """Device graphs compiled (HPU recipes, inductor graphs)."""
+    cpu_fallbacks: int = 0
+    """Ops that the device handed to the host."""
+
+    def __sub__(self, earlier: Counters) -> Counters:
+        """Return what happened since ``earlier``."""
+        return Counters(
+            compilations=self.compilations - earlier.compilations,
+            cpu_fallbacks=self.cpu_fallbacks - earlier.cpu_fallbacks,
+        )
+
+
+class Event(Protocol):
+    """A point in a copy stream."""
+
+    def query(self) -> bool:
+        """Return whether the device has passed the point; never blocks."""
+        ...
+
+    def synchronize(self) -> None:
+        """Block the host until the device has passed the point."""
+        ...
+
+
+Step = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""Waveforms (B, S) float32 and num_samples (B,) int32, on the device -> ids (B, T) int32, on the
+device. Static shapes, no host synchronisation."""
+
+Replay = Step
+"""A captured step. Its result is a static buffer that the next replay of the same capture
+overwrites: copy it on the compute stream before that."""
+
+
+class Backend(Protocol):
+    """A device."""
+
+    name: str
+    """``cpu | cuda | hpu``."""
+    device: torch.device
+    device_name: str
+    """The card's or processor's name; ``simulated`` on a simulated device."""
+    graphs_unsupported: str | None
+    """Why ``graphs=on`` is impossible here; None where it is possible."""
+    asynchronous: bool
+    """Whether work is still running when a call returns."""
+    supports_float64: bool
+    """Whether 64-bit floats compute on the device (group-norm statistics use them where so)."""
+    default_plan: str
+    """The plan kind that ``auto`` stands for on this device."""
+
+    def check_dtype(self, dtype: Dtype) -> None:
+        """Raise DeviceError where the device cannot compute in ``dtype``."""
+        ...
+
+    def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate a flat host tensor that asynchronous copies can use (pinned where that pays)."""
+        ...
+
+    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate a flat device tensor."""
+        ...
+
+    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
+        """Enqueue an H2D copy before later compute.
+
+        ``source`` must not change until the event of the slot's download has passed.
+        """
+        ...
+
+    def download(self, source: torch.Tensor, destination: torch.Tensor, *, lane: int) -> Event:
+        """Enqueue a D2H copy after the compute enqueued so far and return its event.
+
+        ``lane`` (the slot's number) picks the copy stream. ``source`` must not be overwritten, nor
+        ``destination`` read, before the event has passed.
+        """
+        ...
+
+    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+        """Capture ``step`` for the shapes of the given device tensors; blocks.
+
+        Raises:
+            GraphError: where graphs are unsupported or the capture failed.
+        """
+        ...
+
+    def compute(self) -> AbstractContextManager[None]:
+        """Context in which steps, captures and replays are enqueued (inference mode, stream)."""
+        ...
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Autocast to bfloat16 on this device."""
+        ...
+
+    def mark_step(self) -> None:
+        """Flush lazily recorded work to the device; nothing where execution is not lazy."""
+        ...
+
+    def synchronize(self) -> None:
+        """Block until all enqueued work is done."""
+        ...
+
+    def counters(self) -> Counters:
+        """Read the process-wide totals."""
+        ...
+
+    def reset_peak_memory(self) -> None:
+        """Start a new peak-memory window."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """Peak memory since the last reset: of the device's allocator, or of the process on cpu."""
+        ...
+
+    def fingerprint(self) -> Mapping[str, str | int | float | None]:
+        """What identifies this device and its software, for the record."""
+        ...

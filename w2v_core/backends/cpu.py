@@ -1,0 +1,138 @@
+"""The host processor: synchronous, no graphs. The reference for every other backend."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import torch
+
+from w2v_core.backends.base import Counters, Replay, Step
+from w2v_core.errors import GraphError
+from w2v_core.types import Dtype
+
+__all__ = ["CpuBackend", "open_backend", "unavailable"]
+
+
+class _Done:
+    """The event of a copy that has already finished."""
+
+    def query(self) -> bool:
+        """Return True: host copies are synchronous."""
+        return True
+
+    def synchronize(self) -> None:
+        """Return at once."""
+
+
+class CpuBackend:
+    """Backend on the host processor; every call returns when its work is done."""
+
+    name = "cpu"
+    asynchronous = False
+    supports_float64 = True
+    default_plan = "optimal"
+    graphs_unsupported: str | None = "the cpu backend has no graph capture"
+
+    def __init__(self) -> None:
+        self.device = torch.device("cpu")
+        self.device_name = processor_name()
+
+    def check_dtype(self, dtype: Dtype) -> None:
+        """Accept both dtypes."""
+
+    def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate pageable memory; nothing is copied asynchronously here."""
+        return torch.empty(num_elements, dtype=dtype)
+
+    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate host memory."""
+        return torch.empty(num_elements, dtype=dtype)
+
+    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
+        """Copy; blocks."""
+        destination.copy_(source)
+
+    def download(self, source: torch.Tensor, destination: torch.Tensor, *, lane: int) -> _Done:
+        """Copy; blocks."""
+        destination.copy_(source)
+        return _Done()
+
+    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+        """Refuse.
+
+        Raises:
+            GraphError: always.
+        """
+        raise GraphError(f"{self.graphs_unsupported}; use --graphs off")
+
+    @contextmanager
+    def compute(self) -> Iterator[None]:
+        """Enter inference mode."""
+        with torch.inference_mode():
+            yield
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Autocast to bfloat16."""
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+
+    def mark_step(self) -> None:
+        """Do nothing: execution is not lazy."""
+
+    def synchronize(self) -> None:
+        """Do nothing: no work is ever pending."""
+
+    def counters(self) -> Counters:
+        """Return zeros: nothing is compiled and nothing falls back."""
+        return Counters()
+
+    def reset_peak_memory(self) -> None:
+        """Reset the kernel's high-water mark of this process, where it lets us."""
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # 5 resets VmHWM, proc(5)
+        except OSError:
+            return
+
+    def peak_memory_bytes(self) -> int:
+        """Peak resident memory of the process (VmHWM); 0 where the system does not tell."""
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+        except OSError:
+            return 0
+        for line in lines:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return 0
+
+    def fingerprint(self) -> Mapping[str, str | int | float | None]:
+        """Name the processor, its instruction sets and the thread count."""
+        return {
+            "processor": self.device_name,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "num_threads": torch.get_num_threads(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+        }
+
+
+def processor_name() -> str:
+    """Return the processor's model name, or its architecture where the system hides it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return f"{line.split(':', 1)[1].strip()} x{os.cpu_count()}"
+    except OSError:
+        pass
+    return f"{platform.machine()} x{os.cpu_count()}"
+
+
+def unavailable() -> str | None:
+    """Return None: the host processor is always there."""
+    return None
+
+
+def open_backend() -> CpuBackend:
+    """Open the host processor."""
+    return CpuBackend()

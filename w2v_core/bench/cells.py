@@ -1,0 +1,67 @@
+"""The matrix: model x dtype x dataset x graphs x forward on one device. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from w2v_core.config import BatchPlan, ForwardName
+from w2v_core.types import Dtype
+
+__all__ = ["Cell", "form_cells"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """A point of the matrix. Its text form is its identity: test id, benchmark name, row key."""
+
+    model: str
+    """As the user names it: ``canary-base``, ``base``, a directory or hub id."""
+    model_name: str
+    """Without ``-``, for the text form."""
+    dtype: Dtype
+    dataset: str
+    dataset_name: str
+    graphs: bool
+    forward: ForwardName
+    plan: BatchPlan
+    autocast: bool = False
+
+    def __str__(self) -> str:
+        """Return for example ``base-bfloat16-test_clean-graphs-exact``."""
+        dtype = f"{self.dtype}_autocast" if self.autocast else self.dtype
+        graphs = "graphs" if self.graphs else "nographs"
+        return f"{self.model_name}-{dtype}-{self.dataset_name}-{graphs}-{self.forward}"
+
+
+def form_cells(
+    *,
+    models: Sequence[tuple[str, str]],
+    dtypes: Sequence[Dtype],
+    datasets: Sequence[tuple[str, str]],
+    graphs: Iterable[bool],
+    forwards: Sequence[ForwardName],
+    plan: BatchPlan,
+    autocast: bool = False,
+) -> tuple[Cell, ...]:
+    """Form the product, model first, in the order given.
+
+    ``models`` and ``datasets`` are pairs of the user's text and the name within a cell's id.
+    """
+    return tuple(
+        Cell(
+            model=model,
+            model_name=model_name,
+            dtype=dtype,
+            dataset=dataset,
+            dataset_name=dataset_name,
+            graphs=on,
+            forward=forward,
+            plan=plan,
+            autocast=autocast and dtype != "float32",
+        )
+        for (model, model_name), dtype, (dataset, dataset_name), on, forward in product(
+            models, dtypes, datasets, tuple(graphs), forwards
+        )
+    )

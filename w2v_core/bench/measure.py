@@ -1,0 +1,272 @@
+"""One cell to one record: warm-up, a scored pass, timed rounds, and the proof that they agree."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from w2v_core.backends.base import Counters
+from w2v_core.bench.cells import Cell
+from w2v_core.bench.parity import GoldenFinding, check_goldens
+from w2v_core.bench.record import CellRecord, UtteranceScore
+from w2v_core.data.catalog import Corpus
+from w2v_core.engine.engine import Engine
+from w2v_core.scoring.text import DEFAULT_RECIPE
+from w2v_core.scoring.wer import WordEdits, corpus_wer, score
+from w2v_core.types import Transcription, Utterance
+
+__all__ = ["Provenance", "Round", "RoundTimer", "measure_cell", "time_rounds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One timed pass over the whole set."""
+
+    transcription: Transcription
+    wall_s: float
+
+
+RoundTimer = Callable[[Callable[[], Transcription]], Sequence[Round]]
+"""Runs the pass as often as it wants and times each run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a record comes from; the same for all cells of a process run."""
+
+    run_id: str
+    created_utc: str
+    release: str
+    command: str
+    environment: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Measurement:
+    warm_up_s: float
+    captures: int
+    scored: Transcription
+    rounds: Sequence[Round]
+    captures_timed: int
+    counters_timed: Counters
+    peak_memory_bytes: int
+
+
+def time_rounds(rounds: int) -> RoundTimer:
+    """Time ``rounds`` passes by the engine's own wall clock; for use without pytest-benchmark."""
+
+    def timer(run: Callable[[], Transcription]) -> Sequence[Round]:
+        passes = [run() for _ in range(rounds)]
+        return [Round(transcription=p, wall_s=p.wall_s) for p in passes]
+
+    return timer
+
+
+def measure_cell(
+    engine: Engine,
+    corpus: Corpus,
+    cell: Cell,
+    *,
+    timer: RoundTimer,
+    provenance: Provenance,
+    limit: int | None = None,
+) -> CellRecord:
+    """Measure a cell; blocks for warm-up, one scored pass, the timed rounds and the parity pass.
+
+    The record is valid only where every utterance is accounted for, every round returned the scored
+    transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
+    golden transcripts were met. WER thresholds are judged by ``verdict``, not here.
+    """
+    utterances = corpus.utterances
+    measured = _run(engine, utterances, timer=timer)
+    finding = check_goldens(engine, corpus, measured.scored)
+    reasons = [
+        *_accounting_reasons(corpus, measured.scored),
+        *_round_reasons(measured),
+        *finding.reasons,
+    ]
+    return _record(
+        engine,
+        corpus,
+        cell,
+        measured,
+        finding=finding,
+        reasons=reasons,
+        provenance=provenance,
+        limit=limit,
+    )
+
+
+def _run(engine: Engine, utterances: Sequence[Utterance], *, timer: RoundTimer) -> _Measurement:
+    warm_up_s = engine.warm_up([u.num_samples for u in utterances])
+    captures = engine.runner.captures
+    scored = engine.transcribe(utterances, record_failures=True, keep_frame_ids=True)
+    engine.backend.reset_peak_memory()
+    before = engine.backend.counters()
+    rounds = timer(lambda: engine.transcribe(utterances, record_failures=True))
+    engine.backend.synchronize()
+    return _Measurement(
+        warm_up_s=warm_up_s,
+        captures=captures,
+        scored=scored,
+        rounds=rounds,
+        captures_timed=engine.runner.captures - captures,
+        counters_timed=engine.backend.counters() - before,
+        peak_memory_bytes=engine.backend.peak_memory_bytes(),
+    )
+
+
+def _accounting_reasons(corpus: Corpus, scored: Transcription) -> list[str]:
+    """Check expected = scored + failed + excluded, by id, exactly once."""
+    reasons = []
+    if scored.failures:
+        first = scored.failures[0]
+        reasons.append(
+            f"{len(scored.failures)} utterances failed; first {first.utterance_id}: {first.error}"
+        )
+    accounted = [
+        *(h.utterance_id for h in scored.hypotheses),
+        *(f.utterance_id for f in scored.failures),
+        *(e.utterance_id for e in corpus.exclusions),
+    ]
+    lost = sorted(set(corpus.expected) - set(accounted))
+    extra = sorted(set(accounted) - set(corpus.expected))
+    if lost or extra or len(accounted) != len(corpus.expected):
+        reasons.append(
+            f"utterances not accounted for exactly once: lost {lost[:5]}, unexpected {extra[:5]}, "
+            f"{len(accounted)} accounted of {len(corpus.expected)} expected"
+        )
+    return reasons
+
+
+def _round_reasons(measured: _Measurement) -> list[str]:
+    reasons = []
+    if not measured.rounds:
+        reasons.append("no timed round")
+    scored = measured.scored.texts
+    for index, timed in enumerate(measured.rounds):
+        texts = timed.transcription.texts
+        if texts != scored:
+            differing = sorted(
+                i for i in scored.keys() | texts.keys() if scored.get(i) != texts.get(i)
+            )
+            reasons.append(
+                f"round {index} returned other transcripts than the scored pass for "
+                f"{len(differing)} utterances; first {differing[0]}"
+            )
+    steady = {
+        "graph captures": measured.captures_timed,
+        "compilations": measured.counters_timed.compilations,
+        "cpu fallbacks": measured.counters_timed.cpu_fallbacks,
+    }
+    reasons += [f"{count} {what} in the timed region" for what, count in steady.items() if count]
+    return reasons
+
+
+def _scores(
+    corpus: Corpus, edits: Sequence[WordEdits], texts: Mapping[str, str]
+) -> tuple[UtteranceScore, ...]:
+    by_id = {u.utterance_id: u for u in corpus.utterances}
+    return tuple(
+        UtteranceScore(
+            utterance_id=e.utterance_id,
+            speaker=by_id[e.utterance_id].speaker,
+            reference=by_id[e.utterance_id].reference or "",
+            hypothesis=texts.get(e.utterance_id, ""),
+            substitutions=e.substitutions,
+            deletions=e.deletions,
+            insertions=e.insertions,
+            reference_words=e.reference_words,
+            audio_s=by_id[e.utterance_id].audio_s,
+        )
+        for e in edits
+    )
+
+
+def _latency_s(rounds: Sequence[Round]) -> dict[str, float]:
+    values = [h.latency_s for r in rounds for h in r.transcription.hypotheses if h.num_frames]
+    if not values:
+        return {"p50": 0.0, "p90": 0.0, "p99": 0.0}
+    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
+
+
+def _stage_s(rounds: Sequence[Round]) -> dict[str, float]:
+    stages = [r.transcription.stages for r in rounds]
+    names = {"stage": "stage_s", "forward": "forward_s", "wait": "wait_s", "decode": "decode_s"}
+    return {
+        name: statistics.fmean(getattr(s, attribute) for s in stages) if stages else 0.0
+        for name, attribute in names.items()
+    }
+
+
+def _record(
+    engine: Engine,
+    corpus: Corpus,
+    cell: Cell,
+    measured: _Measurement,
+    *,
+    finding: GoldenFinding,
+    reasons: Sequence[str],
+    provenance: Provenance,
+    limit: int | None,
+) -> CellRecord:
+    scored = measured.scored
+    references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
+    edits = score(references, {i: t for i, t in scored.texts.items() if i in references})
+    rounds_s = tuple(r.wall_s for r in measured.rounds)
+    median_s = statistics.median(rounds_s) if rounds_s else float("inf")
+    return CellRecord(
+        run_id=provenance.run_id,
+        created_utc=provenance.created_utc,
+        release=provenance.release,
+        cell=str(cell),
+        device=engine.backend.name,
+        device_name=engine.backend.device_name,
+        model=engine.checkpoint.name,
+        dtype=cell.dtype,
+        dataset=corpus.spec.name,
+        graphs=cell.graphs,
+        forward=cell.forward,
+        batch_plan=str(engine.plan),
+        autocast=cell.autocast,
+        num_utterances=len(corpus.utterances),
+        limit=limit,
+        audio_s=scored.audio_s,
+        wer=corpus_wer(edits),
+        substitutions=sum(e.substitutions for e in edits),
+        deletions=sum(e.deletions for e in edits),
+        insertions=sum(e.insertions for e in edits),
+        reference_words=sum(e.reference_words for e in edits),
+        text_normalisation=str(DEFAULT_RECIPE),
+        rounds_s=rounds_s,
+        warm_up_s=measured.warm_up_s,
+        rtfx=scored.audio_s / median_s,
+        utterances_per_s=len(scored.hypotheses) / median_s,
+        latency_s=_latency_s(measured.rounds),
+        stage_s=_stage_s(measured.rounds),
+        padding_efficiency=scored.padding_efficiency,
+        graph_captures=measured.captures,
+        captures_timed=measured.captures_timed,
+        compilations_timed=measured.counters_timed.compilations,
+        cpu_fallbacks_timed=measured.counters_timed.cpu_fallbacks,
+        peak_memory_bytes=measured.peak_memory_bytes,
+        failed=tuple(f.utterance_id for f in scored.failures),
+        excluded={e.utterance_id: e.reason for e in corpus.exclusions},
+        changed_vs_golden=finding.changed,
+        golden_wer=finding.golden_wer,
+        logit_distance=finding.logit_distance,
+        valid=not reasons,
+        invalid_reasons=tuple(reasons),
+        environment={
+            **provenance.environment,
+            "checkpoint_sha256": engine.checkpoint.sha256,
+            "checkpoint_revision": engine.checkpoint.revision,
+        },
+        command=provenance.command,
+        scores=_scores(corpus, edits, scored.texts),
+    )

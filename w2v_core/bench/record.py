@@ -1,0 +1,150 @@
+"""What one measured cell leaves behind. JSON, versioned, raw SI numbers. No torch here.
+
+Everything downstream (verdicts, reports, comparisons) is computed from records and formats late.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from w2v_core.errors import RecordError
+
+__all__ = ["SCHEMA_VERSION", "CellRecord", "UtteranceScore", "from_json", "to_json"]
+
+SCHEMA_VERSION = 1
+
+TIMED_REGION = (
+    "timed from the first utterance's staging (normalised waveforms in host memory) to the last "
+    "transcript on the host; decoding audio files, normalising and warm-up are outside"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UtteranceScore:
+    """One utterance's transcript and word edits; the unit of paired WER statistics."""
+
+    utterance_id: str
+    speaker: str | None
+    reference: str
+    hypothesis: str
+    substitutions: int
+    deletions: int
+    insertions: int
+    reference_words: int
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """One cell from one process run: the unit of sampling for every verdict."""
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    """UTC start, device and commit of the process run; the same for all its cells."""
+    created_utc: str
+    """ISO 8601 with seconds, UTC."""
+    release: str
+    cell: str
+    """``base-bfloat16-test_clean-graphs-exact``"""
+    device: str
+    device_name: str
+    model: str
+    dtype: str
+    dataset: str
+    graphs: bool
+    forward: str
+    batch_plan: str
+    autocast: bool
+    num_utterances: int
+    limit: int | None
+    audio_s: float
+    wer: float | None
+    """Corpus WER, a fraction; None where no reference exists."""
+    substitutions: int
+    deletions: int
+    insertions: int
+    reference_words: int
+    text_normalisation: str
+    """Name and version of the scoring recipe."""
+    rounds_s: tuple[float, ...]
+    """Wall seconds of each timed round, in order."""
+    warm_up_s: float
+    rtfx: float
+    """audio_s over the median round."""
+    utterances_per_s: float
+    latency_s: Mapping[str, float]
+    """p50, p90, p99 over all utterances of all rounds."""
+    stage_s: Mapping[str, float]
+    """stage, forward, wait, decode: host seconds per round, mean over rounds."""
+    padding_efficiency: float
+    graph_captures: int
+    """Captures in warm-up, total."""
+    captures_timed: int
+    compilations_timed: int
+    cpu_fallbacks_timed: int
+    peak_memory_bytes: int
+    failed: tuple[str, ...]
+    """Ids that have no transcript."""
+    excluded: Mapping[str, str]
+    """Ids left out by a stated rule, and the rule."""
+    changed_vs_golden: tuple[str, ...] | None
+    """Ids whose transcript differs from the golden one; None where no golden exists."""
+    golden_wer: float | None = None
+    """Corpus WER of the golden transcripts over the same utterances; None where none exist."""
+    logit_distance: float | None = None
+    """Largest estimated RMS logit difference from a golden (scoring/goldens.py); None as above."""
+    valid: bool
+    invalid_reasons: tuple[str, ...]
+    environment: Mapping[str, Any]
+    """The fingerprint (bench/environment.py)."""
+    command: str
+    scores: tuple[UtteranceScore, ...] = field(repr=False)
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether the device was simulated; such a record never becomes a baseline."""
+        return self.device_name == "simulated"
+
+
+def _checksum(payload: Mapping[str, Any]) -> str:
+    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_json(record: CellRecord) -> dict[str, Any]:
+    """Return the record as JSON values with its checksum beside them."""
+    payload: dict[str, Any] = json.loads(json.dumps(asdict(record), allow_nan=False))
+    return {"record": payload, "sha256": _checksum(payload)}
+
+
+def from_json(data: Mapping[str, Any], *, source: str = "record") -> CellRecord:
+    """Read a record back.
+
+    Raises:
+        RecordError: the checksum, the schema version or the fields do not fit; names ``source``.
+    """
+    payload, checksum = data.get("record"), data.get("sha256")
+    if not isinstance(payload, dict) or not isinstance(checksum, str):
+        raise RecordError(f"{source}: no record with a checksum; was the file cut off?")
+    version = payload.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise RecordError(
+            f"{source}: schema version {version!r}; this version reads {SCHEMA_VERSION}"
+        )
+    if _checksum(payload) != checksum:
+        raise RecordError(f"{source}: checksum does not fit; the record was edited or cut off")
+    names = {f.name for f in fields(CellRecord)}
+    if set(payload) != names:
+        odd = ", ".join(sorted(set(payload) ^ names))
+        raise RecordError(f"{source}: fields do not fit the schema: {odd}")
+    values: dict[str, Any] = dict(payload)
+    for name in ("rounds_s", "failed", "invalid_reasons"):
+        values[name] = tuple(values[name])
+    if values["changed_vs_golden"] is not None:
+        values["changed_vs_golden"] = tuple(values["changed_vs_golden"])
+    values["scores"] = tuple(UtteranceScore(**score) for score in values["scores"])
+    return CellRecord(**values)

@@ -1,0 +1,1 @@
+"""The commands behind w2v, one file each."""

@@ -1,0 +1,118 @@
+"""Frozen configuration, parsed once at the edge (cli, pytest_plugin). No torch here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, get_args
+
+from w2v_core.errors import ConfigError, unknown_name
+from w2v_core.types import Dtype
+
+__all__ = [
+    "DEVICES",
+    "FORWARDS",
+    "MAX_STREAMS",
+    "PLAN_KINDS",
+    "BatchPlan",
+    "DeviceChoice",
+    "EngineConfig",
+    "ForwardName",
+    "PlanKind",
+    "parse_choice",
+    "parse_count",
+    "parse_plan",
+]
+
+ForwardName = Literal["exact", "stock"]
+PlanKind = Literal["auto", "quantile", "optimal", "sorted", "packed"]
+DeviceChoice = Literal["auto", "cpu", "cuda", "hpu"]
+FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
+PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
+DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
+DEFAULT_BUCKETS = 8
+MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
+
+ChoiceT = TypeVar("ChoiceT", bound=str)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchPlan:
+    """How utterances are put into static shapes."""
+
+    kind: PlanKind = "auto"
+    """``quantile`` the seed's edges, ``optimal`` edges by dynamic programming, ``sorted``
+    length-sorted batches of a token budget, ``packed`` no padding; ``auto`` lets the backend
+    choose."""
+    num_buckets: int = DEFAULT_BUCKETS
+    batch_size: int = 8
+    at_most: bool = False
+    """Take fewer buckets where there are fewer utterances, instead of refusing."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below one."""
+        parse_count("--buckets", self.num_buckets)
+        parse_count("--batch-size", self.batch_size)
+
+    def __str__(self) -> str:
+        """Return the text form, for example ``optimal-8x8``: kind, buckets x batch size."""
+        return f"{self.kind}-{self.num_buckets}x{self.batch_size}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineConfig:
+    """Everything that one engine is told; the checkpoint and the backend are passed beside it."""
+
+    dtype: Dtype = "float32"
+    forward: ForwardName = "exact"
+    graphs: bool = False
+    autocast: bool = False
+    """float32 weights under autocast to ``dtype`` (the seed's way) instead of cast weights."""
+    plan: BatchPlan = field(default_factory=BatchPlan)
+    num_slots: int = 4
+    decode_workers: int = 1
+    strict: bool = True
+    """Refuse a bucket that was not warmed up instead of compiling it in the run."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below one and autocast to float32."""
+        parse_count("num_slots", self.num_slots)
+        parse_count("decode_workers", self.decode_workers)
+        if self.autocast and self.dtype == "float32":
+            raise ConfigError("autocast to float32 does nothing; use --dtype bfloat16 or drop -a")
+
+
+def parse_plan(kind: str, *, num_buckets: int | None, batch_size: int) -> BatchPlan:
+    """Build a plan; ``num_buckets`` None means up to the default number.
+
+    Raises:
+        ConfigError: an unknown kind, or a size below one.
+    """
+    return BatchPlan(
+        kind=parse_choice("batch plan", kind, PLAN_KINDS),
+        num_buckets=DEFAULT_BUCKETS if num_buckets is None else num_buckets,
+        batch_size=batch_size,
+        at_most=num_buckets is None,
+    )
+
+
+def parse_count(option: str, value: int, *, least: int = 1) -> int:
+    """Return ``value`` where it is at least ``least``.
+
+    Raises:
+        ConfigError: naming the option, the value and the limit.
+    """
+    if value < least:
+        raise ConfigError(f"{option} is {value}; it must be at least {least}")
+    return value
+
+
+def parse_choice(kind: str, text: str, choices: tuple[ChoiceT, ...]) -> ChoiceT:
+    """Return the choice that ``text`` names.
+
+    Raises:
+        UnknownNameError: with the nearest choice and all of them.
+    """
+    for choice in choices:
+        if text == choice:
+            return choice
+    raise unknown_name(kind, text, choices)

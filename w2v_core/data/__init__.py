@@ -1,0 +1,1 @@
+"""Utterances in: corpora from the hub, from disk and the bundled canary-speech."""

@@ -1,0 +1,275 @@
+"""Dataset names -> utterances. No torch here.
+
+``canary-speech`` is bundled, ``librispeech:PATH`` is any folder in LibriSpeech's layout,
+``test-clean`` and ``dev-clean-dummy`` come from the hub. Whatever the source, every expected id
+ends up as an utterance or as an exclusion with its reason, or loading raises.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from importlib import resources
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+from w2v_core.config import parse_count
+from w2v_core.data import hub
+from w2v_core.data.decoding import Recording, decode_all
+from w2v_core.data.librispeech import list_recordings, note_foreign_characters
+from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
+from w2v_core.types import Exclusion, Utterance
+
+__all__ = ["DATASETS", "Corpus", "DatasetSpec", "load", "parse_dataset", "stream"]
+
+Source = Literal["bundled", "folder", "hub"]
+
+CANARY_SPEECH = "canary-speech"
+FOLDER_PREFIX = "librispeech:"
+MAX_AUDIO_S = 60.0  # LibriSpeech's longest utterance has 35 s
+MAX_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetSpec:
+    """A set of utterances by name; nothing is read until it is loaded."""
+
+    name: str
+    """As the user writes it: ``test-clean``."""
+    text: str
+    """As a cell id holds it, without hyphens: ``test_clean``, ``librispeech_<folder>``."""
+    source: Source
+    expected_count: int | None = None
+    """Utterances in the whole set; None where the folder decides."""
+    path: Path | None = None
+    """The folder of a ``librispeech:PATH``."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub dataset."""
+
+    @property
+    def needs_hub(self) -> bool:
+        """Whether the set comes from the hub or its cache."""
+        return self.source == "hub"
+
+    def is_available(self) -> bool:
+        """Whether the set is on this machine; reads the disk, never the network."""
+        if self.source == "hub":
+            return hub.is_cached(self.name, revision=self.revision)
+        return self.path is None or self.path.is_dir()
+
+
+DATASETS: tuple[DatasetSpec, ...] = (
+    DatasetSpec(name=CANARY_SPEECH, text="canary_speech", source="bundled", expected_count=73),
+    *(
+        DatasetSpec(
+            name=name,
+            text=name.replace("-", "_"),
+            source="hub",
+            expected_count=corpus.expected_count,
+        )
+        for name, corpus in hub.CORPORA.items()
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """A loaded set: every id of ``expected`` is in ``utterances`` or in ``exclusions``, once."""
+
+    spec: DatasetSpec
+    utterances: tuple[Utterance, ...] = field(repr=False)
+    """Ordered by id, decoded, not normalised."""
+    exclusions: tuple[Exclusion, ...] = ()
+    expected: tuple[str, ...] = field(default=(), repr=False)
+    """The ids that the caller asked for, sorted."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the WER should know of the references."""
+    revision: str | None = None
+    """The resolved commit of a hub dataset."""
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio over the utterances, exclusions not counted."""
+        return sum(utterance.audio_s for utterance in self.utterances)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What to decode: the recordings come lazily, so a hub corpus is never whole in memory."""
+
+    recordings: Iterable[Recording]
+    exclusions: tuple[Exclusion, ...]
+    expected: tuple[str, ...]
+    revision: str | None = None
+
+
+def parse_dataset(text: str) -> DatasetSpec:
+    """Turn ``canary-speech | test-clean | dev-clean-dummy | librispeech:PATH`` into a spec.
+
+    Hyphens and underscores are the same, except in PATH. The disk is not looked at.
+
+    Raises:
+        ConfigError: ``librispeech:`` without a path.
+        UnknownNameError: any other text; names the nearest.
+    """
+    if text.startswith(FOLDER_PREFIX):
+        path = text.removeprefix(FOLDER_PREFIX)
+        if not path:
+            raise ConfigError("dataset 'librispeech:' lacks its folder; write librispeech:PATH")
+        folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve reads links)
+        stem = re.sub(r"\W+", "_", folder.name).strip("_") or "root"
+        return DatasetSpec(name=text, text=f"librispeech_{stem}", source="folder", path=folder)
+    for spec in DATASETS:
+        if text.replace("_", "-") == spec.name:
+            return spec
+    raise unknown_name("dataset", text, [*(s.name for s in DATASETS), f"{FOLDER_PREFIX}PATH"])
+
+
+def load(
+    spec: DatasetSpec,
+    *,
+    limit: int | None = None,
+    allow_partial: bool = False,
+    max_audio_s: float = MAX_AUDIO_S,
+) -> Corpus:
+    """Read a whole set into memory: 230 MB for an hour of audio. Blocks on disk (and network).
+
+    Args:
+        spec: What to read.
+        limit: The first so many utterances in id order; all where None.
+        allow_partial: Exclude transcript lines that have no audio instead of raising.
+        max_audio_s: Longer utterances are excluded, with their length as the reason.
+
+    Raises:
+        ConfigError: ``limit`` is below 1 or beyond the set.
+        DataError: audio or transcripts cannot be used: every file that fails to decode is named
+            (the first ten, and their count).
+        NotCachedError: a hub dataset that is neither cached nor reachable.
+    """
+    plan = _plan(spec, limit=limit, allow_partial=allow_partial)
+    utterances: list[Utterance] = []
+    exclusions = list(plan.exclusions)
+    failures: list[AudioError] = []
+    for outcome in decode_all(plan.recordings, max_audio_s=max_audio_s):
+        if isinstance(outcome, Utterance):
+            utterances.append(outcome)
+        elif isinstance(outcome, Exclusion):
+            exclusions.append(outcome)
+        else:
+            failures.append(outcome)
+    if failures:
+        raise _joined(spec, failures)
+    return _accounted(
+        Corpus(
+            spec=spec,
+            utterances=tuple(sorted(utterances, key=lambda u: u.utterance_id)),
+            exclusions=tuple(sorted(exclusions, key=lambda e: e.utterance_id)),
+            expected=plan.expected,
+            notes=note_foreign_characters(u.reference for u in utterances),
+            revision=plan.revision,
+        )
+    )
+
+
+def stream(
+    spec: DatasetSpec,
+    *,
+    on_exclusion: Callable[[Exclusion], None] | None = None,
+    limit: int | None = None,
+    allow_partial: bool = False,
+    max_audio_s: float = MAX_AUDIO_S,
+) -> Iterator[Utterance]:
+    """Yield the utterances one after another, a bounded number of them decoded ahead.
+
+    For corpora larger than memory. In id order from a folder, in the order of the files from the
+    hub; either way the same on every run.
+
+    Args:
+        spec: What to read.
+        on_exclusion: Called with each utterance that is left out; where None, one that would be
+            left out raises, so that none is lost unseen.
+        limit: As in ``load``.
+        allow_partial: As in ``load``.
+        max_audio_s: As in ``load``.
+
+    Raises:
+        As ``load``, but for the first file that fails to decode, when its turn comes.
+    """
+    plan = _plan(spec, limit=limit, allow_partial=allow_partial)
+    outcomes = decode_all(plan.recordings, max_audio_s=max_audio_s)
+    for outcome in chain(plan.exclusions, outcomes):
+        if isinstance(outcome, Utterance):
+            yield outcome
+        elif isinstance(outcome, AudioError):
+            raise outcome
+        elif on_exclusion is None:
+            raise DataError(f"{spec.name}: {outcome.utterance_id}: {outcome.reason}")
+        else:
+            on_exclusion(outcome)
+
+
+def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan:
+    if limit is not None:
+        parse_count("--limit", limit)
+    if spec.source == "hub":
+        files = hub.locate(spec.name, revision=spec.revision)
+        ids = hub.read_ids(files, expected_count=None if limit else spec.expected_count)
+        chosen = ids[: _within(limit, available=len(ids), name=spec.name)]
+        recordings = hub.read_recordings(files, ids=chosen)
+        return _Plan(recordings=recordings, exclusions=(), expected=chosen, revision=files.revision)
+    listing = list_recordings(spec.path or _bundled(), allow_partial=allow_partial)
+    ids = _ids(listing.recordings, listing.exclusions)
+    if spec.expected_count not in (None, len(ids)):
+        raise DataError(
+            f"{spec.name}: {len(ids)} utterances where {spec.expected_count} belong; "
+            "the installed package is damaged, install it again"
+        )
+    chosen = ids[: _within(limit, available=len(ids), name=spec.name)]
+    wanted = frozenset(chosen)
+    return _Plan(
+        recordings=[r for r in listing.recordings if r.utterance_id in wanted],
+        exclusions=tuple(e for e in listing.exclusions if e.utterance_id in wanted),
+        expected=chosen,
+    )
+
+
+def _within(limit: int | None, *, available: int, name: str) -> int:
+    if limit is None:
+        return available
+    if limit > available:
+        raise ConfigError(
+            f"--limit {limit} is beyond {name}, which holds {available} utterances; "
+            f"use at most {available}"
+        )
+    return limit
+
+
+def _bundled() -> Path:
+    return Path(str(resources.files("w2v_core.data") / "canary_speech" / "audio"))
+
+
+def _joined(spec: DatasetSpec, failures: list[AudioError]) -> AudioError:
+    if len(failures) == 1:
+        return failures[0]
+    shown = [str(error) for error in failures[:MAX_LISTED]]
+    if len(failures) > MAX_LISTED:
+        shown.append(f"... and {len(failures) - MAX_LISTED} more")
+    return AudioError("\n  ".join([f"{spec.name}: {len(failures)} files cannot be used", *shown]))
+
+
+def _accounted(corpus: Corpus) -> Corpus:
+    found = _ids(corpus.utterances, corpus.exclusions)
+    if found != corpus.expected:
+        lost = sorted(set(corpus.expected) ^ set(found))
+        raise DataError(
+            f"{corpus.spec.name}: {len(corpus.expected)} utterances expected, {len(found)} found "
+            f"({', '.join(lost[:MAX_LISTED]) or 'duplicates'}); the source changed while loading"
+        )
+    return corpus
+
+
+def _ids(found: Iterable[Recording | Utterance], excluded: Iterable[Exclusion]) -> tuple[str, ...]:
+    return tuple(sorted([f.utterance_id for f in found] + [e.utterance_id for e in excluded]))

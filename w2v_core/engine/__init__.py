@@ -1,0 +1,1 @@
+"""The machine: buckets, slots, graphs, the pipeline and CTC decoding."""

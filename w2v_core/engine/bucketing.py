@@ -1,0 +1,205 @@
+"""Which static shapes a corpus needs, and which utterances share a batch. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+from w2v_core.config import BatchPlan, parse_count
+from w2v_core.errors import BucketOverflowError, ConfigError
+from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, Batch, Bucket, Utterance
+
+__all__ = ["form_batches", "padding_efficiency", "plan_buckets"]
+
+MAX_LEVELS = 2048  # distinct lengths the optimal plan distinguishes; 41 s at one frame each
+STEP_FRAMES = 16  # finest step between the shapes of a sorted plan
+STEPS_PER_OCTAVE = 8  # above 16 * 16 frames: a step is at most 1/8 of the length, 1/16 on average
+
+Lengths = npt.NDArray[np.int64]
+
+
+def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
+    """Choose the static shapes for utterances of these lengths; deterministic, smallest first.
+
+    * ``quantile``: the seed's edges, ``np.quantile`` at 1/k, 2/k ... 1; ``batch_size`` rows each.
+    * ``optimal``: the edges of least padding (dynamic programming); ``batch_size`` rows each.
+    * ``sorted`` and ``packed``: a step of 16 frames (coarser for longer utterances) between shapes;
+      as many rows each as fit a budget of ``batch_size`` utterances of median length.
+
+    Edges that round to the same number of frames become one bucket, so there may be fewer than
+    ``num_buckets``; sorted and packed plans ignore that number. Lengths below one frame (400
+    samples) are ignored: the engine gives such utterances the empty hypothesis, see
+    ``form_batches``.
+
+    Args:
+        lengths: Of all utterances to come, in samples, in any order.
+        plan: ``kind`` must not be ``auto``, which only a backend can resolve.
+
+    Returns:
+        Buckets of distinct ``num_samples``; none where no utterance has a frame.
+
+    Raises:
+        ConfigError: ``auto``, or a quantile or optimal plan with more buckets than utterances.
+    """
+    usable = np.sort(np.asarray([n for n in lengths if n >= RECEPTIVE_FIELD], dtype=np.int64))
+    if plan.kind == "auto":
+        raise ConfigError("batch plan 'auto' has no shapes; ask the backend's default_plan first")
+    if not len(usable):
+        return ()
+    if plan.kind in ("sorted", "packed"):
+        return _budget_buckets(usable, batch_size=plan.batch_size)
+    if plan.num_buckets > len(usable):
+        raise ConfigError(
+            f"--buckets is {plan.num_buckets} but there are only {len(usable)} utterances of at "
+            f"least one frame; use --buckets {len(usable)} or fewer, or --batch-plan sorted"
+        )
+    choose = _quantile_edges if plan.kind == "quantile" else _optimal_edges
+    return _distinct(choose(usable, plan.num_buckets), [plan.batch_size] * plan.num_buckets)
+
+
+def form_batches(
+    utterances: Iterable[Utterance], buckets: Sequence[Bucket], *, window: int
+) -> Iterator[Batch]:
+    """Put every utterance into exactly one batch; lazy, deterministic, bounded look-ahead.
+
+    Each utterance waits for its smallest bucket to fill. Once ``window`` of them wait, or the
+    stream ends, the longest leave first, sorted by length: a batch's rows are filled with shorter
+    utterances before padding rows, which a static shape computes anyway. The last batches may be
+    partial; nothing is dropped to fill or empty one.
+
+    Utterances below one frame (400 samples) never enter a batch, because no frame could be decoded:
+    they are passed over here, and the engine gives them the empty hypothesis.
+
+    Args:
+        utterances: Read one at a time; at most ``window`` are held.
+        buckets: Of distinct ``num_samples``, as ``plan_buckets`` returns them.
+        window: Utterances that may wait, at least 1. A larger one pads less.
+
+    Raises:
+        BucketOverflowError: an utterance is longer than the largest bucket holds.
+        ConfigError: ``window`` is below 1.
+    """
+    parse_count("window", window)
+    return _form_batches(utterances, sorted(buckets), window=window)
+
+
+def padding_efficiency(batches: Iterable[Batch]) -> float:
+    """Return real samples over padded samples, padding rows counted; 1 without batches."""
+    real = padded = 0
+    for batch in batches:
+        real += sum(utterance.num_samples for utterance in batch.utterances)
+        padded += batch.bucket.num_samples * batch.bucket.batch_size
+    return real / padded if padded else 1.0
+
+
+def _form_batches(
+    utterances: Iterable[Utterance], buckets: list[Bucket], *, window: int
+) -> Iterator[Batch]:
+    waiting: dict[Bucket, list[Utterance]] = {bucket: [] for bucket in buckets}
+    num_waiting = 0
+    for utterance in utterances:
+        if utterance.num_samples < RECEPTIVE_FIELD:
+            continue
+        bucket = _smallest_bucket(utterance, buckets)
+        queue = waiting[bucket]
+        queue.append(utterance)
+        num_waiting += 1
+        if len(queue) == bucket.batch_size:
+            yield Batch(bucket=bucket, utterances=tuple(queue))
+            num_waiting -= len(queue)
+            queue.clear()
+        elif num_waiting == window:
+            yield from _flush(waiting, buckets)
+            num_waiting = 0
+    yield from _flush(waiting, buckets)
+
+
+def _flush(waiting: dict[Bucket, list[Utterance]], buckets: list[Bucket]) -> Iterator[Batch]:
+    """Batch all that wait, longest first; equal lengths keep their order."""
+    rest = [utterance for queue in waiting.values() for utterance in queue]
+    rest.sort(key=lambda utterance: utterance.num_samples, reverse=True)
+    for queue in waiting.values():
+        queue.clear()
+    start = 0
+    while start < len(rest):
+        bucket = _smallest_bucket(rest[start], buckets)
+        yield Batch(bucket=bucket, utterances=tuple(rest[start : start + bucket.batch_size]))
+        start += bucket.batch_size
+
+
+def _smallest_bucket(utterance: Utterance, buckets: list[Bucket]) -> Bucket:
+    for bucket in buckets:
+        if utterance.num_samples <= bucket.capacity_samples:
+            return bucket
+    limit = buckets[-1].capacity_samples if buckets else 0
+    raise BucketOverflowError(
+        f"utterance {utterance.utterance_id!r} has {utterance.num_samples} samples; the largest "
+        f"bucket holds {limit}; plan the buckets with its length"
+    )
+
+
+def _quantile_edges(lengths: Lengths, num_buckets: int) -> list[int]:
+    quantiles = np.quantile(lengths, np.arange(1, num_buckets + 1) / num_buckets)
+    return [ceil(edge) for edge in quantiles]
+
+
+def _optimal_edges(lengths: Lengths, num_buckets: int) -> list[int]:
+    """Choose edges that minimise the sum over utterances of their bucket's frames.
+
+    The classic partition of a sorted list into k intervals, each paying its largest element times
+    its size: ``best[k][j] = min over i < j of best[k-1][i] + level[j] * (count[j] - count[i])``.
+    O(k levels^2), in numpy; levels are whole frames, coarser where there are over 2,048.
+    """
+    frames = np.asarray([Bucket.holding(int(n), batch_size=1).num_frames for n in lengths])
+    step = ceil(int(frames[-1]) / MAX_LEVELS)
+    levels, counts = np.unique(-(-frames // step) * step, return_counts=True)
+    ends = np.cumsum(counts)  # utterances up to and with each level
+    starts = np.concatenate(([0], ends[:-1]))
+    # cost[j, i]: one bucket for levels i..j
+    cost = levels[:, None] * (ends[:, None] - starts[None, :]).astype(np.float64)
+    cost[np.triu_indices(len(levels), 1)] = np.inf
+    best = cost[:, 0]
+    cuts: list[npt.NDArray[np.intp]] = []
+    for _ in range(min(num_buckets, len(levels)) - 1):
+        before = np.concatenate(([np.inf], best[:-1]))  # all levels below i in one bucket fewer
+        total = cost + before[None, :]
+        cuts.append(total.argmin(axis=1))
+        best = total.min(axis=1)
+    last = len(levels) - 1
+    edges = [last]
+    for cut in reversed(cuts):
+        last = int(cut[last]) - 1
+        edges.append(last)
+    return [_longest_with(int(levels[edge])) for edge in reversed(edges)]
+
+
+def _longest_with(frames: int) -> int:
+    """Return the most samples that a bucket of ``frames`` frames holds."""
+    return FRAME_STRIDE * frames + 79
+
+
+def _budget_buckets(lengths: Lengths, *, batch_size: int) -> tuple[Bucket, ...]:
+    """Return the shapes of a sorted plan with their rows."""
+    median = Bucket.holding(int(np.median(lengths)), batch_size=1).num_frames
+    edges, rows = [], []
+    for length in lengths.tolist():
+        frames = Bucket.holding(length, batch_size=1).num_frames
+        step = STEP_FRAMES
+        while frames > 2 * STEPS_PER_OCTAVE * step:
+            step *= 2
+        frames = ceil(frames / step) * step
+        edges.append(_longest_with(frames))
+        rows.append(max(1, batch_size * median // frames))
+    return _distinct(edges, rows)
+
+
+def _distinct(edges: Sequence[int], rows: Sequence[int]) -> tuple[Bucket, ...]:
+    """Return one bucket per number of frames, smallest first."""
+    chosen: dict[int, Bucket] = {}
+    for edge, batch_size in zip(edges, rows, strict=False):
+        bucket = Bucket.holding(edge, batch_size=batch_size)
+        chosen[bucket.num_samples] = bucket
+    return tuple(sorted(chosen.values()))

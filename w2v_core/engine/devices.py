@@ -1,0 +1,34 @@
+"""Opens backends by name; the only place that knows which files hold them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import cast
+
+from w2v_core.backends.base import Backend
+from w2v_core.config import DeviceChoice
+
+__all__ = ["available_devices", "open_backend"]
+
+AUTO_ORDER: tuple[DeviceChoice, ...] = ("hpu", "cuda", "cpu")
+
+
+def open_backend(choice: DeviceChoice) -> Backend:
+    """Open a device; ``auto`` takes the first of hpu, cuda, cpu that is there.
+
+    Raises:
+        DeviceError: the device that was asked for is missing, with what to install.
+    """
+    if choice == "auto":
+        missing = available_devices()
+        choice = next(name for name in AUTO_ORDER if missing[name] is None)
+    module = importlib.import_module(f"w2v_core.backends.{choice}")
+    return cast("Backend", module.open_backend())
+
+
+def available_devices() -> dict[DeviceChoice, str | None]:
+    """Say for each device why it is missing; None where it is there. Acquires no card."""
+    return {
+        name: cast("str | None", importlib.import_module(f"w2v_core.backends.{name}").unavailable())
+        for name in AUTO_ORDER
+    }

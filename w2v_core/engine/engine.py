@@ -1,0 +1,249 @@
+"""The engine: a checkpoint on a backend, from waveforms to transcripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from w2v_core.backends.base import Backend
+from w2v_core.config import BatchPlan, EngineConfig, PlanKind
+from w2v_core.engine.bucketing import form_batches, plan_buckets
+from w2v_core.engine.graphs import CtcStep, StepRunner
+from w2v_core.engine.pipeline import Pipeline
+from w2v_core.engine.slots import SlotRing
+from w2v_core.errors import ConfigError, DataError, EngineError
+from w2v_core.model.forward import build_forward
+from w2v_core.model.loading import Checkpoint
+from w2v_core.types import (
+    RECEPTIVE_FIELD,
+    Batch,
+    Bucket,
+    Hypothesis,
+    Transcription,
+    Utterance,
+    num_frames,
+)
+
+__all__ = ["Engine"]
+
+WINDOW = 4096  # utterances looked ahead when batches are formed; bounds memory on a stream
+
+
+class Engine:
+    """Transcribes utterances; ``warm_up`` first, then ``transcribe`` as often as wanted.
+
+    The constructor loads weights to the device; nothing is compiled or captured before ``warm_up``.
+    Only the constructing thread may call it.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, backend: Backend, config: EngineConfig) -> None:
+        """Put the checkpoint on the device.
+
+        Raises:
+            DeviceError: the device cannot compute in the dtype, or has no graphs and they are on.
+            CheckpointError: the checkpoint is outside the two families.
+        """
+        backend.check_dtype(config.dtype)
+        self.checkpoint = checkpoint
+        self.backend = backend
+        self.config = config
+        self.plan = resolve_plan(config.plan, backend)
+        self._model = build_forward(
+            checkpoint.module,
+            name=config.forward,
+            dtype="float32" if config.autocast else config.dtype,
+            device=backend.device,
+            attention_mask=checkpoint.attention_mask,
+            float64_statistics=backend.supports_float64,
+        )
+        step = CtcStep(self._model, backend, autocast=config.autocast)
+        self.runner = StepRunner(backend, step, graphs=config.graphs, strict=config.strict)
+        self._buckets: tuple[Bucket, ...] = ()
+        self._ring: SlotRing | None = None
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The static shapes planned in warm-up, smallest first."""
+        return self._buckets
+
+    @property
+    def ring(self) -> SlotRing:
+        """The slots.
+
+        Raises:
+            ConfigError: before warm-up.
+        """
+        if self._ring is None:
+            raise ConfigError("the engine is cold; call warm_up(lengths) before transcribing")
+        return self._ring
+
+    def warm_up(self, num_samples: Sequence[int]) -> float:
+        """Plan buckets from these lengths, then compile or capture and run each twice; blocks.
+
+        The largest bucket goes first, so that later captures can reuse its memory.
+
+        Args:
+            num_samples: Lengths of the utterances to come, in samples.
+
+        Returns:
+            Wall seconds.
+        """
+        started_s = time.perf_counter()
+        lengths = [n for n in num_samples if n >= RECEPTIVE_FIELD]
+        if self.plan.at_most and 0 < len(lengths) < self.plan.num_buckets:
+            self.plan = replace(self.plan, num_buckets=len(lengths))
+        self._buckets = plan_buckets(lengths, self.plan) if lengths else ()
+        if not self._buckets:
+            self._buckets = (Bucket.holding(RECEPTIVE_FIELD, batch_size=1),)
+        self._ring = SlotRing(self.backend, num_slots=self.config.num_slots, buckets=self._buckets)
+        slot = self._ring.free[0]
+        largest_first = sorted(
+            self._buckets, key=lambda b: b.batch_size * b.num_samples, reverse=True
+        )
+        for bucket in largest_first:
+            with self.backend.compute():
+                waveforms, counts = slot.stage(_noise_batch(bucket))
+                # Collecting compiles too: the copy into the slot is a recipe of its own on Gaudi.
+                slot.collect(self.runner.warm_up(bucket, waveforms, counts))
+            self.backend.synchronize()
+            slot.clear()
+        return time.perf_counter() - started_s
+
+    def transcribe(
+        self,
+        utterances: Iterable[Utterance],
+        *,
+        record_failures: bool = False,
+        keep_frame_ids: bool = False,
+    ) -> Transcription:
+        """Transcribe every utterance; blocks until the last transcript is on the host.
+
+        Args:
+            utterances: Normalised where the checkpoint says so. A stream is read with a bounded
+                look-ahead. An utterance shorter than one frame (400 samples) gets an empty
+                hypothesis without touching the device.
+            record_failures: Return failures beside the hypotheses instead of raising on the first.
+            keep_frame_ids: Keep each hypothesis' arg-max ids, for parity checks.
+
+        Raises:
+            EngineError: a stage failed, with all ids concerned (unless ``record_failures``).
+            DataError: an id occurs twice, or normalisation does not fit the checkpoint.
+            BucketOverflowError: an utterance is longer than the largest bucket.
+        """
+        ring = self.ring
+        started_s = time.perf_counter()
+        order: dict[str, None] = {}
+        short: dict[str, Hypothesis] = {}
+        audio_s: dict[str, float] = {}
+        pipeline = Pipeline(
+            self.backend,
+            self.runner,
+            ring,
+            self.checkpoint.vocabulary,
+            decode_workers=self.config.decode_workers,
+            keep_frame_ids=keep_frame_ids,
+        )
+        accepted = self._accept(utterances, order=order, short=short, audio_s=audio_s)
+        result = pipeline.run(form_batches(accepted, self._buckets, window=WINDOW))
+        wall_s = time.perf_counter() - started_s
+        found = {**result.hypotheses, **short}
+        transcription = Transcription(
+            hypotheses=tuple(found[i] for i in order if i in found),
+            failures=tuple(result.failures[i] for i in order if i in result.failures),
+            wall_s=wall_s,
+            audio_s=sum(audio_s[i] for i in order if i in found),
+            padded_samples=result.padded_samples,
+            real_samples=result.real_samples,
+            stages=result.stages,
+        )
+        if transcription.failures and not record_failures:
+            raise _engine_error(transcription)
+        return transcription
+
+    def logits(self, utterances: Sequence[Utterance]) -> dict[str, npt.NDArray[np.float32]]:
+        """Compute float32 logits (T, V) by utterance id, through the same buckets; for parity.
+
+        Synchronous and never captured; not for timing.
+        """
+        found: dict[str, npt.NDArray[np.float32]] = {}
+        slot = self.ring.free[0]
+        for batch in form_batches(utterances, self._buckets, window=WINDOW):
+            with self.backend.compute():
+                waveforms, counts = slot.stage(batch)
+                with self.backend.autocast() if self.config.autocast else nullcontext():
+                    logits = self._model(waveforms, counts)
+                values = logits.float().cpu().numpy()
+                slot.clear()
+            for row, utterance in enumerate(batch.utterances):
+                rows = values[row, : num_frames(utterance.num_samples)]
+                found[utterance.utterance_id] = np.array(rows, dtype=np.float32)
+        return found
+
+    def _accept(
+        self,
+        utterances: Iterable[Utterance],
+        *,
+        order: dict[str, None],
+        short: dict[str, Hypothesis],
+        audio_s: dict[str, float],
+    ) -> Iterator[Utterance]:
+        """Check ids and normalisation, answer utterances below one frame, pass the rest on."""
+        for utterance in utterances:
+            utterance_id = utterance.utterance_id
+            if utterance_id in order:
+                raise DataError(f"utterance id {utterance_id!r} occurs twice; ids must be unique")
+            if utterance.normalised != self.checkpoint.do_normalize:
+                raise DataError(
+                    f"utterance {utterance_id!r} is {'' if utterance.normalised else 'not '}"
+                    f"normalised, and checkpoint {self.checkpoint.name!r} wants it "
+                    f"{'normalised' if self.checkpoint.do_normalize else 'raw'}; "
+                    "use w2v_core.data.audio.normalised"
+                )
+            order[utterance_id] = None
+            audio_s[utterance_id] = utterance.audio_s
+            if utterance.num_samples < RECEPTIVE_FIELD:
+                short[utterance_id] = Hypothesis(
+                    utterance_id=utterance_id, text="", num_frames=0, latency_s=0.0
+                )
+                continue
+            yield utterance
+
+
+def resolve_plan(plan: BatchPlan, backend: Backend) -> BatchPlan:
+    """Return the plan with ``auto`` replaced by what the backend prefers."""
+    if plan.kind != "auto":
+        return plan
+    return replace(plan, kind=cast("PlanKind", backend.default_plan))
+
+
+def _noise_batch(bucket: Bucket) -> Batch:
+    """Fill a bucket with full-length seeded noise: zeros can run faster than speech does."""
+    rng = np.random.default_rng(0)
+    rows = tuple(
+        Utterance(
+            utterance_id=f"warm-up-{row}",
+            waveform=rng.standard_normal(bucket.capacity_samples, dtype=np.float32),
+            normalised=True,
+        )
+        for row in range(bucket.batch_size)
+    )
+    return Batch(bucket=bucket, utterances=rows)
+
+
+def _engine_error(transcription: Transcription) -> EngineError:
+    failures = transcription.failures
+    ids = [f.utterance_id for f in failures]
+    shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    first = failures[0]
+    return EngineError(
+        f"{len(ids)} of {len(ids) + len(transcription.hypotheses)} utterances have no transcript "
+        f"({shown}); the first failed in stage {first.stage!r}: {first.error}",
+        utterance_ids=ids,
+        stage=first.stage,
+    )

@@ -1,0 +1,122 @@
+"""Every error that the product raises on purpose.
+
+::
+
+    W2VError
+    ├── ConfigError (ValueError)             a value outside its limits, or a contradiction
+    │   └── UnknownNameError                 a model, dataset, dtype ... that is not in its catalog
+    ├── DataError (ValueError)               audio or transcripts that cannot be used
+    │   ├── AudioError                       a file or waveform that is not speech we can take
+    │   └── TranscriptError                  a transcript that is missing, duplicate or malformed
+    ├── CheckpointError (ValueError)         a checkpoint unreadable or outside the two families
+    ├── NotCachedError (FileNotFoundError)   a checkpoint or dataset not here and not reachable
+    ├── DeviceError (RuntimeError)           a device that is missing, or cannot do what was asked
+    │   ├── GraphError                       capture or replay was misused or failed
+    │   └── BucketOverflowError              a batch or utterance larger than its bucket
+    ├── EngineError (RuntimeError)           a batch failed; carries the utterance ids
+    ├── RecordError (ValueError)             a record truncated, edited or of an unknown schema
+    └── ReportError (OSError)                a report that cannot be written
+
+Messages state the value, the limit and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "AudioError",
+    "BucketOverflowError",
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DeviceError",
+    "EngineError",
+    "GraphError",
+    "NotCachedError",
+    "RecordError",
+    "ReportError",
+    "TranscriptError",
+    "UnknownNameError",
+    "W2VError",
+    "unknown_name",
+]
+
+
+class W2VError(Exception):
+    """Base of every deliberate error."""
+
+
+class ConfigError(W2VError, ValueError):
+    """A configuration value is outside its limits or excludes another one."""
+
+
+class UnknownNameError(ConfigError):
+    """A name that its catalog does not hold."""
+
+
+class DataError(W2VError, ValueError):
+    """Audio or transcripts that cannot be used."""
+
+
+class AudioError(DataError):
+    """An audio file or waveform that cannot be decoded or fed to the model."""
+
+
+class TranscriptError(DataError):
+    """A reference that is missing, duplicate or malformed."""
+
+
+class CheckpointError(W2VError, ValueError):
+    """A checkpoint that cannot be read or is outside the supported families."""
+
+
+class NotCachedError(W2VError, FileNotFoundError):
+    """A checkpoint or dataset is neither on disk nor reachable."""
+
+    def __str__(self) -> str:
+        """Show the message alone, without the errno form of FileNotFoundError."""
+        return " ".join(str(part) for part in self.args)
+
+
+class DeviceError(W2VError, RuntimeError):
+    """A device is missing or cannot do what was asked."""
+
+
+class GraphError(DeviceError):
+    """Graph capture or replay was misused or failed."""
+
+
+class BucketOverflowError(DeviceError):
+    """A batch or utterance does not fit its bucket."""
+
+
+class EngineError(W2VError, RuntimeError):
+    """A stage of the engine failed.
+
+    Attributes:
+        utterance_ids: The utterances that were in the failed batch.
+        stage: ``stage | forward | copy | decode``.
+    """
+
+    def __init__(self, message: str, *, utterance_ids: Sequence[str], stage: str) -> None:
+        super().__init__(message)
+        self.utterance_ids = tuple(utterance_ids)
+        self.stage = stage
+
+
+class RecordError(W2VError, ValueError):
+    """A record is truncated, edited or of a schema that this version does not know."""
+
+
+class ReportError(W2VError, OSError):
+    """A report cannot be written."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """Build the error for a name outside its catalog, with the nearest names first."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+    return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")

@@ -1,0 +1,1 @@
+"""Waveforms to logits: checkpoints and the forwards."""

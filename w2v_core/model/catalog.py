@@ -1,0 +1,93 @@
+"""Model names: where a checkpoint comes from and what WER its authors publish. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from w2v_core.errors import UnknownNameError, unknown_name
+
+__all__ = ["MODELS", "ModelSpec", "parse_model"]
+
+Source = Literal["bundled", "hub", "local"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A checkpoint by name."""
+
+    name: str
+    source: Source
+    location: str
+    """Hub id, or directory."""
+    revision: str | None = None
+    """Pinned hub revision; None means the hub's default branch, its commit is recorded."""
+    published_wer: Mapping[str, float] = field(default_factory=dict)
+    """Greedy WER by dataset, a fraction, as the authors publish it."""
+    published_in: str = ""
+
+    @property
+    def cell_name(self) -> str:
+        """The name within a cell's id: no ``-``, which separates the id's parts."""
+        return self.name.replace("-", "_").replace("/", "_")
+
+
+def _bundled(name: str) -> ModelSpec:
+    directory = resources.files("w2v_core") / "model" / "canary" / name.removeprefix("canary-")
+    return ModelSpec(name=name, source="bundled", location=str(directory))
+
+
+MODELS: Mapping[str, ModelSpec] = {
+    "base": ModelSpec(
+        name="base",
+        source="hub",
+        location="facebook/wav2vec2-base-960h",
+        published_wer={"test-clean": 0.034, "test-other": 0.086},
+        published_in="model card of facebook/wav2vec2-base-960h",
+    ),
+    "large": ModelSpec(
+        name="large",
+        source="hub",
+        location="facebook/wav2vec2-large-960h-lv60-self",
+        published_wer={"test-clean": 0.0186, "test-other": 0.0388},
+        published_in="model card of facebook/wav2vec2-large-960h-lv60-self",
+    ),
+    "canary-base": _bundled("canary-base"),
+    "canary-large": _bundled("canary-large"),
+}
+
+
+def parse_model(text: str) -> ModelSpec:
+    """Turn a name, a directory or a hub id, each with an optional ``@revision``, into a spec.
+
+    A name from the catalog wins; then an existing directory; then ``owner/name`` is a hub id.
+
+    Raises:
+        UnknownNameError: none of the three, with the nearest names.
+    """
+    name, _, revision = text.partition("@")
+    if name in MODELS:
+        known = MODELS[name]
+        if revision and known.source != "hub":
+            raise UnknownNameError(f"model {name!r} is bundled and has no revision {revision!r}")
+        return _pinned(known, revision) if revision else known
+    if Path(text).is_dir():
+        return ModelSpec(name=Path(text).name, source="local", location=str(Path(text).resolve()))
+    if name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith("/"):
+        return ModelSpec(name=name, source="hub", location=name, revision=revision or None)
+    error = unknown_name("model", text, MODELS)
+    raise UnknownNameError(f"{error}; or give a directory or a hub id (owner/name[@revision])")
+
+
+def _pinned(spec: ModelSpec, revision: str) -> ModelSpec:
+    return ModelSpec(
+        name=spec.name,
+        source=spec.source,
+        location=spec.location,
+        revision=revision,
+        published_wer=spec.published_wer,
+        published_in=spec.published_in,
+    )

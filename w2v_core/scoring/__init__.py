@@ -1,0 +1,1 @@
+"""Transcripts to WER. No torch here."""

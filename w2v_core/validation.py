@@ -1,0 +1,176 @@
+"""A validation run: cells in, judged records out. Used by the pytest plugin and by ``w2v run``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.config import DeviceChoice, EngineConfig
+from w2v_core.report.run_directory import reserve, write_run
+from w2v_core.verdict.thresholds import Threshold, ceiling
+
+if TYPE_CHECKING:
+    from w2v_core.backends.base import Backend
+    from w2v_core.bench.cells import Cell
+    from w2v_core.bench.measure import Provenance, RoundTimer
+    from w2v_core.data.catalog import Corpus
+    from w2v_core.engine.engine import Engine
+    from w2v_core.model.loading import Checkpoint
+
+__all__ = ["RunConfig", "ValidationRun", "judge_threshold"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What is common to all cells of a run."""
+
+    device: DeviceChoice = "auto"
+    limit: int | None = None
+    allow_partial: bool = False
+    release: str = "dev"
+    reports_dir: Path = Path("reports")
+    command: str = ""
+
+
+@dataclass
+class ValidationRun:
+    """Opens the device once, loads checkpoints and corpora once, keeps the records."""
+
+    config: RunConfig
+    records: list[CellRecord] = field(default_factory=list)
+    _checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    _corpora: dict[tuple[str, bool], Corpus] = field(default_factory=dict)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The device; opened on first use.
+
+        Raises:
+            DeviceError: the device that was asked for is missing.
+        """
+        from w2v_core.engine.devices import open_backend
+
+        return open_backend(self.config.device)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """The fingerprint."""
+        from w2v_core.bench.environment import fingerprint
+
+        return fingerprint(self.backend)
+
+    @cached_property
+    def provenance(self) -> Provenance:
+        """Run id and what else all records share."""
+        from w2v_core.bench.measure import Provenance
+
+        now = datetime.now(timezone.utc)
+        commit = (self.environment.get("commit") or "nocommit").replace("+", "")
+        return Provenance(
+            run_id=f"{now:%Y%m%dT%H%M%SZ}-{self.backend.name}-{commit}",
+            created_utc=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            release=self.config.release,
+            command=self.config.command,
+            environment=self.environment,
+        )
+
+    @cached_property
+    def directory(self) -> Path:
+        """The run's directory under the reports directory, reserved on first use.
+
+        Raises:
+            ReportError: it cannot be written.
+        """
+        return reserve(
+            self.config.reports_dir,
+            release=self.config.release,
+            run_id=self.provenance.run_id,
+        )
+
+    def checkpoint(self, model: str) -> Checkpoint:
+        """Load a checkpoint once; see ``model.loading.load_checkpoint`` for what it raises."""
+        from w2v_core.model.catalog import parse_model
+        from w2v_core.model.loading import load_checkpoint
+
+        if model not in self._checkpoints:
+            self._checkpoints[model] = load_checkpoint(parse_model(model))
+        return self._checkpoints[model]
+
+    def corpus(self, dataset: str, *, normalise: bool) -> Corpus:
+        """Decode and normalise a corpus once; see ``data.catalog.load`` for what it raises."""
+        from w2v_core.data.audio import normalised
+        from w2v_core.data.catalog import load, parse_dataset
+
+        key = (dataset, normalise)
+        if key not in self._corpora:
+            corpus = load(
+                parse_dataset(dataset),
+                limit=self.config.limit,
+                allow_partial=self.config.allow_partial,
+            )
+            if normalise:
+                utterances = tuple(normalised(u) for u in corpus.utterances)
+                corpus = replace(corpus, utterances=utterances)
+            self._corpora[key] = corpus
+        return self._corpora[key]
+
+    def engine(self, cell: Cell) -> Engine:
+        """Build the cell's engine: weights on the device, nothing compiled yet."""
+        from w2v_core.engine.engine import Engine
+
+        return Engine(
+            self.checkpoint(cell.model),
+            self.backend,
+            EngineConfig(
+                dtype=cell.dtype,
+                forward=cell.forward,
+                graphs=cell.graphs,
+                autocast=cell.autocast,
+                plan=cell.plan,
+            ),
+        )
+
+    def measure(self, cell: Cell, *, timer: RoundTimer) -> CellRecord:
+        """Measure and judge one cell and keep its record; blocks."""
+        from w2v_core.bench.measure import measure_cell
+
+        engine = self.engine(cell)
+        corpus = self.corpus(cell.dataset, normalise=engine.checkpoint.do_normalize)
+        record = measure_cell(
+            engine, corpus, cell, timer=timer, provenance=self.provenance, limit=self.config.limit
+        )
+        record = judge_threshold(record)
+        self.records.append(record)
+        return record
+
+    def write(self) -> Path:
+        """Write all records to the run's directory and return it.
+
+        Raises:
+            ReportError: it cannot be written.
+        """
+        write_run(self.directory, self.records)
+        return self.directory
+
+
+def judge_threshold(record: CellRecord) -> CellRecord:
+    """Hold the record's WER against its absolute ceiling, where there is one."""
+    threshold = ceiling(
+        record.model,
+        record.dataset,
+        record.dtype,
+        record.limit,
+        forward=record.forward,
+        golden_wer=record.golden_wer,
+    )
+    if not isinstance(threshold, Threshold):
+        return record
+    if record.wer is not None and threshold.admits(record.wer):
+        return record
+    shown = "not measured" if record.wer is None else f"{record.wer * 100:.4g} %"
+    reason = f"WER {shown} is above its ceiling of {threshold}; source: {threshold.source}"
+    return replace(record, valid=False, invalid_reasons=(*record.invalid_reasons, reason))

@@ -1,0 +1,1 @@
+"""Records to judgement. No torch here."""
