@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -26,7 +26,6 @@ from w2v_core.types import Batch, Failure, Hypothesis, StageTimes, Vocabulary, n
 __all__ = ["Pipeline", "PipelineResult"]
 
 Ids = npt.NDArray[np.int32]
-Decoder = Callable[[Ids, list[int], Vocabulary], list[str]]
 
 
 @dataclass(slots=True)
@@ -80,7 +79,6 @@ class Pipeline:
         *,
         decode_workers: int,
         keep_frame_ids: bool,
-        decoder: Decoder = decode_batch,
     ) -> None:
         self._backend = backend
         self._runner = runner
@@ -88,7 +86,6 @@ class Pipeline:
         self._vocabulary = vocabulary
         self._workers = decode_workers
         self._keep_frame_ids = keep_frame_ids
-        self._decoder = decoder
 
     def run(self, batches: Iterable[Batch]) -> PipelineResult:
         """Transcribe every batch; blocks until the last transcript.
@@ -182,7 +179,7 @@ class Pipeline:
         started_s = time.perf_counter()
         frames = [num_frames(u.num_samples) for u in batch.utterances]
         ids = ids[: len(frames)]
-        texts = self._decoder(ids, frames, self._vocabulary)
+        texts = decode_batch(ids, frames, self._vocabulary)
         finished_s = time.perf_counter()
         hypotheses: list[Hypothesis] = []
         failures: list[Failure] = []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -133,13 +135,14 @@ def _load_module(directory: Path, spec: ModelSpec) -> Any:  # noqa: ANN401 - unt
     from transformers import Wav2Vec2ForCTC
 
     try:
-        module, info = Wav2Vec2ForCTC.from_pretrained(
-            str(directory),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-            attn_implementation="sdpa",
-        )
+        with _quiet():
+            module, info = Wav2Vec2ForCTC.from_pretrained(
+                str(directory),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+                attn_implementation="sdpa",
+            )
     except Exception as error:
         raise CheckpointError(
             f"checkpoint {spec.name!r} at {directory} cannot be read: "
@@ -159,6 +162,22 @@ def _load_module(directory: Path, spec: ModelSpec) -> Any:  # noqa: ANN401 - unt
         if not bool(torch.isfinite(parameter).all()):
             raise CheckpointError(f"checkpoint {spec.name!r} holds NaN or infinite weights")
     return module
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bar and its load report off stderr; what is wrong is raised."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _load_vocabulary(directory: Path, spec: ModelSpec, *, vocab_size: int) -> Vocabulary:
