@@ -66,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = ValidationRun(_run_config(config))
         parse_count("--rounds", config.getoption("--rounds"))
         _plan(config)
+        _models(config)
+        _datasets(config)
         device = config.stash[RUN].config.device
         if device != "auto":
             _require(device)
@@ -226,17 +228,12 @@ def _plan(config: pytest.Config) -> BatchPlan:
 
 
 def _cells(config: pytest.Config) -> tuple[Cell, ...]:
-    from w2v_core.data.catalog import parse_dataset
-    from w2v_core.model.catalog import parse_model
-
-    models = _split(config.getoption("--models")) or _default_models()
-    datasets = _split(config.getoption("--datasets"))
-    if config.getoption("--data-path"):
-        datasets.append(f"librispeech:{config.getoption('--data-path')}")
+    models = _models(config) or [(m, m.replace("-", "_")) for m in _default_models()]
+    defaults = _default_datasets([model for model, _ in models])
     return form_cells(
-        models=[(m, parse_model(m).cell_name) for m in models],
+        models=models,
         dtypes=[parse_dtype(d) for d in _split(config.getoption("--dtypes"))],
-        datasets=[(d, parse_dataset(d).text) for d in datasets or _default_datasets(models)],
+        datasets=_datasets(config) or [(d, d.replace("-", "_")) for d in defaults],
         graphs=_graphs(config),
         forwards=[
             parse_choice("forward", f, FORWARDS) for f in _split(config.getoption("--forwards"))
@@ -244,6 +241,23 @@ def _cells(config: pytest.Config) -> tuple[Cell, ...]:
         plan=_plan(config),
         autocast=config.getoption("--autocast"),
     )
+
+
+def _models(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return the models asked for, each with its name within a cell's id."""
+    from w2v_core.model.catalog import parse_model
+
+    return [(m, parse_model(m).cell_name) for m in _split(config.getoption("--models"))]
+
+
+def _datasets(config: pytest.Config) -> list[tuple[str, str]]:
+    """Return the datasets asked for, each with its name within a cell's id."""
+    from w2v_core.data.catalog import parse_dataset
+
+    names = _split(config.getoption("--datasets"))
+    if config.getoption("--data-path"):
+        names.append(f"librispeech:{config.getoption('--data-path')}")
+    return [(d, parse_dataset(d).text) for d in names]
 
 
 def _graphs(config: pytest.Config) -> tuple[bool, ...]:

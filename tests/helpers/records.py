@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from w2v_core.bench.record import CellRecord, UtteranceScore, to_json
+from w2v_core.scoring.text import DEFAULT_RECIPE
 
 START = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)
 
@@ -115,7 +116,7 @@ def make_record(
         "deletions": 0,
         "insertions": 0,
         "reference_words": words,
-        "text_normalisation": "librispeech-strict-1",
+        "text_normalisation": str(DEFAULT_RECIPE),
         "rounds_s": tuple(rounds_s),
         "warm_up_s": 12.5,
         "rtfx": audio_s / middle,

@@ -50,6 +50,7 @@ def test_linked_speaker_folders_are_followed_once(tmp_path):
     split.mkdir()
     (split / "7").symlink_to(tmp_path / "elsewhere" / "7")
     (split / "loop").symlink_to(split)
+    (tmp_path / "elsewhere" / "7" / "1" / "again").symlink_to(tmp_path / "elsewhere" / "7" / "1")
 
     assert ids(list_recordings(split)) == ["7-1-0000"]
 

@@ -108,10 +108,11 @@ def _walk(root: Path) -> tuple[list[Path], dict[tuple[Path, str], list[Path]]]:
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        folders[:] = [] if real in seen else sorted(f for f in folders if not f.startswith("."))
         if real in seen:  # a link back into the tree
+            folders.clear()
             continue
         seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (Path(folder, file) for file in sorted(files) if not file.startswith(".")):
             if path.name.endswith(TRANSCRIPT_SUFFIX):
                 transcripts.append(path)

@@ -1,0 +1,167 @@
+"""The suite from outside: exit codes, JSON, reports and errors, as a nightly job sees them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import write_chapter
+
+ROOT = Path(__file__).resolve().parents[2]
+KEYS = (
+    "cell",
+    "device",
+    "device_name",
+    "model",
+    "dtype",
+    "dataset",
+    "graphs",
+    "forward",
+    "batch_plan",
+    "num_utterances",
+    "audio_s",
+    "wer",
+    "substitutions",
+    "deletions",
+    "insertions",
+    "reference_words",
+    "rtfx",
+    "utterances_per_s",
+    "latency_s",
+    "padding_efficiency",
+    "graph_captures",
+    "compilations_timed",
+    "cpu_fallbacks_timed",
+    "peak_memory_bytes",
+    "valid",
+    "invalid_reasons",
+)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    model = write_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
+    corpus = tmp_path_factory.mktemp("corpus")
+    write_chapter(corpus, {f"7-1-000{i}": "A WORD" for i in range(3)})
+    return ["--models", str(model), "--data-path", str(corpus), "--dtypes", "float32"]
+
+
+def suite(*arguments, folder="tests/validation"):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pytest", folder, "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def sound(inputs, tmp_path_factory):
+    """One sound cell: the finished process, its JSON and its reports."""
+    folder = tmp_path_factory.mktemp("sound")
+    out = folder / "out.json"
+    reports = folder / "reports"
+    done = suite(
+        *inputs, "--rounds", "2", "--reports-dir", str(reports), "--benchmark-json", str(out)
+    )
+    return done, json.loads(out.read_text()), reports
+
+
+def test_a_sound_suite_is_green(sound):
+    assert sound[0].returncode == 0, sound[0].stdout
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_the_json_carries(sound, key):
+    assert key in sound[1]["benchmarks"][0]["extra_info"]
+
+
+def test_the_json_names_the_cell(sound):
+    assert (
+        sound[1]["benchmarks"][0]["name"] == "test_cell[tiny-float32-"
+        f"{sound[1]['benchmarks'][0]['extra_info']['cell'].split('-')[2]}-nographs-exact]"
+    )
+
+
+def test_the_json_carries_the_fingerprint(sound):
+    fingerprint = sound[1]["machine_info"]["fingerprint"]
+
+    assert fingerprint["torch"]
+    assert len(fingerprint) >= 25
+
+
+def test_rtfx_is_of_the_rounds_that_pytest_benchmark_timed(sound):
+    benchmark = sound[1]["benchmarks"][0]
+
+    assert benchmark["extra_info"]["rounds_s"] == benchmark["stats"]["data"]
+
+
+def test_the_terminal_ends_with_the_matrix(sound):
+    lines = sound[0].stdout.strip().splitlines()
+
+    assert lines[-2].startswith("reports: ")
+    assert lines[-3].startswith("tiny-float32-")
+
+
+def test_reports_are_written(sound):
+    files = sorted(p.name for p in sound[2].glob("dev/*/*"))
+
+    assert files == ["hypotheses.jsonl", "run.json", "summary.csv", "summary.md"]
+
+
+def test_a_decoder_that_drops_double_letters_turns_the_suite_red(tmp_path):
+    out = tmp_path / "out.json"
+    done = suite(
+        *("-p", "tests.helpers.saboteur", "--models", "canary-base", "--dtypes", "float32"),
+        *("--datasets", "canary-speech", "--limit", "8", "--rounds", "1"),
+        *("--reports-dir", str(tmp_path / "reports"), "--benchmark-json", str(out)),
+    )
+
+    info = json.loads(out.read_text())["benchmarks"][0]["extra_info"]
+    assert done.returncode == 1
+    assert info["valid"] is False
+    assert "transcripts differ from the goldens" in info["invalid_reasons"][0]
+
+
+def test_a_cell_that_the_device_cannot_do_is_skipped_with_its_reason(inputs, tmp_path):
+    done = suite(*inputs, "--graphs", "on", "--device", "cpu", "--reports-dir", str(tmp_path))
+
+    assert done.returncode == 0
+    assert "the cpu backend has no graph capture" in done.stdout
+
+
+def test_a_reports_directory_that_cannot_be_written_is_an_error(inputs):
+    done = suite(*inputs, "--reports-dir", "/dev/null")
+
+    assert done.returncode == 1
+    assert "give another with --reports-dir" in done.stdout
+
+
+def test_a_limit_beyond_the_set_is_an_error(inputs, tmp_path):
+    done = suite(*inputs, "--limit", "4", "--reports-dir", str(tmp_path))
+
+    assert done.returncode == 1
+    assert "ConfigError" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        pytest.param(["--buckets", "0"], "--buckets is 0", id="no-bucket"),
+        pytest.param(["--limit", "0"], "--limit is 0", id="no-utterance"),
+        pytest.param(["--rounds", "0"], "--rounds is 0", id="no-round"),
+        pytest.param(["--device", "gpu"], "unknown device 'gpu'", id="device"),
+        pytest.param(["--models", "canary-bas"], "did you mean 'canary-base'", id="model"),
+        pytest.param(["--datasets", "test-clen"], "'test-clean'", id="dataset"),
+        pytest.param(["--device", "hpu"], "device hpu", id="device-missing"),
+        pytest.param(["-m", "hpu"], "device hpu", id="mark-of-a-missing-device"),
+    ],
+)
+def test_wrong_usage_ends_the_session_with_one_line(arguments, reason):
+    done = suite(*arguments)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert reason in done.stderr

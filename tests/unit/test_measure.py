@@ -1,0 +1,146 @@
+"""A record is valid only where everything that makes its figures true holds."""
+
+import pytest
+import torch
+
+from tests.helpers.engines import make_engine, make_utterance
+from w2v_core.backends.base import Counters
+from w2v_core.backends.cpu import CpuBackend
+from w2v_core.bench.cells import form_cells
+from w2v_core.bench.measure import Provenance, Round, measure_cell, time_rounds
+from w2v_core.bench.record import from_json, to_json
+from w2v_core.config import BatchPlan
+from w2v_core.data.catalog import Corpus, parse_dataset
+from w2v_core.types import Exclusion
+
+PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)
+PROVENANCE = Provenance(
+    run_id="night", created_utc="2026-01-01T00:00:00Z", release="dev", command="", environment={}
+)
+LENGTHS = [4_000, 8_000, 5_000]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def make_corpus(*, expected=None, exclusions=()):
+    utterances = tuple(
+        make_utterance(f"7-1-{i}", n, reference="A WORD") for i, n in enumerate(LENGTHS)
+    )
+    ids = tuple(u.utterance_id for u in utterances)
+    return Corpus(
+        spec=parse_dataset("librispeech:."),
+        utterances=utterances,
+        exclusions=exclusions,
+        expected=ids if expected is None else expected,
+    )
+
+
+def measure(*, corpus=None, timer=None, engine=None):
+    cell = form_cells(
+        models=[("tiny", "tiny")],
+        dtypes=["float32"],
+        datasets=[("librispeech:.", "here")],
+        graphs=[False],
+        forwards=["exact"],
+        plan=PLAN,
+    )[0]
+    return measure_cell(
+        engine or make_engine(plan=PLAN),
+        corpus or make_corpus(),
+        cell,
+        timer=timer or time_rounds(2),
+        provenance=PROVENANCE,
+    )
+
+
+def test_a_sound_cell_is_valid():
+    record = measure()
+
+    assert record.valid, record.invalid_reasons
+
+
+def test_rtfx_is_measured_audio_over_the_median_round():
+    def timer(run):
+        return [Round(transcription=run(), wall_s=s) for s in (4.0, 1.0, 2.0)]
+
+    record = measure(timer=timer)
+
+    assert record.rtfx == pytest.approx(sum(LENGTHS) / 16_000 / 2.0)
+
+
+def test_a_record_survives_json():
+    record = measure()
+
+    assert from_json(to_json(record)) == record
+
+
+def test_an_excluded_utterance_is_accounted_for():
+    exclusion = Exclusion(utterance_id="7-1-9", reason="longer than 60 s")
+    ids = ("7-1-0", "7-1-1", "7-1-2", "7-1-9")
+
+    record = measure(corpus=make_corpus(expected=ids, exclusions=(exclusion,)))
+
+    assert record.valid
+    assert record.excluded == {"7-1-9": "longer than 60 s"}
+
+
+def test_a_lost_utterance_makes_the_record_invalid():
+    record = measure(corpus=make_corpus(expected=("7-1-0", "7-1-1", "7-1-2", "7-1-9")))
+
+    assert not record.valid
+    assert "lost ['7-1-9']" in record.invalid_reasons[0]
+
+
+def test_a_failed_utterance_makes_the_record_invalid_and_counts_as_deletions(monkeypatch):
+    engine = make_engine(plan=PLAN)
+    engine._model.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
+
+    record = measure(engine=engine)
+
+    assert set(record.failed) == {"7-1-0", "7-1-1", "7-1-2"}
+    assert record.deletions == record.reference_words == 6
+    assert not record.valid
+
+
+def test_a_round_with_other_transcripts_makes_the_record_invalid():
+    engine = make_engine(plan=PLAN, seed=1)
+
+    def timer(run):
+        good = Round(transcription=run(), wall_s=1.0)
+        with torch.no_grad():
+            engine._model.register_forward_hook(lambda module, inputs, logits: -logits)
+        return [good, Round(transcription=run(), wall_s=1.0)]
+
+    record = measure(engine=engine, timer=timer)
+
+    assert not record.valid
+    assert "round 1 returned other transcripts" in record.invalid_reasons[0]
+
+
+def test_no_round_makes_the_record_invalid():
+    record = measure(timer=lambda run: [])
+
+    assert not record.valid
+    assert "no timed round" in record.invalid_reasons
+
+
+@pytest.mark.parametrize(
+    ("counters", "reason"),
+    [
+        (Counters(compilations=1), "1 compilations in the timed region"),
+        (Counters(cpu_fallbacks=2), "2 cpu fallbacks in the timed region"),
+    ],
+)
+def test_an_unsteady_timed_region_makes_the_record_invalid(monkeypatch, counters, reason):
+    readings = iter([Counters(), counters])
+    monkeypatch.setattr(CpuBackend, "counters", lambda self: next(readings))
+
+    record = measure()
+
+    assert reason in record.invalid_reasons
