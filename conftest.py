@@ -1,3 +1,3 @@
 """Names the plugins; everything lives in them."""
 
-pytest_plugins = ["w2v_core.pytest_plugin"]
+pytest_plugins = ["w2v_core.pytest_plugin", "tests.hpusim.simulate_option"]

@@ -2,77 +2,77 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from w2v_core.bench.cells import Cell, form_cells
+from w2v_core.backends.hpu_environment import (
+    EXECUTIONS,
+    bridge_installed,
+    prepare_environment,
+)
+from w2v_core.bench.cells import Cell
 from w2v_core.bench.record import CellRecord, to_json
 from w2v_core.config import (
-    DEVICES,
-    FORWARDS,
-    PLAN_KINDS,
-    BatchPlan,
     DeviceChoice,
     parse_choice,
     parse_count,
-    parse_plan,
 )
 from w2v_core.errors import W2VError
+from w2v_core.pytest_options import (
+    DEVICE_MARKS,
+    add_options,
+    datasets_of,
+    form_session_cells,
+    models_of,
+    plan_of,
+    run_config_of,
+)
 from w2v_core.report.tables import matrix
-from w2v_core.types import DTYPES, parse_dtype
-from w2v_core.validation import RunConfig, ValidationRun
+from w2v_core.validation import ValidationRun
 
 if TYPE_CHECKING:
     from w2v_core.bench.measure import Round
     from w2v_core.types import Transcription
 
-__all__ = ["pytest_addoption"]
+__all__ = ["prepare_device", "pytest_addoption"]
 
 RUN = pytest.StashKey[ValidationRun]()
-DEVICE_MARKS = ("hpu", "cuda")
 Measure = Callable[[Cell], CellRecord]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options."""
-    group = parser.getgroup("w2v", "Wav2Vec2 validation suite")
-    add = group.addoption
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)}; missing is an error")
-    add("--models", default=None, help="comma-separated: canary-base, base, large, DIR, owner/name")
-    add("--dtypes", default=",".join(DTYPES), help="comma-separated: float32, bfloat16")
-    add("--datasets", default=None, help="canary-speech, test-clean, librispeech:PATH ...")
-    add("--data-path", default=None, help="a LibriSpeech folder; short for librispeech:PATH")
-    add("--graphs", default=None, help="on, off or both; default: whatever the device can do")
-    add("--forwards", default="exact", help="comma-separated: exact, stock")
-    add("--autocast", action="store_true", help="autocast instead of bfloat16 weights")
-    add("--limit", type=int, default=None, help="first N utterances of each set; no WER verdict")
-    add("--rounds", type=int, default=3, help="timed rounds over the whole set (default 3)")
-    add("--buckets", type=int, default=None, help="static lengths (default: up to 8)")
-    add("--batch-size", type=int, default=BatchPlan().batch_size, help="rows of a batch")
-    add("--batch-plan", default="auto", help=f"one of {', '.join(PLAN_KINDS)}")
-    add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
-    add("--reports-dir", default="reports", help="where summaries go (default reports/)")
-    add("--release", default="dev", help="name of the release under test, e.g. 1.24.0.1007")
+    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Parse the options once; a device that was asked for and is missing ends the session."""
     try:
-        config.stash[RUN] = ValidationRun(_run_config(config))
+        config.stash[RUN] = ValidationRun(run_config_of(config))
         parse_count("--rounds", config.getoption("--rounds"))
-        _plan(config)
-        _models(config)
-        _datasets(config)
+        plan_of(config)
+        models_of(config)
+        datasets_of(config)
         device = config.stash[RUN].config.device
+        prepare_device(device, config)
         if device != "auto":
             _require(device)
     except W2VError as error:
         raise pytest.UsageError(str(error)) from error
+
+
+def prepare_device(device: DeviceChoice, config: pytest.Config) -> None:
+    """Set what a device's software reads when torch is imported; call before that.
+
+    Raises:
+        DeviceError: ``--execution`` contradicts the environment.
+    """
+    if device == "hpu" or (device == "auto" and bridge_installed()):
+        text = config.getoption("--execution")
+        execution = parse_choice("execution mode", text, EXECUTIONS) if text else None
+        prepare_environment(execution=execution)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -80,11 +80,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "cell" not in metafunc.fixturenames:
         return
     try:
-        cells = _cells(metafunc.config)
-        name = metafunc.config.stash[RUN].backend.name
+        backend = metafunc.config.stash[RUN].backend
+        cells = form_session_cells(metafunc.config, backend)
     except W2VError as error:
         raise pytest.UsageError(str(error)) from error
-    device_mark = getattr(pytest.mark, name)
+    device_mark = getattr(pytest.mark, backend.name)
     metafunc.parametrize(
         "cell", [pytest.param(cell, id=str(cell), marks=device_mark) for cell in cells]
     )
@@ -192,101 +192,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     ran = [i for i in session.items if i.get_closest_marker(device) is not None]
     if not ran:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
-
-
-def _run_config(config: pytest.Config) -> RunConfig:
-    limit = config.getoption("--limit")
-    if limit is not None:
-        parse_count("--limit", limit)
-    arguments = [Path(sys.argv[0]).name, *config.invocation_params.args]
-    return RunConfig(
-        device=_device(config),
-        limit=limit,
-        allow_partial=config.getoption("--allow-partial"),
-        release=config.getoption("--release"),
-        reports_dir=Path(config.getoption("--reports-dir")),
-        command=shlex.join(str(a) for a in arguments),
-    )
-
-
-def _device(config: pytest.Config) -> DeviceChoice:
-    """Return the device asked for: ``--device``, or the one that ``-m`` names."""
-    choice = parse_choice("device", config.getoption("--device"), DEVICES)
-    if choice != "auto":
-        return choice
-    expression = str(config.getoption("markexpr", "") or "").split()
-    named = [mark for mark in DEVICE_MARKS if expression == [mark]]
-    return cast("DeviceChoice", named[0]) if named else "auto"
-
-
-def _plan(config: pytest.Config) -> BatchPlan:
-    return parse_plan(
-        config.getoption("--batch-plan"),
-        num_buckets=config.getoption("--buckets"),
-        batch_size=config.getoption("--batch-size"),
-    )
-
-
-def _cells(config: pytest.Config) -> tuple[Cell, ...]:
-    models = _models(config) or [(m, m.replace("-", "_")) for m in _default_models()]
-    defaults = _default_datasets([model for model, _ in models])
-    return form_cells(
-        models=models,
-        dtypes=[parse_dtype(d) for d in _split(config.getoption("--dtypes"))],
-        datasets=_datasets(config) or [(d, d.replace("-", "_")) for d in defaults],
-        graphs=_graphs(config),
-        forwards=[
-            parse_choice("forward", f, FORWARDS) for f in _split(config.getoption("--forwards"))
-        ],
-        plan=_plan(config),
-        autocast=config.getoption("--autocast"),
-    )
-
-
-def _models(config: pytest.Config) -> list[tuple[str, str]]:
-    """Return the models asked for, each with its name within a cell's id."""
-    from w2v_core.model.catalog import parse_model
-
-    return [(m, parse_model(m).cell_name) for m in _split(config.getoption("--models"))]
-
-
-def _datasets(config: pytest.Config) -> list[tuple[str, str]]:
-    """Return the datasets asked for, each with its name within a cell's id."""
-    from w2v_core.data.catalog import parse_dataset
-
-    names = _split(config.getoption("--datasets"))
-    if config.getoption("--data-path"):
-        names.append(f"librispeech:{config.getoption('--data-path')}")
-    return [(d, parse_dataset(d).text) for d in names]
-
-
-def _graphs(config: pytest.Config) -> tuple[bool, ...]:
-    choices: dict[str, tuple[bool, ...]] = {"on": (True,), "off": (False,), "both": (False, True)}
-    text = config.getoption("--graphs")
-    if text is None:
-        backend = config.stash[RUN].backend
-        text = "both" if backend.graphs_unsupported is None else "off"
-    return choices[parse_choice("graphs", text, ("on", "off", "both"))]
-
-
-def _default_models() -> list[str]:
-    """Return the canaries, and the real checkpoints where they are cached."""
-    from w2v_core.model.catalog import MODELS
-    from w2v_core.model.loading import is_cached
-
-    return [name for name, spec in MODELS.items() if is_cached(spec)]
-
-
-def _default_datasets(models: Sequence[str]) -> list[str]:
-    """Return canary-speech, and the hub's sets where they are cached and a real model runs."""
-    from w2v_core.data.catalog import DATASETS
-
-    real = any(not m.startswith("canary-") for m in models)
-    return [s.name for s in DATASETS if s.is_available() and (real or not s.needs_hub)]
-
-
-def _split(text: str | None) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []
 
 
 def _require(device: DeviceChoice) -> None:

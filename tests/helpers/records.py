@@ -89,7 +89,7 @@ def make_record(
     run_id = f"{created:%Y%m%dT%H%M%SZ}-hpu-0123456789ab"
     model, dtype, dataset, graphs, forward = cell.split("-")
     audio_s = sum(s.audio_s for s in scores)
-    wobble = np.random.default_rng((run, len(cell))).normal(0.0, 1e-4, rounds)
+    wobble = np.random.default_rng((1000 + run, len(cell))).normal(0.0, 1e-4, rounds)
     rounds_s = [audio_s / rtfx * (1.0 + float(w)) for w in wobble - np.median(wobble)]
     edits = sum(s.substitutions + s.deletions + s.insertions for s in scores)
     words = sum(s.reference_words for s in scores)
@@ -159,7 +159,7 @@ def make_run(
     **changes: Any,
 ) -> tuple[CellRecord, ...]:
     """Make one run of every cell; its throughputs vary by ``sd`` (log-normal) between runs."""
-    noise = np.random.default_rng((seed, run)).normal(0.0, sd, len(cells))
+    noise = np.random.default_rng((seed, 1000 + run)).normal(0.0, sd, len(cells))
     return tuple(
         make_record(
             cell=cell,

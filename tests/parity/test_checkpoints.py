@@ -30,7 +30,7 @@ CANARIES = Path(w2v_core.model.canary.__path__[0])
 CANARY_SPEECH = Path(w2v_core.data.canary_speech.__path__[0]) / "audio"
 LIBRISPEECH_VARIABLE = "W2V_LIBRISPEECH"
 EVERY = 6  # of the utterances; lengths and voices are spread evenly over the ids
-BFLOAT16_CHANGED = 0.004  # of frames; Hugging Face's own bfloat16 changes as many or more
+BFLOAT16_CHANGED = 0.002  # of frames; Hugging Face's own bfloat16 changes as many or more
 
 
 @functools.cache
@@ -78,8 +78,14 @@ def assert_parity(found: Comparison) -> None:
     assert found.max_difference <= found.tolerance
 
 
-@pytest.mark.parametrize("float64_statistics", [False, True], ids=["float32", "float64"])
-@pytest.mark.parametrize("name", ["base", "large"])
+@pytest.mark.parametrize(
+    ("name", "float64_statistics"),
+    [
+        pytest.param("base", False, id="base-float32"),
+        pytest.param("base", True, id="base-float64"),
+        pytest.param("large", False, id="large"),
+    ],
+)
 def test_canary_equals_the_reference_in_any_batch(name, float64_statistics):
     forward = build_forward(
         canary(name),
@@ -88,6 +94,13 @@ def test_canary_equals_the_reference_in_any_batch(name, float64_statistics):
         device=CPU,
         float64_statistics=float64_statistics,
     )
+
+    assert_parity(compare_in_batches(forward, name, CANARY_SPEECH, EVERY))
+
+
+@pytest.mark.parametrize("name", ["base", "large"])
+def test_packed_canary_equals_the_reference(name):
+    forward = build_forward(canary(name), name="exact", dtype="float32", device=CPU, packed=True)
 
     assert_parity(compare_in_batches(forward, name, CANARY_SPEECH, EVERY))
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.parity.reference import CPU, compare, references_of, small_model, speech_like, stack
-from w2v_core.model import forward as forward_module
+from w2v_core.model import exact as exact_module
 from w2v_core.model.forward import build_forward
+from w2v_core.model.stock import StockForward
 
 LENGTHS = (16_000, 9_000, 400)
 
@@ -50,7 +53,7 @@ MASKS = [
 
 @pytest.mark.parametrize(("family", "mask", "replacement"), MASKS)
 def test_dropping_a_mask_breaks_parity(monkeypatch, family, mask, replacement):
-    monkeypatch.setattr(forward_module, mask, replacement)
+    monkeypatch.setattr(exact_module, mask, replacement)
 
     found = differences(family)
 
@@ -93,3 +96,23 @@ def test_stock_gives_finite_padding_rows_and_static_frames(attention_mask):
 
     assert logits.shape == (2, (padded.shape[1] - 80) // 320, 32)
     assert torch.isfinite(logits).all()
+
+
+class Recorder(torch.nn.Module):
+    """Stands in for a checkpoint's module and keeps the attention mask it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.lm_head = torch.nn.Linear(1, 1)
+
+    def forward(self, waveforms, *, attention_mask):
+        self.attention_mask = attention_mask
+        return SimpleNamespace(logits=waveforms)
+
+
+def test_the_stock_attention_mask_marks_samples_and_one_frame_of_a_padding_row():
+    forward = StockForward(Recorder(), dtype=torch.float32, attention_mask=True)
+
+    forward(torch.zeros(3, 1_040), torch.tensor([0, 400, 1_039], dtype=torch.int32))
+
+    assert forward.module.attention_mask.sum(dim=1).tolist() == [400, 400, 1_039]

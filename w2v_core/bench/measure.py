@@ -168,9 +168,16 @@ def _round_reasons(measured: _Measurement) -> list[str]:
 
 
 def _scores(
-    corpus: Corpus, edits: Sequence[WordEdits], texts: Mapping[str, str]
+    corpus: Corpus,
+    edits: Sequence[WordEdits],
+    texts: Mapping[str, str],
+    rounds: Sequence[Round],
 ) -> tuple[UtteranceScore, ...]:
     by_id = {u.utterance_id: u for u in corpus.utterances}
+    latencies: dict[str, list[float]] = {}
+    for timed in rounds:
+        for hypothesis in timed.transcription.hypotheses:
+            latencies.setdefault(hypothesis.utterance_id, []).append(hypothesis.latency_s)
     return tuple(
         UtteranceScore(
             utterance_id=e.utterance_id,
@@ -182,6 +189,11 @@ def _scores(
             insertions=e.insertions,
             reference_words=e.reference_words,
             audio_s=by_id[e.utterance_id].audio_s,
+            latency_s=(
+                statistics.median(latencies[e.utterance_id])
+                if e.utterance_id in latencies
+                else None
+            ),
         )
         for e in edits
     )
@@ -268,5 +280,5 @@ def _record(
             "checkpoint_revision": engine.checkpoint.revision,
         },
         command=provenance.command,
-        scores=_scores(corpus, edits, scored.texts),
+        scores=_scores(corpus, edits, scored.texts, measured.rounds),
     )

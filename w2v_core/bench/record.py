@@ -36,6 +36,9 @@ class UtteranceScore:
     insertions: int
     reference_words: int
     audio_s: float
+    latency_s: float | None = None
+    """From its batch's staging to its transcript, median over the timed rounds; None where no round
+    transcribed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

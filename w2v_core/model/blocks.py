@@ -78,7 +78,22 @@ class GroupNormLayer0(nn.Module):
         self.statistics_dtype = torch.float64 if float64_statistics else torch.float32
 
     def forward(self, windows: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
-        """Map windows (B, W, 10) float32 and their mask (B, W) to (B, W, C)."""
+        """Map windows (B, W, 10) float32 and their mask (B, W) to (B, 64T, C)."""
+        centred, variance = self.statistics(windows, valid)
+        scale = self.gain * torch.rsqrt(variance + self.eps).to(torch.float32)
+        weight = (self.weight * scale[:, :, None]).transpose(1, 2)  # (B, 10, C)
+        shift = self.shift.to(self.dtype).expand(windows.shape[0], 1, -1)
+        used = centred[:, : _used(windows)].to(self.dtype)
+        return F.gelu(torch.baddbmm(shift, used, weight.to(self.dtype)))
+
+    def statistics(
+        self, windows: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Centre the windows and compute the channels' variance.
+
+        Returns:
+            (B, W, 10), zero past an utterance, and (B, C), both in the statistics' dtype.
+        """
         with _no_autocast(windows.device.type):
             count = valid.sum(dim=1).clamp_min(1).to(self.statistics_dtype)[:, None]  # (B, 1)
             own = valid[:, :, None]
@@ -86,12 +101,7 @@ class GroupNormLayer0(nn.Module):
             wide = torch.where(own, windows.to(self.statistics_dtype), zero)
             mean = wide.sum(dim=1) / count  # (B, 10)
             centred = torch.where(own, wide - mean[:, None, :], zero)
-            variance = self._sum_of_squares(centred) / count  # (B, C)
-            scale = self.gain * torch.rsqrt(variance + self.eps).to(torch.float32)
-            weight = (self.weight * scale[:, :, None]).transpose(1, 2)  # (B, 10, C)
-        shift = self.shift.to(self.dtype).expand(windows.shape[0], 1, -1)
-        used = centred[:, : _used(windows)].to(self.dtype)
-        return F.gelu(torch.baddbmm(shift, used, weight.to(self.dtype)))
+            return centred, self._sum_of_squares(centred) / count
 
     def _sum_of_squares(self, centred: torch.Tensor) -> torch.Tensor:
         """Sum the squares of layer 0's outputs over the windows: (B, W, 10) -> (B, C)."""

@@ -64,7 +64,7 @@ def can_prepack() -> bool:
     """Return whether this torch and processor have oneDNN's prepacked bfloat16 linear."""
     ops = torch.ops.mkldnn
     names = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
-    available: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    available: bool = torch.backends.mkldnn.is_available()
     if not available or not all(hasattr(ops, name) for name in names):
         return False
     return bool(ops._is_mkldnn_bf16_supported())

@@ -1,0 +1,50 @@
+"""Every backend that this session can open, as one parametrised fixture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import pytest
+
+from tests import hpusim
+from w2v_core.backends.base import Backend
+from w2v_core.backends.hpu import HpuBackend
+from w2v_core.backends.hpu_probe import load_bridge
+from w2v_core.config import DeviceChoice
+from w2v_core.engine.devices import available_devices, open_backend
+
+__all__ = ["backend"]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("cpu", marks=pytest.mark.cpu),
+        pytest.param("cuda", marks=pytest.mark.cuda),
+        pytest.param("hpu-lazy", marks=pytest.mark.hpu),
+        pytest.param("hpu-eager", marks=pytest.mark.hpu),
+    ]
+)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    """A backend; a simulated Gaudi is fresh for each test and checked for hazards after it."""
+    name, _, execution = request.param.partition("-")
+    if name == "hpu":
+        yield from _gaudi(execution)
+        return
+    device = cast("DeviceChoice", name)
+    missing = available_devices()[device]
+    if missing is not None:
+        pytest.skip(missing)
+    yield open_backend(device)
+
+
+def _gaudi(execution: str) -> Iterator[Backend]:
+    if hpusim.is_installed():
+        with hpusim.fresh(hpusim.Config(lazy=execution == "lazy")) as runtime:
+            yield HpuBackend(load_bridge())
+            assert runtime.hazards == []
+        return
+    card = HpuBackend(load_bridge())
+    if card.execution != execution:
+        pytest.skip(f"this process runs the card in {card.execution} mode")
+    yield card

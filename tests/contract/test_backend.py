@@ -1,0 +1,283 @@
+"""What a Backend is. Every backend passes the same tests; the engine relies on nothing else."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+
+import pytest
+import torch
+
+from w2v_core.backends.base import Backend, Counters
+from w2v_core.config import MAX_STREAMS, PLAN_KINDS
+from w2v_core.errors import GraphError
+from w2v_core.types import DTYPES
+
+BATCH, SAMPLES, PER_FRAME = 2, 12, 4
+SHAPE = (BATCH, SAMPLES)
+
+
+def step(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+    """(B, S) and (B,) -> ids (B, S / 4) int32, exact in float32."""
+    sums = waveforms.view(waveforms.shape[0], -1, PER_FRAME).sum(dim=-1)
+    return (sums + num_samples[:, None]).to(torch.int32)
+
+
+class Lane:
+    """The buffers of one slot."""
+
+    def __init__(self, backend: Backend, number: int = 0) -> None:
+        self.backend, self.number = backend, number
+        self.host_waveforms = backend.host_buffer(BATCH * SAMPLES, torch.float32)
+        self.host_counts = backend.host_buffer(BATCH, torch.int32)
+        self.host_ids = backend.host_buffer(BATCH * SAMPLES // PER_FRAME, torch.int32)
+        self.waveforms = backend.device_buffer(BATCH * SAMPLES, torch.float32)
+        self.counts = backend.device_buffer(BATCH, torch.int32)
+        self.ids = backend.device_buffer(BATCH * SAMPLES // PER_FRAME, torch.int32)
+
+    def upload(self, value: int) -> tuple[torch.Tensor, torch.Tensor]:
+        self.host_waveforms.fill_(value)
+        self.host_counts.fill_(10 * value)
+        self.backend.upload(self.host_waveforms, self.waveforms)
+        self.backend.upload(self.host_counts, self.counts)
+        return self.waveforms.view(SHAPE), self.counts
+
+    def download(self, ids: torch.Tensor):  # type: ignore[no-untyped-def]
+        kept = self.ids.view(ids.shape)
+        kept.copy_(ids)
+        return self.backend.download(kept, self.host_ids.view(ids.shape), lane=self.number)
+
+
+def expected(value: int) -> list[int]:
+    return [PER_FRAME * value + 10 * value] * (BATCH * SAMPLES // PER_FRAME)
+
+
+def test_device_matches_name(backend: Backend) -> None:
+    assert backend.device.type == backend.name
+    assert backend.device_name
+
+
+def test_default_plan_is_a_plan(backend: Backend) -> None:
+    assert backend.default_plan in PLAN_KINDS
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
+def test_host_buffer_is_flat_and_on_the_host(backend: Backend, dtype: torch.dtype) -> None:
+    buffer = backend.host_buffer(7, dtype)
+    assert (buffer.shape, buffer.dtype, buffer.device.type) == ((7,), dtype, "cpu")
+
+
+def test_host_buffer_is_pinned_where_copies_are_asynchronous(backend: Backend) -> None:
+    assert backend.host_buffer(7, torch.int32).is_pinned() or not backend.asynchronous
+
+
+def test_device_buffer_is_flat_and_on_the_device(backend: Backend) -> None:
+    buffer = backend.device_buffer(7, torch.int32)
+    assert (buffer.shape, buffer.dtype) == ((7,), torch.int32)
+    assert buffer.device.type == backend.name
+
+
+def test_ids_of_an_uploaded_batch_arrive(backend: Backend) -> None:
+    lane = Lane(backend)
+    with backend.compute():
+        event = lane.download(step(*lane.upload(3)))
+    event.synchronize()
+    assert lane.host_ids.tolist() == expected(3)
+
+
+def test_synchronize_finishes_a_download(backend: Backend) -> None:
+    lane = Lane(backend)
+    with backend.compute():
+        lane.download(step(*lane.upload(3)))
+    backend.synchronize()
+    assert lane.host_ids.tolist() == expected(3)
+
+
+def test_query_turns_true_and_then_the_ids_are_there(backend: Backend) -> None:
+    lane = Lane(backend)
+    with backend.compute():
+        event = lane.download(step(*lane.upload(3)))
+    for _ in range(10_000_000):
+        if event.query():
+            break
+    assert event.query()
+    assert lane.host_ids.tolist() == expected(3)
+
+
+def test_lanes_past_the_stream_pool_keep_their_own_ids(backend: Backend) -> None:
+    lanes = [Lane(backend, number) for number in range(MAX_STREAMS + 3)]
+    with backend.compute():
+        events = [lane.download(step(*lane.upload(lane.number))) for lane in lanes]
+    for event in reversed(events):
+        event.synchronize()
+    assert [lane.host_ids.tolist() for lane in lanes] == [expected(lane.number) for lane in lanes]
+
+
+def test_lane_is_reusable_after_its_event(backend: Backend) -> None:
+    lane = Lane(backend)
+    for value in range(4):
+        with backend.compute():
+            event = lane.download(step(*lane.upload(value)))
+        event.synchronize()
+        assert lane.host_ids.tolist() == expected(value)
+
+
+def test_compute_is_inference_mode(backend: Backend) -> None:
+    with backend.compute():
+        assert torch.is_inference_mode_enabled()
+
+
+def test_autocast_computes_in_bfloat16(backend: Backend) -> None:
+    x = torch.ones(2, 2).to(backend.device)
+    with backend.compute(), backend.autocast():
+        assert (x @ x).dtype is torch.bfloat16
+
+
+def test_float64_is_computed_on_the_device_or_disowned(backend: Backend) -> None:
+    before = backend.counters()
+    if backend.supports_float64:
+        torch.sqrt(torch.ones(2, dtype=torch.float64).to(backend.device))
+    backend.synchronize()
+    assert (backend.counters() - before).cpu_fallbacks == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_both_dtypes_are_accepted(backend: Backend, dtype: str) -> None:
+    backend.check_dtype(dtype)  # type: ignore[arg-type]
+
+
+def test_mark_step_changes_no_result(backend: Backend) -> None:
+    lane = Lane(backend)
+    with backend.compute():
+        ids = step(*lane.upload(3))
+        backend.mark_step()
+        event = lane.download(ids)
+    event.synchronize()
+    assert lane.host_ids.tolist() == expected(3)
+
+
+def test_counters_only_grow(backend: Backend) -> None:
+    before = backend.counters()
+    with backend.compute():
+        step(*Lane(backend).upload(1))
+    backend.synchronize()
+    grown = backend.counters() - before
+    assert grown.compilations >= 0
+    assert grown.cpu_fallbacks == 0
+
+
+def test_steady_state_compiles_nothing(backend: Backend) -> None:
+    lane = Lane(backend)
+    backend.synchronize()
+
+    def one_pass() -> None:
+        with backend.compute():
+            lane.download(step(*lane.upload(1))).synchronize()
+
+    one_pass()
+    before = backend.counters()
+    one_pass()
+    assert backend.counters() - before == Counters()
+
+
+def test_peak_memory_covers_a_new_buffer(backend: Backend) -> None:
+    backend.reset_peak_memory()
+    buffer = backend.device_buffer(1 << 20, torch.float32)
+    backend.synchronize()
+    assert backend.peak_memory_bytes() >= buffer.numel() * 4
+
+
+def test_fingerprint_is_flat_json(backend: Backend) -> None:
+    values = backend.fingerprint()
+    assert json.loads(json.dumps(values)) == dict(values)
+    assert all(isinstance(v, (str, int, float, type(None))) for v in values.values())
+
+
+def test_capture_is_refused_where_graphs_are_unsupported(backend: Backend) -> None:
+    lane = Lane(backend)
+    refusal = pytest.raises(GraphError, match="--graphs off")
+    with backend.compute(), refusal if backend.graphs_unsupported else nullcontext():
+        backend.capture(step, *lane.upload(1))
+
+
+# ------------------------------------------------------------------ capture and replay
+
+
+@pytest.fixture
+def graphs(backend: Backend) -> Backend:
+    if backend.graphs_unsupported is not None:
+        pytest.skip(backend.graphs_unsupported)
+    return backend
+
+
+def test_replay_computes_the_ids_of_its_own_inputs(graphs: Backend) -> None:
+    lane = Lane(graphs)
+    with graphs.compute():
+        replay = graphs.capture(step, *lane.upload(1))
+    for value in (5, 6):  # twice the same shape: a stale output would repeat
+        with graphs.compute():
+            event = lane.download(replay(*lane.upload(value)))
+        event.synchronize()
+        assert lane.host_ids.tolist() == expected(value)
+
+
+def test_replay_for_another_lane_leaves_the_first_lanes_inputs(graphs: Backend) -> None:
+    first, second = Lane(graphs, 0), Lane(graphs, 1)
+    with graphs.compute():
+        inputs = first.upload(1)
+        replay = graphs.capture(step, *inputs)
+        replay(*second.upload(2))
+        event = first.download(step(*inputs))
+    event.synchronize()
+    assert first.host_ids.tolist() == expected(1)
+
+
+def test_ids_copied_before_the_next_replay_survive_it(graphs: Backend) -> None:
+    first, second = Lane(graphs, 0), Lane(graphs, 1)
+    with graphs.compute():
+        replay = graphs.capture(step, *first.upload(1))
+        events = [first.download(replay(*first.upload(2))), second.download(replay(*second.upload(3)))]
+    for event in events:
+        event.synchronize()
+    assert first.host_ids.tolist() == expected(2)
+    assert second.host_ids.tolist() == expected(3)
+
+
+def test_captures_of_two_shapes_are_independent(graphs: Backend) -> None:
+    lane = Lane(graphs)
+    with graphs.compute():
+        waveforms, counts = lane.upload(1)
+        wide = graphs.capture(step, waveforms, counts)
+        narrow = graphs.capture(step, waveforms[:, :PER_FRAME].contiguous(), counts)
+        ids = narrow(waveforms[:, PER_FRAME : 2 * PER_FRAME].contiguous(), counts)
+        event = lane.download(wide(waveforms, counts))
+        narrow_ids = ids.cpu()
+    event.synchronize()
+    assert lane.host_ids.tolist() == expected(1)
+    assert narrow_ids.flatten().tolist() == [14, 14]
+
+
+def test_replays_compile_nothing(graphs: Backend) -> None:
+    lane = Lane(graphs)
+    with graphs.compute():
+        replay = graphs.capture(step, *lane.upload(1))
+        lane.download(replay(*lane.upload(2))).synchronize()
+        before = graphs.counters()
+        for value in range(5):
+            lane.download(replay(*lane.upload(value))).synchronize()
+    assert graphs.counters() - before == Counters()
+
+
+def test_capture_works_after_one_that_failed_half_way(graphs: Backend) -> None:
+    def fails(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        doubled = waveforms * 2
+        return step(doubled @ doubled, num_samples)  # (2, 12) times (2, 12)
+
+    lane = Lane(graphs)
+    with graphs.compute():
+        with pytest.raises(GraphError, match="capture of"):
+            graphs.capture(fails, *lane.upload(1))
+        replay = graphs.capture(step, *lane.upload(1))
+        event = lane.download(replay(*lane.upload(4)))
+    event.synchronize()
+    assert lane.host_ids.tolist() == expected(4)

@@ -1,0 +1,243 @@
+"""What the HPU backend refuses or guards beyond the common contract."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from tests import hpusim
+from tests.hpusim import Config, Runtime
+from w2v_core.backends import hpu as hpu_module
+from w2v_core.backends.hpu import HpuBackend
+from w2v_core.backends.hpu_probe import load_bridge
+from w2v_core.config import MAX_STREAMS
+from w2v_core.errors import BucketOverflowError, DeviceError, GraphError
+
+pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
+
+
+def step(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+    return (waveforms + num_samples[:, None]).to(torch.int32)
+
+
+def inputs(value: float = 1.0, rows: int = 2, samples: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((rows, samples), value).to("hpu"), torch.ones(rows, dtype=torch.int32).to("hpu")
+
+
+def test_simulated_device_says_so(hpu_backend: HpuBackend) -> None:
+    assert hpu_backend.device_name == "simulated"
+
+
+def test_float16_is_refused_with_its_reason(hpu_backend: HpuBackend) -> None:
+    with pytest.raises(DeviceError, match="group norm"):
+        hpu_backend.check_dtype("float16")  # type: ignore[arg-type]
+
+
+def test_streams_are_bounded_whatever_the_lanes(hpu: Runtime, hpu_backend: HpuBackend) -> None:
+    source = hpu_backend.device_buffer(4, torch.int32)
+    for lane in range(50):
+        hpu_backend.download(source, hpu_backend.host_buffer(4, torch.int32), lane=lane)
+    hpu_backend.synchronize()
+    assert hpu.num_streams_made == MAX_STREAMS
+
+
+@pytest.mark.parametrize(
+    ("source", "destination", "message"),
+    [
+        pytest.param(torch.int64, torch.int64, "64", id="int64"),
+        pytest.param(torch.float32, torch.int32, "casts", id="cast"),
+    ],
+)
+def test_download_that_would_block_is_refused(
+    hpu_backend: HpuBackend, source: torch.dtype, destination: torch.dtype, message: str
+) -> None:
+    ids = torch.zeros(4, dtype=source).to("hpu")
+    host = torch.zeros(4, dtype=destination).pin_memory()
+    with pytest.raises(DeviceError, match=message):
+        hpu_backend.download(ids, host, lane=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(lambda: torch.zeros(4, dtype=torch.int32), "not pinned", id="pageable"),
+        pytest.param(
+            lambda: torch.zeros(5, dtype=torch.int32).pin_memory()[1:], "beginning", id="sliced"
+        ),
+        pytest.param(
+            lambda: torch.zeros(4, 4, dtype=torch.int32).pin_memory()[:, 0],
+            "beginning",
+            id="strided",
+        ),
+    ],
+)
+def test_download_that_would_outlive_its_event_is_refused(
+    hpu_backend: HpuBackend, make: Callable[[], torch.Tensor], message: str
+) -> None:
+    ids = torch.zeros(4, dtype=torch.int32).to("hpu")
+    with pytest.raises(DeviceError, match=message):
+        hpu_backend.download(ids, make(), lane=0)
+
+
+def test_download_returns_before_the_copy_is_done(hpu: Runtime, hpu_backend: HpuBackend) -> None:
+    host = hpu_backend.host_buffer(4, torch.int32)
+    ids = torch.ones(4, dtype=torch.int32).to("hpu")
+    syncs = hpu.stats["host_syncs"]
+    event = hpu_backend.download(ids, host, lane=0)
+    assert hpu.stats["host_syncs"] == syncs
+    assert host.tolist() != [1] * 4
+    event.synchronize()
+    assert host.tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("call", ["synchronize", "upload", "download", "capture", "compute"])
+def test_other_threads_are_refused(hpu_backend: HpuBackend, call: str) -> None:
+    host, device = hpu_backend.host_buffer(4, torch.int32), hpu_backend.device_buffer(4, torch.int32)
+    calls: dict[str, Callable[[], Any]] = {
+        "synchronize": hpu_backend.synchronize,
+        "upload": lambda: hpu_backend.upload(host, device),
+        "download": lambda: hpu_backend.download(device, host, lane=0),
+        "capture": lambda: hpu_backend.capture(step, *inputs()),
+        "compute": lambda: hpu_backend.compute().__enter__(),
+    }
+    errors: list[BaseException] = []
+
+    def worker() -> None:
+        try:
+            calls[call]()
+        except DeviceError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=worker)
+    thread.start()
+    thread.join()
+    assert "thread" in str(errors[0])
+
+
+def test_second_backend_on_the_same_card_is_refused(
+    hpu: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hpu_module, "_open", [])
+    first = hpu_module.open_backend()
+    with pytest.raises(DeviceError, match="opened the Gaudi card already"):
+        hpu_module.open_backend()
+    first.close()
+    hpu_module.open_backend().close()
+
+
+def test_card_of_another_process_is_an_error_that_says_so(hpu: Runtime) -> None:
+    hpu.faults.device_lost = True
+    with pytest.raises(DeviceError, match="one process owns a card"):
+        HpuBackend(load_bridge())
+
+
+def test_step_that_reads_back_is_refused_in_a_capture(hpu_backend: HpuBackend) -> None:
+    def reads_back(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        return step(waveforms * float(waveforms.sum().item()), num_samples)
+
+    with hpu_backend.compute(), pytest.raises(GraphError, match="not supported during HPU Graph"):
+        hpu_backend.capture(reads_back, *inputs())
+
+
+def test_replay_of_another_shape_is_refused(hpu_backend: HpuBackend) -> None:
+    with hpu_backend.compute():
+        replay = hpu_backend.capture(step, *inputs())
+        with pytest.raises(BucketOverflowError, match=r"\(2, 4\); this capture is for \(2, 3\)"):
+            replay(*inputs(samples=4))
+
+
+def test_replay_that_silently_ran_the_step_is_an_error(hpu_backend: HpuBackend) -> None:
+    """Under another autocast state the key differs, and ``max_graphs`` is reached."""
+    with hpu_backend.compute():
+        replay = hpu_backend.capture(step, *inputs())
+        with hpu_backend.autocast(), pytest.raises(GraphError, match="was not replayed"):
+            replay(*inputs())
+
+
+def test_capture_keeps_the_callers_tensors(hpu_backend: HpuBackend) -> None:
+    mine = inputs(1.0)
+    with hpu_backend.compute():
+        replay = hpu_backend.capture(step, *mine)
+        replay(*inputs(7.0))
+    assert mine[0].cpu().unique().tolist() == [1.0]
+
+
+def test_eager_mode_compiles_instead_of_capturing(simulator: None) -> None:
+    """HPU graphs in eager mode would return the first call's ids for ever."""
+    with hpusim.fresh(Config(lazy=False)) as rt:
+        backend = HpuBackend(load_bridge())
+        with backend.compute():
+            replay = backend.capture(step, *inputs())
+            found = [replay(*inputs(value)).cpu().unique().tolist() for value in (4.0, 5.0)]
+        assert found == [[5], [6]]
+        assert rt.stats["captures"] == 0
+        assert backend.counters().compilations == 1
+
+
+def test_more_buckets_than_dynamo_keeps_are_all_compiled(simulator: None) -> None:
+    """dynamo goes back to eager past eight entries of one code object; a bucket must not."""
+    with hpusim.fresh(Config(lazy=False)):
+        backend = HpuBackend(load_bridge())
+        with backend.compute():
+            for samples in range(1, 13):
+                backend.capture(step, *inputs(samples=samples))
+        assert backend.counters().compilations == 12
+
+
+def test_lazy_bridge_without_graphs_says_so(
+    hpu: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.hpusim.torch_hpu._GRAPH_NAMES", ())
+    backend = HpuBackend(load_bridge())
+    with pytest.raises(GraphError, match="no wrap_in_hpu_graph"):
+        backend.capture(step, *inputs())
+
+
+def test_only_keywords_of_the_installed_signature_are_passed(
+    hpu: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.hpusim import hpu_graphs
+
+    def old(module: torch.nn.Module, asynchronous: bool = False) -> torch.nn.Module:  # 1.10
+        return whole(module, asynchronous)
+
+    whole = hpu_graphs.wrap_in_hpu_graph
+    monkeypatch.setattr(hpu_graphs, "wrap_in_hpu_graph", old)
+    backend = HpuBackend(load_bridge())
+    with backend.compute():
+        replay = backend.capture(step, *inputs())
+        assert replay(*inputs(2.0)).cpu().unique().tolist() == [3]
+
+
+def test_asynchronous_error_surfaces_at_the_event(hpu: Runtime, hpu_backend: HpuBackend) -> None:
+    host = hpu_backend.host_buffer(4, torch.int32)
+    hpu.faults.fail_at["add"] = (1, RuntimeError("ECC"))
+    with hpu_backend.compute():
+        ids = (torch.ones(4).to("hpu") + 1).to(torch.int32)
+        event = hpu_backend.download(ids, host, lane=0)
+    with pytest.raises(RuntimeError, match="ECC"):
+        event.synchronize()
+
+
+def test_peak_memory_restarts(hpu_backend: HpuBackend) -> None:
+    big = hpu_backend.device_buffer(1 << 20, torch.float32)
+    del big
+    hpu_backend.reset_peak_memory()
+    assert hpu_backend.peak_memory_bytes() < 1 << 20
+
+
+def test_recipe_cache_metric_is_read_where_it_exists(simulator: None) -> None:
+    with hpusim.fresh(Config(cache_metrics=True)):
+        backend = HpuBackend(load_bridge())
+        for _ in range(2):
+            _ = torch.ones(2).to("hpu") + 1
+            backend.mark_step()
+        assert backend.metric("recipe_cache") == {"TotalHit": 1, "TotalMiss": 1}
+
+
+def test_unknown_metric_is_empty(hpu_backend: HpuBackend) -> None:
+    assert hpu_backend.metric("recipe_cache") == {}

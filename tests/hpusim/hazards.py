@@ -1,0 +1,104 @@
+"""Vector clocks: which accesses to one buffer no synchronisation orders.
+
+A stream knows of another stream what it has waited for, and of the host what the host had seen
+when the stream's last command was issued.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.hpusim.config import HazardError
+
+if TYPE_CHECKING:
+    from tests.hpusim.memory import Slot
+    from tests.hpusim.runtime import Runtime
+    from tests.hpusim.streams import Command, StreamState
+
+__all__ = ["Detector"]
+
+
+class Detector:
+    """Finds unordered accesses when commands are issued, deterministically."""
+
+    def __init__(self, rt: Runtime) -> None:
+        self._rt = rt
+        self.found: list[str] = []
+
+    def check(self, stream: StreamState, command: Command) -> list[str]:
+        """Note the command's accesses and return a line for each that is unordered."""
+        if self._rt.config.hazards == "off":
+            return []
+        if not (command.reads or command.writes or command.host_write):
+            return []
+        clock, own = stream.vc, (stream.sid, stream.seq)
+        lines: list[str] = []
+
+        def unordered(other: tuple[int, int]) -> bool:
+            return other[0] != own[0] and clock.get(other[0], 0) < other[1]
+
+        def line(kind: str, other: tuple[int, int]) -> None:
+            lines.append(
+                f"hpusim: {kind} hazard: {command.name} (command {own[1]} of stream {own[0]}) is "
+                f"unordered with command {other[1]} of stream {other[0]}; "
+                "is a wait_stream or wait_event missing?"
+            )
+
+        for slot in command.reads:
+            if slot.write is not None and unordered(slot.write):
+                line("read-after-write", slot.write)
+            if slot.reads is not None:
+                slot.reads[own[0]] = own[1]
+        for slot in command.writes:
+            if slot.write is not None and unordered(slot.write):
+                line("write-after-write", slot.write)
+            for access in (slot.reads or {}).items():
+                if unordered(access):
+                    line("write-after-read", access)
+            slot.write = own
+            if slot.reads is not None:
+                slot.reads = {}
+        self._check_host_write(command, own, lines)
+        return lines
+
+    def _check_host_write(
+        self, command: Command, own: tuple[int, int], lines: list[str]
+    ) -> None:
+        """A pinned destination may be reused once the host has seen its last copy finish.
+
+        Before that the host cannot have read what the buffer holds, whatever stream wrote it.
+        """
+        block = command.host_write
+        if block is None:
+            return
+        last = block.write
+        if last is not None and self._rt.host_vc.get(last[0], 0) < last[1]:
+            lines.append(
+                f"hpusim: overwrite-before-read hazard: {command.name} (command {own[1]} of stream "
+                f"{own[0]}) overwrites a pinned buffer whose copy (command {last[1]} of stream "
+                f"{last[0]}) the host has not waited for"
+            )
+        block.write = own
+
+    def check_free(self, slot: Slot) -> None:
+        """Note a buffer freed on its own stream while another one may still read it."""
+        if self._rt.config.hazards == "off" or slot.reads is None:
+            return
+        home = self._rt.streams[slot.stream]
+        for sid, seq in slot.reads.items():
+            seen = max(home.vc.get(sid, 0), self._rt.host_vc.get(sid, 0))
+            if sid != slot.stream and seen < seq and (sid, seq) != slot.write:
+                self.found.append(
+                    f"hpusim: {slot.nbytes} bytes of stream {slot.stream} freed while command "
+                    f"{seq} of stream {sid} may still read them; is a record_stream missing?"
+                )
+
+    def report(self, lines: list[str]) -> None:
+        """Keep the lines and raise them where the configuration says so.
+
+        Raises:
+            HazardError: naming both commands.
+        """
+        self.found.extend(lines)
+        if self._rt.config.hazards == "raise":
+            raise HazardError("\n".join(lines))

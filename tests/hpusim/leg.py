@@ -1,0 +1,206 @@
+"""A small pipeline on the simulated Gaudi, and every check that the suite makes of it.
+
+The schedule is the worst one that the device permits: nothing runs before it is waited for, and
+decode workers start when their result is asked for.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+
+from tests import hpusim
+from tests.helpers.engines import make_checkpoint, make_utterances
+from w2v_core.backends.cpu import CpuBackend
+from w2v_core.backends.hpu import HpuBackend
+from w2v_core.backends.hpu_probe import load_bridge
+from w2v_core.config import BatchPlan, EngineConfig
+from w2v_core.engine import pipeline
+from w2v_core.engine.engine import Engine
+from w2v_core.errors import GraphError
+from w2v_core.types import Transcription
+
+__all__ = ["CHECKS", "Leg"]
+
+CHECKS = {
+    "hazard": "the vector-clock detector found no unordered access",
+    "transcripts": "frame ids equal the CPU's",
+    "failure": "no stage raised",
+    "compilations": "nothing was compiled after warm-up",
+    "captures": "one capture per bucket",
+    "replays": "every batch was a replay",
+    "host syncs": "no call blocked the host in a pass, besides waits for events",
+    "streams": "no stream was made after warm-up, and at most 8 in all",
+    "pinned bytes": "no host memory was pinned after warm-up",
+    "inputs": "a capture leaves its caller's tensors alone",
+    "recapture": "a capture works after one that failed",
+}
+LENGTHS = (4100, 8900, 4300, 8700, 4000, 8800, 4400, 8600, 4200, 8500, 4350, 8650, 4050, 8550)
+PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)
+SLOTS = 3
+
+
+class LateExecutor:
+    """Starts a job when its result is asked for: the latest that a pool of threads may."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
+
+    def __enter__(self) -> LateExecutor:
+        return self
+
+    def __exit__(self, *_exc: object) -> None: ...
+
+    def submit(self, job: Callable[..., Any], *args: Any) -> Any:
+        return _LateFuture(job, args)
+
+
+class _LateFuture:
+    def __init__(self, job: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        self._job, self._args = job, args
+        self._future: Future[Any] = Future()
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def _run(self) -> Future[Any]:
+        if not self._future.done():
+            try:
+                self._future.set_result(self._job(*self._args))
+            except Exception as error:  # noqa: BLE001 - as a pool's thread would
+                self._future.set_exception(error)
+        return self._future
+
+    def exception(self) -> BaseException | None:
+        return self._run().exception()
+
+    def result(self) -> Any:
+        return self._run().result()
+
+
+@lru_cache(maxsize=1)
+def reference() -> dict[str, list[int]]:
+    """Frame ids by utterance id, from the CPU backend."""
+    found = _warm(CpuBackend(), graphs=False).transcribe(
+        make_utterances(LENGTHS), keep_frame_ids=True
+    )
+    ids = _frame_ids(found)
+    assert len({tuple(i[:10]) for i in ids.values()}) == len(ids)  # a stale output must differ
+    return ids
+
+
+def _frame_ids(found: Transcription) -> dict[str, list[int]]:
+    return {
+        h.utterance_id: [] if h.frame_ids is None else h.frame_ids.tolist()
+        for h in found.hypotheses
+    }
+
+
+@lru_cache(maxsize=1)
+def checkpoint() -> Any:
+    """A tiny checkpoint whose arg-max ids vary: random weights alone emit one token."""
+    made = make_checkpoint()
+    with torch.no_grad():
+        made.module.lm_head.bias.zero_()
+        made.module.lm_head.weight.normal_(generator=torch.Generator().manual_seed(0))
+    return made
+
+
+def _warm(backend: Any, *, graphs: bool, config: dict[str, Any] | None = None) -> Engine:
+    settings = {"plan": PLAN, "num_slots": SLOTS, "graphs": graphs, **(config or {})}
+    engine = Engine(checkpoint(), backend, EngineConfig(**settings))
+    engine.warm_up(LENGTHS)
+    return engine
+
+
+@dataclass
+class Leg:
+    """One run. ``found`` holds the checks that it did not pass, with what they saw."""
+
+    lazy: bool = True
+    graphs: bool = True
+    config: dict[str, Any] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+
+    def run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        """Warm up, transcribe once, and check; blocks."""
+        gc.freeze()  # a capture collects garbage; what the libraries hold is none
+        try:
+            return self._run(monkeypatch)
+        finally:
+            gc.unfreeze()
+
+    def _run(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+        monkeypatch.setattr(pipeline, "ThreadPoolExecutor", LateExecutor)
+        # Without polls that finish work by chance: every op takes longer than a query.
+        device = hpusim.Config(
+            lazy=self.lazy, place_on_cpu="none", latency=lambda _op, _bytes: 1e-3, hazards="record"
+        )
+        with hpusim.fresh(device) as rt:
+            try:
+                self._pipeline(rt)
+                if self.graphs and self.lazy:
+                    self._graph_rules()
+            except Exception as error:  # noqa: BLE001 - any error is a finding
+                self.found["failure"] = f"{type(error).__name__}: {error}"
+            if rt.hazards:
+                self.found["hazard"] = rt.hazards[0]
+        return self.found
+
+    def _note(self, check: str, ok: bool, seen: object) -> None:
+        if not ok:
+            self.found.setdefault(check, str(seen))
+
+    def _pipeline(self, rt: hpusim.Runtime) -> None:
+        engine = _warm(HpuBackend(load_bridge()), graphs=self.graphs, config=self.config)
+        before, stats = engine.backend.counters(), rt.stats.copy()
+        streams, pinned = rt.num_streams_made, rt.pinned.reserved_bytes
+        # The first lap through the ring opens the other slots' copy streams.
+        transcription = engine.transcribe(
+            make_utterances(LENGTHS), record_failures=True, keep_frame_ids=True
+        )
+        grown = rt.stats - stats
+        grown_counters = engine.backend.counters() - before
+        self._note("failure", not transcription.failures, transcription.failures[:1])
+        self._note("transcripts", _frame_ids(transcription) == reference(), "ids differ")
+        self._note("compilations", grown_counters.compilations == 0, grown_counters)
+        self._note("host syncs", grown["host_syncs"] == 0, grown["host_syncs"])
+        self._note(
+            "streams", rt.num_streams_made - streams <= SLOTS - 1, rt.num_streams_made - streams
+        )
+        self._note("pinned bytes", rt.pinned.reserved_bytes == pinned, rt.pinned.reserved_bytes)
+        if self.graphs and self.lazy:
+            batches = len(LENGTHS) // PLAN.batch_size
+            self._note("captures", rt.stats["captures"] == PLAN.num_buckets, rt.stats["captures"])
+            self._note("replays", grown["replays"] == batches, grown["replays"])
+
+    def _graph_rules(self) -> None:
+        backend = HpuBackend(load_bridge())
+
+        def step(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+            return (waveforms + num_samples[:, None]).to(torch.int32)
+
+        def fails(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("an op that the device does not have")
+
+        def inputs(value: float) -> tuple[torch.Tensor, torch.Tensor]:
+            counts = torch.ones(1, dtype=torch.int32).to("hpu")
+            return torch.full((1, 2), value).to("hpu"), counts
+
+        with backend.compute():
+            mine = inputs(1.0)
+            replay = backend.capture(step, *mine)
+            replay(*inputs(7.0))
+            self._note("inputs", mine[0].cpu().tolist() == [[1.0, 1.0]], mine[0].cpu())
+            with pytest.raises(GraphError):
+                backend.capture(fails, *inputs(1.0))
+            try:
+                backend.capture(step, *inputs(1.0))
+            except RuntimeError as error:  # DeviceError included
+                self._note("recapture", False, error)

@@ -1,0 +1,61 @@
+"""Stub packages ``habana_frameworks.torch...`` so that product imports stay as they are."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+import warnings
+from types import ModuleType
+from typing import Any
+
+from tests.hpusim import hpu_graphs, torch_hpu
+from tests.hpusim.metrics import Metric
+from tests.hpusim.runtime import ACTIVE
+
+__all__ = ["install"]
+
+ROOT = "habana_frameworks"
+
+
+def mark_step(device_str: str = "", sync: bool = False) -> None:
+    """End the lazy segment; ``sync`` waits for the host's launches, not for the device."""
+    rt = ACTIVE.rt
+    if not rt.config.lazy:
+        warnings.warn("mark_step() has no effect in eager mode", stacklevel=2)
+    elif sync:
+        rt.join()
+    else:
+        rt.close_segment()
+
+
+def metric_global(name: str) -> Metric | None:
+    """Return the process-wide metric; None where it is unknown."""
+    return ACTIVE.rt.metrics.by_name.get(name)
+
+
+def _module(name: str, **attributes: Any) -> ModuleType:
+    module = ModuleType(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    module.__path__ = []
+    module.__dict__.update(attributes)
+    sys.modules[name] = module
+    parent, _, child = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], child, module)
+    return module
+
+
+def install() -> None:
+    """Put the packages into ``sys.modules``."""
+    _module(ROOT)
+    package = _module(f"{ROOT}.torch")
+    _module(f"{ROOT}.torch.core", mark_step=mark_step)
+    _module(f"{ROOT}.torch.utils")
+    _module(f"{ROOT}.torch.utils.internal", is_lazy=torch_hpu.is_lazy)
+    sys.modules[f"{ROOT}.torch.hpu"] = torch_hpu
+    package.hpu = torch_hpu  # type: ignore[attr-defined]
+    sys.modules[f"{ROOT}.torch.hpu.graphs"] = hpu_graphs
+    torch_hpu.graphs = hpu_graphs  # type: ignore[attr-defined]
+    torch_hpu.metrics = _module(  # type: ignore[attr-defined]
+        f"{ROOT}.torch.hpu.metrics", metric_global=metric_global
+    )

@@ -1,0 +1,24 @@
+"""``--simulate-hpu``: a simulated Gaudi for the whole session. The product knows nothing of it."""
+
+import pytest
+
+from w2v_core.pytest_plugin import prepare_device
+
+
+def pytest_addoption(parser):
+    parser.getgroup("w2v").addoption(
+        "--simulate-hpu",
+        action="store_true",
+        help="run hpu tests on a simulated Gaudi; its records never become a baseline",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Install before anything looks for a device; the bridge's environment is set before that."""
+    if config.getoption("--simulate-hpu"):
+        prepare_device("hpu", config)
+
+        from tests.hpusim.plugin import install_for_session
+
+        install_for_session()

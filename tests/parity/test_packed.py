@@ -1,0 +1,124 @@
+"""The packed forward: the same logits without computing any padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.parity.reference import (
+    CPU,
+    FAMILIES,
+    assert_equal_to_reference,
+    small_model,
+    speech_like,
+    stack,
+)
+from w2v_core.errors import BucketOverflowError, ConfigError
+from w2v_core.model.forward import build_forward
+from w2v_core.types import Bucket
+
+EDGE = Bucket.holding(16_000, batch_size=1).capacity_samples
+
+
+def packed(family: str, **options):
+    return build_forward(
+        small_model(family), name="exact", dtype="float32", device=CPU, packed=True, **options
+    )
+
+
+def waves(*lengths: int, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    return [speech_like(rng, length) for length in lengths]
+
+
+@pytest.mark.parametrize("float64_statistics", [False, True], ids=["float32", "float64"])
+@pytest.mark.parametrize("num_samples", [400, 719, 720, EDGE - 1, EDGE, EDGE + 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_boundary_lengths_equal_the_reference(family, num_samples, float64_statistics):
+    forward = packed(family, float64_statistics=float64_statistics)
+
+    assert_equal_to_reference(forward, small_model(family), waves(num_samples, 399, 5_000))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=20, deadline=None)
+@given(
+    lengths=st.lists(st.integers(0, 30_000), min_size=1, max_size=8).filter(
+        lambda lengths: max(lengths) >= 400
+    ),
+    extra_frames=st.integers(0, 100),
+    seed=st.integers(0, 2**16),
+)
+def test_any_batch_equals_the_reference(family, lengths, extra_frames, seed):
+    assert_equal_to_reference(
+        packed(family),
+        small_model(family),
+        waves(*lengths, seed=seed),
+        extra_frames=extra_frames,
+    )
+
+
+def test_frames_past_an_utterance_are_zero():
+    padded, lengths = stack(waves(5_000, 16_000, 399), extra_rows=1)
+
+    logits = packed("group")(padded, lengths)
+
+    frames = logits.abs().sum(dim=-1).count_nonzero(dim=1)
+    assert frames.tolist() == [15, 49, 0, 0]
+    assert logits[0, :15].abs().sum() > 0
+    assert logits.shape[1] == (padded.shape[1] - 80) // 320
+
+
+def test_a_batch_of_padding_rows_has_no_frames():
+    padded, lengths = stack([], extra_rows=2)
+
+    assert (packed("layer")(padded, lengths) == 0).all()
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_nan_stays_in_its_utterance(row):
+    forward = packed("group")
+    waveforms = waves(16_000, 16_100, 15_000)
+    waveforms[row][:] = np.nan
+    padded, lengths = stack(waveforms)
+
+    logits = forward(padded, lengths)
+
+    assert torch.isnan(logits).any(dim=-1).any(dim=-1).tolist() == [row == r for r in range(3)]
+
+
+def test_padding_is_not_computed(monkeypatch):
+    """Rows that reach the encoder are the utterances' own frames, not the bucket's."""
+    forward = packed("group")
+    seen = []
+    original = forward.layers[0].forward
+    monkeypatch.setattr(
+        forward.layers[0],
+        "forward",
+        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
+    )
+    padded, lengths = stack(waves(5_000, 16_000), extra_frames=50)
+
+    forward(padded, lengths)
+
+    assert seen == [15 + 49]
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        pytest.param("stock", CPU, id="stock"),
+        pytest.param("exact", torch.device("meta"), id="device"),
+    ],
+)
+def test_packing_is_refused_where_it_cannot_be(name, device):
+    with pytest.raises(ConfigError, match=rf"{name} forward on {device}.*--batch-plan sorted"):
+        build_forward(small_model("group"), name=name, dtype="float32", device=device, packed=True)
+
+
+def test_a_shape_that_is_no_bucket_is_refused():
+    with pytest.raises(BucketOverflowError, match="16000 samples a row"):
+        packed("group")(torch.zeros(1, 16_000), torch.tensor([400], dtype=torch.int32))

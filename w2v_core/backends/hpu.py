@@ -1,0 +1,268 @@
+"""Intel Gaudi: HPU graphs in lazy mode, torch.compile in eager mode, a small pool of copy streams.
+
+Nothing here is specific to one release: what differs between them is probed. The facts relied on
+are those of bridge 1.19 (HabanaAI/gaudi-pytorch-bridge).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from w2v_core.backends.base import Counters, Event, Replay, Step
+from w2v_core.backends.hpu_environment import effective_environment
+from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph
+from w2v_core.backends.hpu_probe import Bridge, load_bridge, probe_hpu
+from w2v_core.backends.hpu_telemetry import card_state, firmware, first_card, query_hl_smi, software
+from w2v_core.config import MAX_STREAMS
+from w2v_core.errors import DeviceError, GraphError
+from w2v_core.types import DTYPES, Dtype
+
+__all__ = ["HpuBackend", "open_backend", "unavailable"]
+
+_open: list[weakref.ref[HpuBackend]] = []
+
+
+class HpuBackend:
+    """Backend on the process's Gaudi card.
+
+    Only the thread that opened it may call it: the bridge keeps the current stream per thread in
+    C++ but per process in Python, so that stream contexts in two threads restore the wrong one.
+    """
+
+    name = "hpu"
+    asynchronous = True
+    supports_float64 = False
+    default_plan = "optimal"
+
+    def __init__(self, bridge: Bridge) -> None:
+        """Acquire the card.
+
+        Raises:
+            DeviceError: the driver does not hand the card out.
+        """
+        self._bridge = bridge
+        self._hpu = bridge.hpu
+        try:
+            self._hpu.current_device()
+        except RuntimeError as error:
+            raise DeviceError(
+                f"the Gaudi card cannot be acquired ({error}); one process owns a card, so look "
+                "for another one with hl-smi, or choose a free card with HABANA_VISIBLE_MODULES"
+            ) from error
+        self.device = torch.device("hpu")
+        self.device_name = str(self._hpu.get_device_name())
+        self.graphs_unsupported = self._why_no_graphs()
+        self._owner = threading.get_ident()
+        self._compute = self._hpu.default_stream()
+        self._copies: dict[int, Any] = {}
+
+    def _why_no_graphs(self) -> str | None:
+        if self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph"):
+            return "this bridge has no wrap_in_hpu_graph in lazy mode"
+        return None
+
+    @property
+    def execution(self) -> str:
+        """``lazy`` or ``eager``; fixed when the bridge was imported."""
+        return "lazy" if self._bridge.is_lazy else "eager"
+
+    def close(self) -> None:
+        """Let this process open the card anew."""
+        _open[:] = [found for found in _open if found() not in (None, self)]
+
+    def check_dtype(self, dtype: Dtype) -> None:
+        """Refuse what the card cannot compute.
+
+        Raises:
+            DeviceError: float16, with the reason.
+        """
+        if dtype not in DTYPES:
+            raise DeviceError(
+                f"dtype {dtype} is refused on {self.device_name}: Gaudi's group norm takes "
+                "bfloat16 and float32 only; use bfloat16"
+            )
+
+    def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate pinned memory; only a pinned destination makes a D2H copy asynchronous.
+
+        Raises:
+            DeviceError: the memory cannot be pinned.
+        """
+        plain = torch.zeros(num_elements, dtype=dtype)
+        pinned = plain.pin_memory()
+        if not pinned.is_pinned():  # older bridges need the device, newer torch deprecates it
+            pinned = plain.pin_memory("hpu")
+        if not pinned.is_pinned():
+            raise DeviceError(
+                f"{num_elements * plain.element_size()} bytes of host memory cannot be pinned; "
+                "raise the locked-memory limit (ulimit -l)"
+            )
+        return pinned
+
+    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        """Allocate device memory."""
+        return torch.zeros(num_elements, dtype=dtype, device=self.device)
+
+    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
+        """Enqueue the H2D copy on the compute stream; returns before it is done."""
+        self._check_thread()
+        destination.copy_(source, non_blocking=True)
+
+    def download(self, source: torch.Tensor, destination: torch.Tensor, *, lane: int) -> Event:
+        """Enqueue the D2H copy on the lane's stream, after the compute enqueued so far.
+
+        Raises:
+            DeviceError: the copy could not be asynchronous: a cast, int64, a destination that is
+                not contiguous or starts inside its pinned block, or the wrong thread.
+        """
+        self._check_thread()
+        _check_asynchronous(source, destination)
+        key = lane % MAX_STREAMS
+        if key not in self._copies:
+            self._copies[key] = self._hpu.Stream()
+        stream = self._copies[key]
+        # Before entering the context: off its current stream, lazy mode records an event at once,
+        # possibly ahead of the compute that is still to be launched.
+        stream.wait_stream(self._compute)
+        recorded = self._hpu.Event()
+        with self._hpu.stream(stream):
+            destination.copy_(source, non_blocking=True)
+            recorded.record(stream)  # inside the context, for the same reason
+        event: Event = recorded
+        return event
+
+    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+        """Capture ``step`` in the mode's own way: an HPU graph (lazy) or torch.compile (eager).
+
+        HPU graphs are never used in eager mode: there they record nothing, and every later call
+        returns the first call's ids.
+
+        Raises:
+            GraphError: the capture failed; the capture state of the device is cleaned up.
+        """
+        self._check_thread()
+        if self.graphs_unsupported is not None:
+            raise GraphError(f"graphs are on but {self.graphs_unsupported}; use --graphs off")
+        if self._bridge.is_lazy:
+            return capture_graph(self._hpu, step, waveforms, num_samples)
+        return capture_compiled(self._hpu, step, waveforms, num_samples)
+
+    @contextlib.contextmanager
+    def compute(self) -> Iterator[None]:
+        """Enter inference mode; work goes to the default stream, which captures use as well."""
+        self._check_thread()
+        with torch.inference_mode():
+            yield
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Autocast to bfloat16."""
+        return torch.autocast("hpu", dtype=torch.bfloat16)
+
+    def mark_step(self) -> None:
+        """Flush the lazy segment; eager mode has none."""
+        if self._bridge.is_lazy:
+            self._bridge.mark_step()
+
+    def synchronize(self) -> None:
+        """Block until the device is idle; mark_step would wait for the host's launches only."""
+        self._check_thread()
+        self._hpu.synchronize()
+
+    def counters(self) -> Counters:
+        """Read the bridge's metrics.
+
+        ``graph_compilation`` counts each synGraphCompile; recipes from the disk cache and eager
+        single ops are not in it.
+        """
+        return Counters(
+            compilations=self._total("graph_compilation"),
+            cpu_fallbacks=self._total("cpu_fallback"),
+        )
+
+    def _total(self, name: str) -> int:
+        return int(self.metric(name).get("TotalNumber", 0))
+
+    def metric(self, name: str) -> dict[str, Any]:
+        """Read ``graph_compilation | cpu_fallback | recipe_cache ...``; empty where unknown."""
+        metric = self._bridge.metric_global(name)
+        return {} if metric is None else dict(metric.stats())
+
+    def reset_peak_memory(self) -> None:
+        """Reset the allocator's peak."""
+        self._hpu.reset_peak_memory_stats()
+
+    def peak_memory_bytes(self) -> int:
+        """Peak of the device's allocator."""
+        return int(self._hpu.max_memory_allocated())
+
+    def fingerprint(self) -> Mapping[str, str | int | float | None]:
+        """Name card, driver, firmware, SynapseAI build, execution mode and the flags in force."""
+        return {
+            "card": self.device_name,
+            "driver": str(self._hpu.get_device_capability()),  # despite its name, the driver
+            "execution": self.execution,
+            "hpu_graph_signature": self._graph_signature(),
+            **software(),
+            **firmware(),
+            **first_card(query_hl_smi()),
+            **card_state(),
+            **effective_environment(),
+        }
+
+    def _graph_signature(self) -> str | None:
+        wrap = getattr(self._hpu, "wrap_in_hpu_graph", None)
+        return None if wrap is None else ", ".join(inspect.signature(wrap).parameters)
+
+    def _check_thread(self) -> None:
+        if threading.get_ident() != self._owner:
+            raise DeviceError(
+                "the HPU backend was called from a thread that did not open it; one thread owns "
+                "the device, workers see finished host arrays only"
+            )
+
+
+def _check_asynchronous(source: torch.Tensor, destination: torch.Tensor) -> None:
+    """Refuse copies that the bridge would quietly make blocking, or finish after their event."""
+    problem = None
+    if source.dtype != destination.dtype:
+        problem = f"it casts {source.dtype} to {destination.dtype}"
+    elif source.dtype in (torch.int64, torch.float64):
+        problem = f"{source.dtype} goes through a blocking intermediate; use 32 bits"
+    elif destination.storage_offset() != 0 or not destination.is_contiguous():
+        problem = "its destination is not the beginning of a pinned block"
+    elif not destination.is_pinned():
+        problem = "its destination is not pinned; use host_buffer()"
+    if problem is not None:
+        raise DeviceError(f"a D2H copy cannot be asynchronous: {problem}")
+
+
+def unavailable() -> str | None:
+    """Say what is missing and what to install; None where a card is there. Acquires nothing."""
+    finding = probe_hpu()
+    return None if finding.ok else str(finding)
+
+
+def open_backend() -> HpuBackend:
+    """Open the process's card.
+
+    Raises:
+        DeviceError: something is missing, or this process has opened the card already.
+    """
+    if any(found() is not None for found in _open):
+        raise DeviceError(
+            "this process has opened the Gaudi card already; share the backend, or close() it"
+        )
+    reason = unavailable()
+    if reason is not None:
+        raise DeviceError(f"device hpu is missing: {reason}")
+    backend = HpuBackend(load_bridge())
+    _open[:] = [weakref.ref(backend)]
+    return backend

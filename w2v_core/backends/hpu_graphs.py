@@ -1,0 +1,145 @@
+"""The two graph mechanisms of the bridge: HPU graphs (lazy) and torch.compile (eager)."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+import traceback
+import types
+from typing import Any, cast
+
+import torch
+
+from w2v_core.backends.base import Replay, Step
+from w2v_core.errors import BucketOverflowError, GraphError
+
+__all__ = ["capture_compiled", "capture_graph"]
+
+
+class _Counted(torch.nn.Module):
+    """The step, and how often Python ran it; a replay does not."""
+
+    def __init__(self, step: Step) -> None:
+        super().__init__()
+        self._step = step
+        self.runs = 0
+
+    def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        self.runs += 1
+        return self._step(waveforms, num_samples)
+
+
+def capture_graph(
+    hpu: Any,  # noqa: ANN401 - the bridge has no types
+    step: Step,
+    waveforms: torch.Tensor,
+    num_samples: torch.Tensor,
+) -> Replay:
+    """Capture an HPU graph for one shape; blocks.
+
+    The graph gets tensors of its own as static inputs: the bridge keeps the first call's tensors
+    and overwrites them at every replay, and those of a slot must not be overwritten.
+
+    Raises:
+        GraphError: the capture failed. The bridge leaves the device in capture state until the
+            failed graph is destroyed, so its references are dropped before this is raised.
+    """
+    gc.collect()  # destroying any graph clears the capture flag, so none may die in a capture
+    module = _Counted(step)
+    wrapped = hpu.wrap_in_hpu_graph(module, **_known_arguments(hpu.wrap_in_hpu_graph))
+    failure: RuntimeError | None = None
+    try:
+        wrapped(waveforms.clone(), num_samples.clone())
+        hpu.synchronize()
+    except RuntimeError as error:
+        failure = error
+    if failure is not None:
+        traceback.clear_frames(failure.__traceback__)
+        del module, wrapped
+        gc.collect()
+        raise GraphError(_failed(waveforms, failure)) from failure
+    shape = waveforms.shape
+
+    def replay(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        """Enqueue a replay; the returned ids are overwritten by the next one."""
+        _check_shape(waveforms, shape)
+        runs = module.runs
+        ids: torch.Tensor = wrapped(waveforms, num_samples)
+        if module.runs != runs:
+            raise GraphError(
+                f"the graph of {tuple(shape)} was not replayed: the bridge ran the step itself, "
+                "because its key differs from the capture's (autocast, argument form)"
+            )
+        return ids
+
+    return replay
+
+
+def _known_arguments(wrap: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return what the installed signature knows; releases differ.
+
+    ``max_graphs=1`` because one wrapper holds one bucket; a second key would be an error of ours.
+    """
+    wanted = {"asynchronous": True, "max_graphs": 1}
+    known = inspect.signature(wrap).parameters
+    return {name: value for name, value in wanted.items() if name in known}
+
+
+def capture_compiled(
+    hpu: Any,  # noqa: ANN401
+    step: Step,
+    waveforms: torch.Tensor,
+    num_samples: torch.Tensor,
+) -> Replay:
+    """Compile the step for one shape with ``hpu_backend``; blocks.
+
+    Raises:
+        GraphError: the step does not compile as a whole.
+    """
+
+    def run(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        return step(waveforms, num_samples)
+
+    compiled: Step = torch.compile(
+        _own_code(run), backend="hpu_backend", dynamic=False, fullgraph=True
+    )
+    try:
+        compiled(waveforms, num_samples)
+        hpu.synchronize()
+    except RuntimeError as error:
+        raise GraphError(_failed(waveforms, error)) from error
+    shape = waveforms.shape
+
+    def replay(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        """Enqueue the compiled step; returns fresh ids."""
+        _check_shape(waveforms, shape)
+        return compiled(waveforms, num_samples)
+
+    return replay
+
+
+def _own_code(function: Step) -> Step:
+    """Give a function a code object of its own.
+
+    dynamo caches by code object and goes back to eager, silently, past eight entries of one; a
+    capture per bucket would get there.
+    """
+    original = cast("types.FunctionType", function)
+    code = original.__code__.replace(co_name="run_bucket")
+    return types.FunctionType(
+        code, original.__globals__, "run_bucket", original.__defaults__, original.__closure__
+    )
+
+
+def _check_shape(waveforms: torch.Tensor, shape: torch.Size) -> None:
+    if waveforms.shape != shape:
+        raise BucketOverflowError(
+            f"waveforms are {tuple(waveforms.shape)}; this capture is for {tuple(shape)}"
+        )
+
+
+def _failed(waveforms: torch.Tensor, error: BaseException) -> str:
+    return (
+        f"capture of {tuple(waveforms.shape)} failed: {error}; use --graphs off, or look for an "
+        "operation that needs the host"
+    )
