@@ -223,3 +223,48 @@ def test_frame_ids_are_the_arg_max_of_the_logits():
     hypotheses = engine.transcribe(utterances, keep_frame_ids=True).hypotheses
 
     assert all(np.array_equal(h.frame_ids, logits[h.utterance_id].argmax(-1)) for h in hypotheses)
+
+
+class _LostEvent:
+    """An event that reports an asynchronous device error when the host first looks, once."""
+
+    def __init__(self, looked_at):
+        self._looked_at = looked_at
+
+    def query(self):
+        if self._looked_at == "query":
+            raise RuntimeError("Exception in Launch thread")
+        return False
+
+    def synchronize(self):
+        raise RuntimeError("Exception in Launch thread")
+
+
+@pytest.mark.parametrize("looked_at", ["query", "synchronize"])
+def test_an_asynchronous_device_error_names_the_utterances_of_its_batch(monkeypatch, looked_at):
+    utterances = make_utterances(LENGTHS)
+    engine = warm_engine(utterances)
+    monkeypatch.setattr(CpuBackend, "download", lambda *a, **k: _LostEvent(looked_at))
+
+    transcription = engine.transcribe(utterances, record_failures=True)
+
+    assert {f.utterance_id for f in transcription.failures} == {u.utterance_id for u in utterances}
+    assert all(f.stage == "copy" for f in transcription.failures)
+    assert len(engine.ring.free) == engine.config.num_slots
+
+
+def test_ids_outside_the_vocabulary_fail_the_utterance_by_name(monkeypatch):
+    utterances = make_utterances([4_000, 5_000])
+    engine = warm_engine(utterances)
+    download = CpuBackend.download
+
+    def torn(self, source, destination, *, lane):
+        event = download(self, source, destination, lane=lane)
+        destination[0, 3] = 99
+        return event
+
+    monkeypatch.setattr(CpuBackend, "download", torn)
+    failures = engine.transcribe(utterances, record_failures=True).failures
+
+    assert len(failures) == 1
+    assert "id 99 at frame 3 is outside the vocabulary" in failures[0].error

@@ -68,7 +68,7 @@ class _Decoded:
 
 
 class Pipeline:
-    """One pass machine over a ring of slots; reusable, one pass at a time."""
+    """Runs batches over a ring of slots; reusable, one pass at a time."""
 
     def __init__(
         self,
@@ -80,12 +80,12 @@ class Pipeline:
         decode_workers: int,
         keep_frame_ids: bool,
     ) -> None:
-        self._backend = backend
-        self._runner = runner
-        self._ring = ring
-        self._vocabulary = vocabulary
-        self._workers = decode_workers
-        self._keep_frame_ids = keep_frame_ids
+        self.backend = backend
+        self.runner = runner
+        self.ring = ring
+        self.vocabulary = vocabulary
+        self.decode_workers = decode_workers
+        self.keep_frame_ids = keep_frame_ids
 
     def run(self, batches: Iterable[Batch]) -> PipelineResult:
         """Transcribe every batch; blocks until the last transcript.
@@ -93,26 +93,40 @@ class Pipeline:
         A stage that raises makes failures of that batch's utterances, by id; the other batches go
         on. What ``batches`` itself raises is raised here, after the work in flight is retired.
         """
-        result = PipelineResult()
-        decoding: deque[tuple[Batch, Future[_Decoded]]] = deque()
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(self.decode_workers, thread_name_prefix="decode") as pool:
+            one = _Pass(self, pool)
             try:
                 for batch in batches:
-                    if not self._ring.free:
-                        self._retire(result, pool, decoding)
-                    self._launch(result, batch)
-                    self._retire_finished(result, pool, decoding)
+                    if not self.ring.free:
+                        one.retire_oldest()
+                    one.launch(batch)
+                    one.retire_finished()
             finally:
-                while self._ring.in_flight:
-                    self._retire(result, pool, decoding)
-                self._gather(result, decoding, leave=0)
-        return result
+                while self.ring.in_flight:
+                    one.retire_oldest()
+                one.gather(leave=0)
+        return one.result
 
-    def _launch(self, result: PipelineResult, batch: Batch) -> None:
+
+class _Pass:
+    """The state of one run."""
+
+    def __init__(self, pipeline: Pipeline, pool: ThreadPoolExecutor) -> None:
+        self.result = PipelineResult()
+        self._backend = pipeline.backend
+        self._runner = pipeline.runner
+        self._ring = pipeline.ring
+        self._vocabulary = pipeline.vocabulary
+        self._keep_frame_ids = pipeline.keep_frame_ids
+        self._most_pending = 4 * pipeline.decode_workers
+        self._pool = pool
+        self._decoding: deque[tuple[Batch, Future[_Decoded]]] = deque()
+
+    def launch(self, batch: Batch) -> None:
+        """Put the batch into a free slot and enqueue all its work; returns before it is done."""
         slot = self._ring.free.popleft()
         stage = "stage"
-        started_s = time.perf_counter()
-        slot.staged_at_s = started_s
+        slot.staged_at_s = time.perf_counter()
         try:
             with self._backend.compute():
                 waveforms, num_samples = slot.stage(batch)
@@ -122,104 +136,107 @@ class Pipeline:
                 stage = "copy"
                 slot.collect(ids)
         except Exception as error:  # noqa: BLE001 - becomes a failure of each utterance, by id
-            result.fail(batch, stage=stage, error=error)
-            self._drain(slot)
+            self._abandon(slot, batch, stage=stage, error=error)
             return
-        result.stage_s += staged_s - started_s
-        result.forward_s += time.perf_counter() - staged_s
-        result.padded_samples += batch.bucket.batch_size * batch.bucket.num_samples
-        result.real_samples += sum(u.num_samples for u in batch.utterances)
+        self.result.stage_s += staged_s - slot.staged_at_s
+        self.result.forward_s += time.perf_counter() - staged_s
+        self.result.padded_samples += batch.bucket.batch_size * batch.bucket.num_samples
+        self.result.real_samples += sum(u.num_samples for u in batch.utterances)
         self._ring.in_flight.append(slot)
 
-    def _drain(self, slot: Slot) -> None:
-        """Free the slot of a failed launch; its H2D copy may still read the host buffer."""
-        with contextlib.suppress(Exception):  # the failure is on record; this wait is for the slot
-            self._backend.synchronize()
-        self._ring.release(slot)
-
-    def _retire_finished(
-        self,
-        result: PipelineResult,
-        pool: ThreadPoolExecutor,
-        decoding: deque[tuple[Batch, Future[_Decoded]]],
-    ) -> None:
+    def retire_finished(self) -> None:
+        """Retire slots from the oldest on, as long as their events have passed; never blocks."""
         while self._ring.in_flight:
-            event = self._ring.in_flight[0].event
-            if event is not None and not event.query():
-                return
-            self._retire(result, pool, decoding)
+            slot = self._ring.in_flight[0]
+            try:
+                if slot.event is not None and not slot.event.query():
+                    return
+            except Exception as error:  # noqa: BLE001 - a device error surfaces at the first look
+                self._ring.in_flight.popleft()
+                self._abandon(slot, slot.batch, stage="copy", error=error)
+                continue
+            self.retire_oldest()
 
-    def _retire(
-        self,
-        result: PipelineResult,
-        pool: ThreadPoolExecutor,
-        decoding: deque[tuple[Batch, Future[_Decoded]]],
-    ) -> None:
+    def retire_oldest(self) -> None:
         """Wait for the oldest slot, hand a copy of its ids to a worker and free the slot."""
         slot = self._ring.in_flight.popleft()
-        batch = slot.batch
-        if batch is None or slot.event is None:
+        batch, event = slot.batch, slot.event
+        if batch is None or event is None:
             self._ring.release(slot)
             return
         waited_s = time.perf_counter()
         try:
-            slot.event.synchronize()
+            event.synchronize()
             ids = slot.take_ids()
         except Exception as error:  # noqa: BLE001 - an asynchronous device error surfaces here
-            result.fail(batch, stage="copy", error=error)
+            self._abandon(slot, batch, stage="copy", error=error)
             return
-        finally:
-            result.wait_s += time.perf_counter() - waited_s
-            staged_at_s = slot.staged_at_s
-            self._ring.release(slot)
-        decoding.append((batch, pool.submit(self._decode, batch, ids, staged_at_s)))
-        self._gather(result, decoding, leave=4 * self._workers)
+        self.result.wait_s += time.perf_counter() - waited_s
+        staged_at_s = slot.staged_at_s
+        self._ring.release(slot)
+        self._decoding.append((batch, self._pool.submit(self._decode, batch, ids, staged_at_s)))
+        self.gather(leave=self._most_pending)
+
+    def gather(self, *, leave: int) -> None:
+        """Take results of decode workers in order, waiting until at most ``leave`` are pending."""
+        while len(self._decoding) > leave or (self._decoding and self._decoding[0][1].done()):
+            batch, future = self._decoding.popleft()
+            error = future.exception()
+            if error is not None:
+                self.result.fail(batch, stage="decode", error=error)
+                continue
+            decoded = future.result()
+            self.result.hypotheses.update((h.utterance_id, h) for h in decoded.hypotheses)
+            self.result.failures.update((f.utterance_id, f) for f in decoded.failures)
+            self.result.decode_s += decoded.decode_s
+
+    def _abandon(
+        self, slot: Slot, batch: Batch | None, *, stage: str, error: BaseException
+    ) -> None:
+        """Account for a failed batch and free its slot, whose copies may still be in flight."""
+        if batch is not None:
+            self.result.fail(batch, stage=stage, error=error)
+        with contextlib.suppress(Exception):  # the failure is on record; this wait is for the slot
+            self._backend.synchronize()
+        self._ring.release(slot)
 
     def _decode(self, batch: Batch, ids: Ids, staged_at_s: float) -> _Decoded:
+        """Decode finished ids; runs in a worker thread."""
         started_s = time.perf_counter()
         frames = [num_frames(u.num_samples) for u in batch.utterances]
         ids = ids[: len(frames)]
-        texts = decode_batch(ids, frames, self._vocabulary)
+        broken = {row: b for row, b in enumerate(map(self._find_broken, ids, frames)) if b}
+        texts = decode_batch(
+            ids, [0 if r in broken else n for r, n in enumerate(frames)], self._vocabulary
+        )
         finished_s = time.perf_counter()
-        hypotheses: list[Hypothesis] = []
-        failures: list[Failure] = []
-        for row, utterance in enumerate(batch.utterances):
-            frame_ids = ids[row, : frames[row]]
-            bad = np.flatnonzero(frame_ids == NOT_FINITE)
-            if bad.size:
-                message = f"logits are NaN or infinite at frame {bad[0]} of {frames[row]}"
-                failures.append(
-                    Failure(utterance_id=utterance.utterance_id, stage="forward", error=message)
-                )
-                continue
-            hypotheses.append(
-                Hypothesis(
-                    utterance_id=utterance.utterance_id,
-                    text=texts[row],
-                    num_frames=frames[row],
-                    latency_s=finished_s - staged_at_s,
-                    frame_ids=frame_ids.copy() if self._keep_frame_ids else None,
-                )
+        rows = list(enumerate(batch.utterances))
+        hypotheses = [
+            Hypothesis(
+                utterance_id=utterance.utterance_id,
+                text=texts[row],
+                num_frames=frames[row],
+                latency_s=finished_s - staged_at_s,
+                frame_ids=ids[row, : frames[row]].copy() if self._keep_frame_ids else None,
             )
+            for row, utterance in rows
+            if row not in broken
+        ]
+        failures = [
+            Failure(utterance_id=utterance.utterance_id, stage="forward", error=broken[row])
+            for row, utterance in rows
+            if row in broken
+        ]
         return _Decoded(
             hypotheses=hypotheses, failures=failures, decode_s=time.perf_counter() - started_s
         )
 
-    def _gather(
-        self,
-        result: PipelineResult,
-        decoding: deque[tuple[Batch, Future[_Decoded]]],
-        *,
-        leave: int,
-    ) -> None:
-        """Take results of decode workers in order, waiting until at most ``leave`` are pending."""
-        while len(decoding) > leave or (decoding and decoding[0][1].done()):
-            batch, future = decoding.popleft()
-            error = future.exception()
-            if error is not None:
-                result.fail(batch, stage="decode", error=error)
-                continue
-            decoded = future.result()
-            result.hypotheses.update((h.utterance_id, h) for h in decoded.hypotheses)
-            result.failures.update((f.utterance_id, f) for f in decoded.failures)
-            result.decode_s += decoded.decode_s
+    def _find_broken(self, ids: Ids, frames: int) -> str:
+        """Say why a row of ids cannot be a transcript; empty where it can."""
+        bad = np.flatnonzero((ids[:frames] < 0) | (ids[:frames] >= len(self._vocabulary.tokens)))
+        if not bad.size:
+            return ""
+        frame = int(bad[0])
+        if ids[frame] == NOT_FINITE:
+            return f"logits are NaN or infinite at frame {frame} of {frames}"
+        return f"id {ids[frame]} at frame {frame} is outside the vocabulary: an unfinished copy"
