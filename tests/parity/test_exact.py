@@ -166,6 +166,22 @@ def test_export_gives_identical_logits(family, dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_graph_has_no_float64_no_host_read_and_no_write_in_place(dtype):
+    """Gaudi computes no float64 and captures no in-place view update; no capture reads back."""
+    forward = exact("group", dtype=dtype)
+    nodes = torch.export.export(forward, stack(waves(5_000, 400)), strict=False).graph.nodes
+
+    values = [node.meta["val"] for node in nodes if "val" in node.meta]
+    names = [str(node.target) for node in nodes if node.op == "call_function"]
+    operators = [name.removeprefix("aten.").split(".")[0] for name in names if "aten." in name]
+
+    assert len(operators) > 50
+    assert not [value for value in values if getattr(value, "dtype", None) == torch.float64]
+    assert not {"item", "_local_scalar_dense", "nonzero", "masked_select"} & set(operators)
+    assert not [name for name in operators if name.endswith("_") and not name.endswith("__")]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_changes_few_frames(family):
     """Random weights have tiny margins, so this bound is loose; the canaries' is tight."""

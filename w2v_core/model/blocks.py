@@ -113,9 +113,9 @@ class GroupNormLayer0(nn.Module):
         channels = F.linear(centred, weight)
         head, rest = channels.tensor_split([_used(channels)], dim=1)
         blocks = head.view(head.shape[0], -1, WINDOWS_PER_FRAME, head.shape[2])
-        total: torch.Tensor = torch.linalg.vector_norm(blocks, dim=2).square().sum(dim=1)
-        total += torch.linalg.vector_norm(rest, dim=1).square()
-        return total
+        by_frame: torch.Tensor = torch.linalg.vector_norm(blocks, dim=2)
+        at_end: torch.Tensor = torch.linalg.vector_norm(rest, dim=1)
+        return by_frame.square().sum(dim=1) + at_end.square()
 
 
 class LayerNormLayer0(nn.Module):

@@ -158,7 +158,7 @@ def key_bias(num_samples: torch.Tensor, frames: int) -> torch.Tensor:
     """
     first = torch.arange(frames, device=num_samples.device) == 0
     inside = frame_mask(num_samples, frames) | first
-    zero = torch.zeros((), device=num_samples.device)
+    zero = torch.zeros((), dtype=torch.float32, device=num_samples.device)
     return torch.where(inside, zero, float("-inf"))[:, None, None, :]
 
 

@@ -53,22 +53,30 @@ def build_forward(
     """
     torch_dtype: torch.dtype = getattr(torch, dtype)
     if packed and (name != "exact" or device.type != "cpu"):
-        raise ConfigError(
-            f"packed batches were asked for with the {name} forward on {device}; they exist for "
-            "the exact forward on the host; use --batch-plan sorted"
-        )
+        raise _no_packing(name, device)
     if name == "stock":
         return _ready(
             StockForward(module, dtype=torch_dtype, attention_mask=attention_mask), device
         )
     if prepack and (device.type != "cpu" or dtype != "bfloat16" or not can_prepack()):
-        raise ConfigError(
-            f"prepacked weights were asked for in {dtype} on {device}; they exist in bfloat16 on a "
-            "processor whose oneDNN has bfloat16; leave prepack off"
-        )
+        raise _no_prepacking(dtype, device)
     kind = PackedForward if packed else ExactForward
     exact = kind(module, dtype=torch_dtype, float64_statistics=float64_statistics, prepack=prepack)
     return _ready(exact, device)
+
+
+def _no_packing(name: ForwardName, device: torch.device) -> ConfigError:
+    return ConfigError(
+        f"packed batches were asked for with the {name} forward on {device}; they exist for the "
+        "exact forward on the host; use --batch-plan sorted"
+    )
+
+
+def _no_prepacking(dtype: Dtype, device: torch.device) -> ConfigError:
+    return ConfigError(
+        f"prepacked weights were asked for in {dtype} on {device}; they exist in bfloat16 on a "
+        "processor whose oneDNN has bfloat16; leave prepack off"
+    )
 
 
 def _ready(forward: nn.Module, device: torch.device) -> nn.Module:

@@ -1,0 +1,1 @@
+"""Bundled synthetic speech with exact transcripts, and the code that made it."""
