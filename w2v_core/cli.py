@@ -1,6 +1,7 @@
 """The ``w2v`` command.
 
-Exit codes: 0 success, 1 the run or verdict is bad, 2 wrong usage, 3 input that cannot be used.
+Exit codes: 0 success, 1 the run or verdict is bad, 2 wrong usage, 3 input that cannot be used. For
+commands that judge, 2 is inconclusive and a wrong value is 3.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from w2v_core import __version__
-from w2v_core.commands import run
+from w2v_core.commands import doctor, report, run, transcribe, verdicts
 from w2v_core.errors import ConfigError, W2VError
 
 __all__ = ["build_parser", "main"]
@@ -29,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"w2v {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (run,):
+    for command in (run, transcribe, report, doctor, verdicts):
         command.add_parser(commands)
     return parser
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return cast("int", parsed.handler(parsed))
     except ConfigError as error:
         sys.stderr.write(f"w2v: {error}\n")
-        return USAGE_ERROR
+        return cast("int", getattr(parsed, "usage_error", USAGE_ERROR))
     except W2VError as error:
         sys.stderr.write(f"w2v: {error}\n")
         return INPUT_ERROR

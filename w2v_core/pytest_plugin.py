@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
@@ -20,6 +21,7 @@ from w2v_core.config import (
     parse_count,
 )
 from w2v_core.errors import W2VError
+from w2v_core.pytest_gate import Gatekeeper, add_gate_options, rebase
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
@@ -39,18 +41,25 @@ if TYPE_CHECKING:
 __all__ = ["prepare_device", "pytest_addoption"]
 
 RUN = pytest.StashKey[ValidationRun]()
+GATE = pytest.StashKey[Gatekeeper]()
+APPROVAL = pytest.StashKey[str]()
 Measure = Callable[[Cell], CellRecord]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options."""
     add_options(parser)
+    add_gate_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Parse the options once; a device that was asked for and is missing ends the session."""
     try:
-        config.stash[RUN] = ValidationRun(run_config_of(config))
+        run = ValidationRun(run_config_of(config))
+        config.stash[RUN] = run
+        config.stash[GATE] = Gatekeeper(
+            run, baseline=config.getoption("--baseline"), history=config.getoption("--history")
+        )
         parse_count("--rounds", config.getoption("--rounds"))
         plan_of(config)
         models_of(config)
@@ -77,7 +86,8 @@ def prepare_device(device: DeviceChoice, config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parametrise ``cell`` over the matrix that the options ask for."""
-    if "cell" not in metafunc.fixturenames:
+    wanted = {"cell", "gate_cell"} & set(metafunc.fixturenames)
+    if not wanted:
         return
     try:
         backend = metafunc.config.stash[RUN].backend
@@ -85,13 +95,44 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     except W2VError as error:
         raise pytest.UsageError(str(error)) from error
     device_mark = getattr(pytest.mark, backend.name)
+    if "gate_cell" in wanted:
+        names = metafunc.config.stash[GATE].cells(tuple(str(cell) for cell in cells))
+        metafunc.parametrize("gate_cell", [pytest.param(n, id=n, marks=device_mark) for n in names])
+        return
     metafunc.parametrize(
         "cell", [pytest.param(cell, id=str(cell), marks=device_mark) for cell in cells]
     )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the gate's items out where no baseline is given."""
+    is_gate = collection_path.name == "test_gate.py" and not config.stash[GATE].is_on
+    return True if is_gate else None
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Tell the gate of cells that were left out."""
+    for item in items:
+        item.config.stash[GATE].note(item, "deselected")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the gate how each cell's item came out."""
+    report = yield
+    if report.when == "call" or report.outcome != "passed":
+        outcome: str = report.outcome if report.when == "call" or report.skipped else "error"
+        if hasattr(report, "wasxfail"):
+            outcome = "xfailed" if report.skipped else "xpassed"
+        item.config.stash[GATE].note(item, outcome)
+    return report
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of a device that this session does not run on, with the reason."""
+    """Skip tests of a device that this session does not run on; put the gate's items last."""
+    items.sort(key=lambda item: "gate_cell" in getattr(item, "fixturenames", ()))
     device = config.stash[RUN].config.device
     for mark in DEVICE_MARKS:
         concerned = [item for item in items if item.get_closest_marker(mark) is not None]
@@ -109,7 +150,15 @@ def validation_run(pytestconfig: pytest.Config) -> Iterator[ValidationRun]:
     run = pytestconfig.stash[RUN]
     _ = run.directory  # a reports directory that cannot be written is an error now, not at the end
     yield run
-    run.write()
+    run.write(session=pytestconfig.stash[GATE].session)
+
+
+@pytest.fixture(scope="session")
+def gatekeeper(pytestconfig: pytest.Config) -> Gatekeeper:
+    """The session's gate; judges on first use, when all cells are measured."""
+    keeper = pytestconfig.stash[GATE]
+    keeper.is_parallel = hasattr(pytestconfig, "workerinput")
+    return keeper
 
 
 @pytest.fixture
@@ -180,11 +229,14 @@ def pytest_terminal_summary(
     text = matrix(run.records).to_markdown(index=False, tablefmt="simple", disable_numparse=True)
     terminalreporter.write_line(text)
     terminalreporter.write_line(f"reports: {run.directory}")
+    if APPROVAL in config.stash:
+        terminalreporter.write_line(config.stash[APPROVAL])
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a session that asked for a device and ran no test on it."""
+    """Rebase where asked; fail a session that asked for a device and ran no test on it."""
+    _rebase(session)
     device = session.config.stash[RUN].config.device
     collected_only = session.config.getoption("collectonly")
     if device not in DEVICE_MARKS or collected_only or session.exitstatus != pytest.ExitCode.OK:
@@ -192,6 +244,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     ran = [i for i in session.items if i.get_closest_marker(device) is not None]
     if not ran:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
+
+
+def _rebase(session: pytest.Session) -> None:
+    run, reason = session.config.stash[RUN], session.config.getoption("--rebase")
+    if reason is None or not run.records:
+        return
+    given = session.config.getoption("--baseline")
+    path = Path(given) if given else run.config.reports_dir / "baselines"
+    try:
+        session.config.stash[APPROVAL] = rebase(run, baseline=path, reason=reason)
+    except W2VError as error:
+        session.config.stash[APPROVAL] = f"not approved: {error}"
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _require(device: DeviceChoice) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from w2v_core.bench.record import CellRecord
 from w2v_core.config import DeviceChoice, EngineConfig
 from w2v_core.report.run_directory import reserve, write_run
+from w2v_core.verdict.reading import Session
 from w2v_core.verdict.thresholds import Threshold, ceiling
 
 if TYPE_CHECKING:
@@ -147,13 +148,13 @@ class ValidationRun:
         self.records.append(record)
         return record
 
-    def write(self) -> Path:
-        """Write all records to the run's directory and return it.
+    def write(self, *, session: Session | None = None) -> Path:
+        """Write all records, and what the test session knows, to the run's directory.
 
         Raises:
             ReportError: it cannot be written.
         """
-        write_run(self.directory, self.records)
+        write_run(self.directory, self.records, session=session)
         return self.directory
 
 

@@ -1,17 +1,11 @@
 """The suite from outside: exit codes, JSON, reports and errors, as a nightly job sees them."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-from tests.helpers.checkpoints import write_checkpoint
-from tests.helpers.speech import write_chapter
+from tests.helpers.suite import run_suite, tiny_inputs
 
-ROOT = Path(__file__).resolve().parents[2]
 KEYS = (
     "cell",
     "device",
@@ -44,18 +38,7 @@ KEYS = (
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    model = write_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
-    corpus = tmp_path_factory.mktemp("corpus")
-    write_chapter(corpus, {f"7-1-000{i}": "A WORD" for i in range(3)})
-    return ["--models", str(model), "--data-path", str(corpus), "--dtypes", "float32"]
-
-
-def suite(*arguments, folder="tests/validation"):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", folder, "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    return tiny_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +47,7 @@ def sound(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sound")
     out = folder / "out.json"
     reports = folder / "reports"
-    done = suite(
+    done = run_suite(
         *inputs, "--rounds", "2", "--reports-dir", str(reports), "--benchmark-json", str(out)
     )
     return done, json.loads(out.read_text()), reports
@@ -109,12 +92,26 @@ def test_the_terminal_ends_with_the_matrix(sound):
 def test_reports_are_written(sound):
     files = sorted(p.name for p in sound[2].glob("dev/*/*"))
 
-    assert files == ["hypotheses.jsonl", "run.json", "summary.csv", "summary.md"]
+    assert files == [
+        "hypotheses.jsonl",
+        "perf_metric.csv",
+        "run.json",
+        "summary.csv",
+        "summary.html",
+        "summary.md",
+        "summary.parquet",
+    ]
+
+
+def test_the_run_is_listed_in_the_index(sound):
+    run = next(sound[2].glob("dev/*")).name
+
+    assert f"dev/{run}/summary.html" in (sound[2] / "index.html").read_text()
 
 
 def test_a_decoder_that_drops_double_letters_turns_the_suite_red(tmp_path):
     out = tmp_path / "out.json"
-    done = suite(
+    done = run_suite(
         *("-p", "tests.helpers.saboteur", "--models", "canary-base", "--dtypes", "float32"),
         *("--datasets", "canary-speech", "--limit", "8", "--rounds", "1"),
         *("--reports-dir", str(tmp_path / "reports"), "--benchmark-json", str(out)),
@@ -127,21 +124,21 @@ def test_a_decoder_that_drops_double_letters_turns_the_suite_red(tmp_path):
 
 
 def test_a_cell_that_the_device_cannot_do_is_skipped_with_its_reason(inputs, tmp_path):
-    done = suite(*inputs, "--graphs", "on", "--device", "cpu", "--reports-dir", str(tmp_path))
+    done = run_suite(*inputs, "--graphs", "on", "--device", "cpu", "--reports-dir", str(tmp_path))
 
     assert done.returncode == 0
     assert "the cpu backend has no graph capture" in done.stdout
 
 
 def test_a_reports_directory_that_cannot_be_written_is_an_error(inputs):
-    done = suite(*inputs, "--reports-dir", "/dev/null")
+    done = run_suite(*inputs, "--reports-dir", "/dev/null")
 
     assert done.returncode == 1
     assert "give another with --reports-dir" in done.stdout
 
 
 def test_a_limit_beyond_the_set_is_an_error(inputs, tmp_path):
-    done = suite(*inputs, "--limit", "4", "--reports-dir", str(tmp_path))
+    done = run_suite(*inputs, "--limit", "4", "--reports-dir", str(tmp_path))
 
     assert done.returncode == 1
     assert "ConfigError" in done.stdout
@@ -161,7 +158,7 @@ def test_a_limit_beyond_the_set_is_an_error(inputs, tmp_path):
     ],
 )
 def test_wrong_usage_ends_the_session_with_one_line(arguments, reason):
-    done = suite(*arguments)
+    done = run_suite(*arguments)
 
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert reason in done.stderr

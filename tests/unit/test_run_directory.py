@@ -2,12 +2,14 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.report import run_directory
 from w2v_core.report.run_directory import INCOMPLETE, read_run, reserve, write_run
+from w2v_core.report.tables import summary
 
 
 @pytest.fixture
@@ -27,15 +29,67 @@ def test_a_written_run_reads_back_the_same(directory):
     assert not (directory / INCOMPLETE).exists()
 
 
-def test_a_written_run_has_its_four_files_and_nothing_else(directory):
+def test_a_written_run_has_its_files_and_nothing_else(directory):
     write_run(directory, [make_record()])
 
     assert sorted(p.name for p in directory.iterdir()) == [
         "hypotheses.jsonl",
+        "perf_metric.csv",
         "run.json",
         "summary.csv",
+        "summary.html",
         "summary.md",
+        "summary.parquet",
     ]
+
+
+def test_a_written_run_is_listed_in_the_index_of_its_reports_directory(directory):
+    write_run(directory, [make_record()])
+
+    index = (directory.parent.parent / "index.html").read_text()
+    assert 'href="1.24/night/summary.html"' in index
+
+
+def test_a_directory_that_nobody_reserved_gets_no_index_above_it(tmp_path):
+    directory = tmp_path / "a" / "b"
+    directory.mkdir(parents=True)
+
+    write_run(directory, [make_record()])
+
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_without_pyarrow_the_parquet_file_is_left_out_and_the_summary_says_so(
+    directory, monkeypatch
+):
+    monkeypatch.setattr(run_directory, "find_spec", lambda name: None)
+
+    write_run(directory, [make_record()])
+
+    assert not (directory / "summary.parquet").exists()
+    assert "pyarrow is not installed" in (directory / "summary.md").read_text()
+
+
+def test_the_parquet_file_is_the_twin_of_the_table(directory):
+    records = [make_record(), make_record(wer=None, changed_vs_golden=("a", "b"))]
+    write_run(directory, records)
+
+    twin = pd.read_parquet(directory / "summary.parquet")
+    assert list(twin.columns) == list(summary(records).columns)
+    assert twin["rtfx"].tolist() == [r.rtfx for r in records]
+    assert twin["wer"].isna().tolist() == [False, True]
+
+
+def test_a_page_that_fails_leaves_the_records_and_the_mark(directory, monkeypatch):
+    def fail(records, **_):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("w2v_core.report.html.render_page", fail)
+    with pytest.raises(RuntimeError, match="no page"):
+        write_run(directory, [make_record()])
+
+    assert (directory / "run.json").exists()
+    assert (directory / INCOMPLETE).exists()
 
 
 def test_an_incomplete_run_is_not_read(directory):

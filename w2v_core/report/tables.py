@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from w2v_core.bench.record import CellRecord
+from w2v_core.report.text import csv_safe, figure, printable, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = ["COLUMNS", "matrix", "row", "summary"]
+
+MAX_TEXT_CHARS = 30_000  # a spreadsheet's cell takes 32,767
 
 COLUMNS = (
     "cell",
@@ -70,10 +73,17 @@ def row(record: CellRecord) -> dict[str, object]:
 
 
 def summary(records: Sequence[CellRecord]) -> pd.DataFrame:
-    """Return one row a cell, in the order measured; raw numbers."""
+    """Return one row a cell, in the order measured: raw numbers, text fit for a spreadsheet."""
     import pandas as pd
 
-    return pd.DataFrame([row(r) for r in records], columns=list(COLUMNS))
+    rows = [
+        {
+            name: csv_safe(shorten(value, MAX_TEXT_CHARS)) if isinstance(value, str) else value
+            for name, value in row(r).items()
+        }
+        for r in records
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def matrix(records: Sequence[CellRecord]) -> pd.DataFrame:
@@ -83,11 +93,11 @@ def matrix(records: Sequence[CellRecord]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "cell": r.cell,
+                "cell": printable(shorten(r.cell, 200)),
                 "WER %": "-" if r.wer is None else f"{r.wer * 100:.2f}",
-                "RTFx": f"{r.rtfx:.4g}",
-                "p50 ms": f"{r.latency_s.get('p50', 0.0) * 1e3:.4g}",
-                "p99 ms": f"{r.latency_s.get('p99', 0.0) * 1e3:.4g}",
+                "RTFx": figure(r.rtfx),
+                "p50 ms": figure(r.latency_s.get("p50", 0.0) * 1e3),
+                "p99 ms": figure(r.latency_s.get("p99", 0.0) * 1e3),
                 "padding eff.": f"{r.padding_efficiency:.0%}",
                 "changed": "-" if r.changed_vs_golden is None else str(len(r.changed_vs_golden)),
                 "valid": "yes" if r.valid else "NO",

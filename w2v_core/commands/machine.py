@@ -1,0 +1,166 @@
+"""The facts that ``w2v doctor`` judges. Looks only; a fact that cannot be read is None."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from w2v_core.bench.environment import GOVERNOR, PACKAGES
+from w2v_core.config import DeviceChoice
+from w2v_core.errors import DeviceError
+
+if TYPE_CHECKING:
+    from w2v_core.backends.base import Backend
+
+__all__ = ["HUB_WAIT_S", "Facts", "gather", "hub_error"]
+
+HUB_WAIT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was found."""
+
+    choice: DeviceChoice
+    """The device that was asked for."""
+    devices: Mapping[DeviceChoice, str | None]
+    """Why each is missing; None where it is there."""
+    device_error: str | None = None
+    """Why the chosen device cannot be opened."""
+    device_name: str | None = None
+    graphs_unsupported: str | None = None
+    is_pinned: bool | None = None
+    """Whether host buffers are; None where copies are synchronous anyway."""
+    versions: Mapping[str, str | None]
+    hub_error: str | None
+    """Why the hub cannot be reached; None where it answers."""
+    cached: tuple[str, ...]
+    not_cached: tuple[str, ...]
+    memory_available_bytes: int | None
+    disk_free_bytes: int | None
+    governor: str | None
+    load_1min: float | None
+    cpus_usable: int
+    cpu_quota: float | None
+    """Processors that the container may use; None without a limit."""
+    num_threads: int
+
+
+def gather(choice: DeviceChoice) -> Facts:
+    """Look at the machine; opens the device, and waits at most two seconds for the hub."""
+    import torch
+
+    from w2v_core.engine.devices import available_devices, open_backend
+
+    error, backend = None, None
+    try:
+        backend = open_backend(choice)
+    except DeviceError as reason:
+        error = str(reason)
+    cached, not_cached = _cached()
+    return Facts(
+        choice=choice,
+        devices=available_devices(),
+        device_error=error,
+        device_name=backend.device_name if backend is not None else None,
+        graphs_unsupported=backend.graphs_unsupported if backend is not None else None,
+        is_pinned=_is_pinned(backend),
+        versions={"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        hub_error=hub_error(),
+        cached=cached,
+        not_cached=not_cached,
+        memory_available_bytes=_memory_available_bytes(),
+        disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
+        governor=_read(GOVERNOR),
+        load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        cpus_usable=_usable_cpus(),
+        cpu_quota=_cpu_quota(),
+        num_threads=torch.get_num_threads(),
+    )
+
+
+def hub_error(*, wait_s: float = HUB_WAIT_S) -> str | None:
+    """Ask the hub's front page; never blocks longer than ``wait_s``, name look-up included."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    answers: list[str | None] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(_ask(constants.ENDPOINT, wait_s=wait_s)), daemon=True
+    )
+    thread.start()
+    thread.join(wait_s)
+    return answers[0] if answers else f"no answer within {wait_s:g} s"
+
+
+def _ask(endpoint: str, *, wait_s: float) -> str | None:
+    request = urllib.request.Request(endpoint, method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=wait_s):
+            return None
+    except urllib.error.HTTPError:
+        return None  # it answered
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _cached() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the models and datasets that are here, and of those that are not."""
+    from w2v_core.data.catalog import DATASETS
+    from w2v_core.model.catalog import MODELS
+    from w2v_core.model.loading import is_cached
+
+    found = {name: is_cached(spec) for name, spec in MODELS.items()}
+    found.update({spec.name: spec.is_available() for spec in DATASETS})
+    here = tuple(name for name, is_here in found.items() if is_here)
+    return here, tuple(name for name in found if name not in here)
+
+
+def _is_pinned(backend: Backend | None) -> bool | None:
+    if backend is None or not backend.asynchronous:
+        return None
+    import torch
+
+    return bool(backend.host_buffer(16, torch.float32).is_pinned())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _memory_available_bytes() -> int | None:
+    for line in (_read(Path("/proc/meminfo")) or "").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def _usable_cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _cpu_quota() -> float | None:
+    """Read the control group's limit (cgroup v2): ``quota period`` in microseconds, or ``max``."""
+    quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None

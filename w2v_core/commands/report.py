@@ -1,0 +1,114 @@
+"""``w2v report``: the page of a run, again, and with its history."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.errors import ConfigError, RecordError
+from w2v_core.report.run_directory import write_file
+from w2v_core.report.text import printable
+
+if TYPE_CHECKING:
+    from w2v_core.report.trend import History as Nights
+
+__all__ = ["add_parser", "report"]
+
+PAGE = "summary.html"
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``report`` and its flags."""
+    parser = commands.add_parser(
+        "report",
+        help="write the HTML page of a run",
+        description="Write a run as one self-contained HTML page: readable without a network and "
+        "without JavaScript. Prints the path of the page.",
+    )
+    add = parser.add_argument
+    add("run", metavar="RUN", help="run directory, run.json, or the JSON of --benchmark-json")
+    add("--history", default=None, help="reports directory or history file, for the trend")
+    add("--baseline", default=None, help="baseline file or directory, for the anchor and CUSUM")
+    add("-o", "--output", default=None, help="the page (default: summary.html beside the run)")
+    parser.set_defaults(handler=report)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page and print its path; returns 0.
+
+    Raises:
+        ConfigError: the history is not there, or the output is a directory.
+        RecordError: the run or the baseline cannot be read.
+        ReportError: the page cannot be written.
+    """
+    from w2v_core.report.html import render_page
+    from w2v_core.verdict.baseline import load_baseline
+    from w2v_core.verdict.reading import read_run
+
+    run = Path(arguments.run)
+    records = read_run(run).records
+    environment = records[0].environment
+    page = render_page(
+        records,
+        history=_history(arguments.history, records),
+        baseline=(
+            load_baseline(Path(arguments.baseline), environment) if arguments.baseline else None
+        ),
+    )
+    output = Path(arguments.output) if arguments.output else _default_output(run)
+    if output.is_dir():
+        raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
+    write_file(output, page)
+    sys.stdout.write(f"{printable(str(output))}\n")
+    return 0
+
+
+def _default_output(run: Path) -> Path:
+    if run.is_dir():
+        return run / PAGE
+    return run.with_name(PAGE) if run.name == "run.json" else run.with_suffix(".html")
+
+
+def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
+    """Return the nights of the same kind of machine; None where no history was asked for."""
+    if place is None:
+        return None
+
+    from w2v_core.verdict.fingerprint import fingerprint_key
+    from w2v_core.verdict.history_table import Night
+
+    path = Path(place)
+    key = fingerprint_key(records[0].environment)
+    if path.is_file():
+        from w2v_core.verdict.history import History
+
+        with History(path) as history:
+            return history.nights(key)
+    if not path.is_dir():
+        raise ConfigError(f"--history {printable(place)} does not exist; give a reports directory")
+    nights: dict[str, list[Night]] = {}
+    for record in _records_below(path):
+        same = fingerprint_key(record.environment) == key
+        if same and record.valid and record.is_simulated == records[0].is_simulated:
+            nights.setdefault(record.cell, []).append(Night.of(record))
+    return nights
+
+
+def _records_below(directory: Path) -> Iterator[CellRecord]:
+    """Yield the records of all runs, one run in memory; what cannot be read is named on stderr."""
+    for file in sorted(directory.rglob("run.json")):
+        yield from _read(file)
+
+
+def _read(file: Path) -> tuple[CellRecord, ...]:
+    from w2v_core.verdict.reading import read_run
+
+    try:
+        return read_run(file).records
+    except RecordError as error:
+        sys.stderr.write(f"w2v: left out of the history: {printable(str(error))}\n")
+        return ()

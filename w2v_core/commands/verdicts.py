@@ -1,0 +1,213 @@
+"""``w2v gate | baseline approve | compare | pair | calibrate | history``: files in, verdicts out.
+
+None of them imports torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2v_core.verdict.outcome import UNUSABLE
+
+if TYPE_CHECKING:
+    from w2v_core.verdict.outcome import GateResult
+
+__all__ = ["add_parser"]
+
+EXIT_CODES = "Exit codes: 0 pass, 1 regression, 2 inconclusive, 3 unusable input."
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands that judge."""
+    _add_gate(commands)
+    _add_baseline(commands)
+    _add_compare(commands)
+    _add_pair(commands)
+    _add_calibrate(commands)
+
+
+def _add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("gate", help="judge runs against a baseline", epilog=EXIT_CODES)
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories or benchmark JSON")
+    parser.add_argument("--baseline", type=Path, required=True, help="file, or directory of them")
+    parser.add_argument("--history", type=Path, default=None, help="also judge drift over it")
+    parser.add_argument("--any-age", action="store_true", help="judge runs older than 36 hours")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler=_gate, usage_error=UNUSABLE)
+
+
+def _gate(arguments: argparse.Namespace) -> int:
+    from w2v_core.verdict.commands import gate_runs
+    from w2v_core.verdict.gate import MAX_AGE
+
+    result = gate_runs(
+        arguments.runs,
+        arguments.baseline,
+        history=arguments.history,
+        max_age=None if arguments.any_age else MAX_AGE,
+    )
+    _print_gate(result, as_json=arguments.json)
+    return result.exit_code
+
+
+def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    baseline = commands.add_parser("baseline", help="approve runs as the baseline")
+    actions = baseline.add_subparsers(dest="action", required=True, metavar="ACTION")
+    parser = actions.add_parser("approve", help="make five or more runs the baseline")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--baseline", type=Path, default=Path("reports/baselines"))
+    parser.add_argument("--reason", default="", help="why; needed where a cell gets worse")
+    parser.add_argument("--by", default=None, help="who approves (default: the user's name)")
+    parser.set_defaults(handler=_approve, usage_error=UNUSABLE)
+
+
+def _approve(arguments: argparse.Namespace) -> int:
+    from w2v_core.verdict.commands import approve_runs
+
+    approved, path = approve_runs(
+        arguments.runs,
+        arguments.baseline,
+        reason=arguments.reason,
+        approved_by=arguments.by or getpass.getuser(),
+    )
+    sys.stdout.write(f"{len(approved.cells)} cells approved: {path}\n")
+    return 0
+
+
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "compare",
+        help="release against release",
+        epilog=EXIT_CODES,
+        description="Compare two releases, or several with the first one.",
+    )
+    parser.add_argument(
+        "sides", nargs="+", help="run directory, directory of runs, JSON file, or release:NAME"
+    )
+    parser.add_argument(
+        "--history", type=Path, default=None, help="where release:NAME is looked up"
+    )
+    parser.add_argument("--format", choices=("text", "markdown", "csv", "json"), default="text")
+    parser.set_defaults(handler=_compare, usage_error=UNUSABLE)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from w2v_core.verdict import comparison_text as text
+    from w2v_core.verdict.commands import compare_sides
+    from w2v_core.verdict.comparison import Matrix
+
+    found = compare_sides(arguments.sides, history=arguments.history)
+    if arguments.format == "json":
+        printed = json.dumps(text.to_json(found))
+    elif isinstance(found, Matrix):
+        table = pd.DataFrame(found.rows())
+        markdown = arguments.format == "markdown"
+        printed = (
+            table.to_csv(index=False)
+            if arguments.format == "csv"
+            else table.to_markdown(index=False, tablefmt="pipe" if markdown else "simple")
+        )
+    else:
+        render = {
+            "text": text.render_text,
+            "markdown": text.render_markdown,
+            "csv": text.render_csv,
+        }
+        printed = render[arguments.format](found)
+    sys.stdout.write(printed.rstrip("\n") + "\n")
+    return found.exit_code
+
+
+def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "pair",
+        help="run two installations interleaved and judge the pairs",
+        epilog=EXIT_CODES,
+        description="A B B A ...; a command writes its run to {out}, for example "
+        "'w2v run --model canary-base --dataset canary-speech --reports-dir {out}'.",
+    )
+    parser.add_argument("--a", required=True, help="command of the reference")
+    parser.add_argument("--b", required=True, help="command that is judged")
+    parser.add_argument("--pairs", type=int, default=5, help="pairs a stage (default 5)")
+    parser.add_argument("--directory", type=Path, default=None, help="keep the runs there")
+    parser.add_argument("--timeout", type=float, default=None, help="seconds for one run")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler=_pair, usage_error=UNUSABLE)
+
+
+def _pair(arguments: argparse.Namespace) -> int:
+    from w2v_core.verdict.pair import run_pairs
+
+    def report(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    directory = arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-pair-"))
+    paired = run_pairs(
+        arguments.a,
+        arguments.b,
+        pairs=arguments.pairs,
+        directory=directory,
+        timeout_s=arguments.timeout,
+        report=report,
+    )
+    _print_gate(paired.result, as_json=arguments.json)
+    return paired.result.exit_code
+
+
+def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "calibrate",
+        help="measure the gate's false-alarm rate and power",
+        description="Put nights through the gate's own code: simulated ones.",
+    )
+    parser.add_argument("--simulate", action="store_true", required=True, help="simulated nights")
+    parser.add_argument("--nights", type=int, default=1000)
+    parser.add_argument("--cells", type=int, default=24)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pair-sd", type=float, default=0.007, help="of a pair's log ratio")
+    parser.add_argument("--noise", choices=("normal", "t3", "ar1"), default="normal")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler=_calibrate, usage_error=UNUSABLE)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from w2v_core.verdict.calibrate import simulate_nights
+
+    found = simulate_nights(
+        nights=arguments.nights,
+        cells=arguments.cells,
+        pairs=arguments.pairs,
+        pair_sd=arguments.pair_sd,
+        noise=arguments.noise,
+        seed=arguments.seed,
+    )
+    values = found.to_json()
+    if arguments.json:
+        sys.stdout.write(json.dumps(values) + "\n")
+        return 0
+    width = max(len(name) for name in values)
+    sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in values.items())
+    return 0
+
+
+def _print_gate(result: GateResult, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result.to_json()) + "\n")
+        return
+    sys.stdout.write(f"{result.summary()}\n")
+    rows: list[dict[str, Any]] = result.rows()
+    if rows:
+        import pandas as pd
+
+        table = pd.DataFrame(rows).drop(columns="reasons")
+        sys.stdout.write(table.to_markdown(index=False, tablefmt="simple", floatfmt=".4g") + "\n")
+    sys.stdout.writelines(f"- {reason}\n" for reason in result.reasons)

@@ -1,0 +1,133 @@
+"""``--baseline``: one gate item a cell, which runs last and is red where the gate is."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from w2v_core.errors import RecordError
+from w2v_core.verdict.reading import Session
+
+if TYPE_CHECKING:
+    from w2v_core.validation import ValidationRun
+    from w2v_core.verdict.baseline import Baseline
+    from w2v_core.verdict.outcome import GateResult
+
+__all__ = ["WHOLE_RUN", "Gatekeeper", "add_gate_options", "rebase"]
+
+WHOLE_RUN = "run"
+"""The gate item for what belongs to no cell: xdist, incomplete runs, clocks."""
+
+
+def add_gate_options(parser: pytest.Parser) -> None:
+    """Add the gate's options."""
+    add = parser.getgroup("w2v").addoption
+    add("--baseline", default=None, help="judge against this baseline file or directory")
+    add("--history", default=None, help="history file, to judge drift as well")
+    add("--rebase", default=None, metavar="REASON", help="approve this release's runs as baseline")
+
+
+class Gatekeeper:
+    """Watches the session's outcomes and judges its records once."""
+
+    def __init__(self, run: ValidationRun, *, baseline: str | None, history: str | None) -> None:
+        self._run = run
+        self._path = Path(baseline) if baseline else None
+        self._history = Path(history) if history else None
+        self._outcomes: dict[str, str] = {}
+        self.is_parallel = False
+        """Whether xdist runs the tests; its timings mean nothing."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a baseline was given."""
+        return self._path is not None
+
+    @cached_property
+    def baseline(self) -> Baseline | str:
+        """The baseline in force, or why there is none."""
+        from w2v_core.verdict.baseline import load_baseline
+
+        if self._path is None:
+            return "no --baseline was given"
+        try:
+            return load_baseline(self._path, self._run.environment)
+        except RecordError as error:
+            return str(error)
+
+    @property
+    def session(self) -> Session:
+        """What the session knows of its cells so far."""
+        return Session(xdist=self.is_parallel, outcomes=dict(self._outcomes))
+
+    @cached_property
+    def result(self) -> GateResult:
+        """The verdict over the session's records; judged on first use."""
+        from w2v_core.verdict.gate import judge, refused
+        from w2v_core.verdict.history import History
+
+        if isinstance(self.baseline, str):
+            return refused(self.baseline, unusable=True)
+        nights = None
+        if self._history is not None and self._history.exists():
+            with History(self._history) as opened:
+                nights = opened.nights(self.baseline.key)
+        return judge(self._run.records, self.baseline, session=self.session, history=nights)
+
+    def cells(self, measured: tuple[str, ...]) -> list[str]:
+        """Return the gate's items: the run, the baseline's cells and the session's, each once."""
+        known = () if isinstance(self.baseline, str) else tuple(self.baseline.cells)
+        return [WHOLE_RUN, *dict.fromkeys((*known, *measured))]
+
+    def note(self, item: pytest.Item, outcome: str) -> None:
+        """Keep the outcome of a cell's item; a bad one is never overwritten."""
+        cell = cell_of(item)
+        if cell is not None and self._outcomes.get(cell, "passed") == "passed":
+            self._outcomes[cell] = outcome
+
+    def check(self, cell: str) -> None:
+        """Fail, skip or pass the gate item of a cell."""
+        result = self.result
+        if cell == WHOLE_RUN:
+            verdict = result.verdict if result.unusable else None
+            findings = [f for f in result.findings if f.verdict != "PASS"]
+            if verdict is not None or any(f.verdict == "FAIL" for f in findings):
+                pytest.fail(result.summary(), pytrace=False)
+            return
+        found = result.cell(cell)
+        if found is None:
+            pytest.fail(f"the gate did not judge {cell}: {result.summary()}", pytrace=False)
+        reasons = "; ".join(found.reasons)
+        if found.verdict == "FAIL":
+            pytest.fail(reasons, pytrace=False)
+        if found.verdict == "INCONCLUSIVE":
+            pytest.skip(f"INCONCLUSIVE: {reasons}")
+
+
+def cell_of(item: pytest.Item) -> str | None:
+    """Return the id of the cell that an item measures; None for every other item."""
+    callspec: Any = getattr(item, "callspec", None)
+    cell = callspec.params.get("cell") if callspec is not None else None
+    return None if cell is None else str(cell)
+
+
+def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
+    """Approve this release's complete runs, this session's included, as the baseline.
+
+    Returns:
+        A line that says what was approved.
+
+    Raises:
+        ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
+        RecordError: a run cannot be read.
+    """
+    import getpass
+
+    from w2v_core.verdict.commands import approve_runs
+
+    runs = sorted(p.parent for p in run.directory.parent.glob("*/run.json"))
+    approved, path = approve_runs(runs, baseline, reason=reason, approved_by=getpass.getuser())
+    return f"{len(approved.cells)} cells of {len(runs)} runs approved: {path}"

@@ -1,0 +1,129 @@
+"""WER as a report shows it: with its interval, the cost of stock padding, the worst utterances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, cast
+
+import jiwer
+import numpy as np
+from scipy import stats
+
+from w2v_core.bench.record import CellRecord, UtteranceScore
+from w2v_core.errors import UnknownNameError
+from w2v_core.scoring.significance import MIN_SPEAKERS, matched_pairs
+from w2v_core.scoring.text import DEFAULT_RECIPE, find_recipe
+
+__all__ = ["Bad", "PaddingCost", "Piece", "align", "padding_costs", "wer_interval", "worst"]
+
+Operation = Literal["equal", "substitute", "delete", "insert"]
+_LEVEL = 0.95
+_MAX_WORDS = 200  # of an alignment; LibriSpeech's longest reference has 77
+
+
+class Piece(NamedTuple):
+    """A run of words that the alignment treats alike."""
+
+    operation: Operation
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
+
+
+class Bad(NamedTuple):
+    """An utterance in the cell where it came out worst."""
+
+    cell: str
+    score: UtteranceScore
+    text_normalisation: str
+
+    @property
+    def edits(self) -> int:
+        """S + D + I."""
+        return _edits(self.score)
+
+
+class PaddingCost(NamedTuple):
+    """What the Hugging Face forward's padding costs in WER, against the exact forward."""
+
+    exact: CellRecord
+    stock: CellRecord
+    delta: float
+    """Stock minus exact, a fraction."""
+
+
+def wer_interval(scores: Sequence[UtteranceScore]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the corpus WER, fractions; None where nothing can be said.
+
+    Speakers are the units where there are at least eight: their utterances are not independent.
+    The standard error is that of a ratio of sums over the units (scoring/significance.py), the
+    quantile Student's.
+    """
+    speakers = {s.speaker for s in scores if s.speaker is not None}
+    by_speaker = len(speakers) >= MIN_SPEAKERS
+    sums: dict[str, list[int]] = {}
+    for score in scores:
+        known = by_speaker and score.speaker is not None
+        unit = f"speaker {score.speaker}" if known else f"utterance {score.utterance_id}"
+        totals = sums.setdefault(unit, [0, 0])
+        totals[0] += _edits(score)
+        totals[1] += score.reference_words
+    table = np.asarray(list(sums.values()), dtype=np.float64)
+    if len(sums) < 2 or table[:, 1].sum() <= 0:
+        return None
+    estimate = matched_pairs(table[:, 0], table[:, 1])
+    quantile = float(stats.t.ppf((1 + _LEVEL) / 2, len(sums) - 1))
+    wer, half = float(estimate.delta), quantile * float(estimate.standard_error)
+    return max(0.0, wer - half), wer + half
+
+
+def padding_costs(records: Sequence[CellRecord]) -> list[PaddingCost]:
+    """Pair each stock cell with its exact twin, the dearest first."""
+    exact = {_twin(r): r for r in records if r.forward == "exact" and r.wer is not None}
+    costs = [
+        PaddingCost(exact=twin, stock=r, delta=r.wer - twin.wer)
+        for r in records
+        if r.forward == "stock"
+        and r.wer is not None
+        and (twin := exact.get(_twin(r))) is not None
+        and twin.wer is not None
+    ]
+    return sorted(costs, key=lambda c: (-c.delta, c.stock.cell))
+
+
+def worst(records: Sequence[CellRecord], *, most: int = 15) -> list[Bad]:
+    """Return the utterances with the most word edits, each once, in its worst cell."""
+    found: dict[tuple[str, str], Bad] = {}
+    for record in records:
+        for score in record.scores:
+            edits = _edits(score)
+            key = (record.dataset, score.utterance_id)
+            if edits and (key not in found or edits > found[key].edits):
+                found[key] = Bad(record.cell, score, record.text_normalisation)
+    return sorted(found.values(), key=lambda b: (-b.edits, b.score.utterance_id, b.cell))[:most]
+
+
+def align(bad: Bad) -> list[Piece]:
+    """Align the first 200 words of reference and hypothesis under the recipe of the record."""
+    try:
+        recipe = find_recipe(bad.text_normalisation)
+    except UnknownNameError:
+        recipe = DEFAULT_RECIPE
+    reference = recipe(bad.score.reference).split()[:_MAX_WORDS]
+    hypothesis = recipe(bad.score.hypothesis).split()[:_MAX_WORDS]
+    output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
+    return [
+        Piece(
+            cast("Operation", chunk.type),
+            tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+            tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+        )
+        for chunk in output.alignments[0]
+    ]
+
+
+def _twin(record: CellRecord) -> tuple[object, ...]:
+    return (record.model, record.dtype, record.autocast, record.dataset, record.graphs)
+
+
+def _edits(score: UtteranceScore) -> int:
+    return score.substitutions + score.deletions + score.insertions

@@ -1,0 +1,99 @@
+"""What a reader should see first: which cells are in trouble, and which figures to doubt."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.verdict.outcome import GateResult
+
+__all__ = ["NOT_JUDGED", "headline", "ranked", "reasons", "status", "vanished", "warnings"]
+
+NOT_JUDGED = "not judged"
+"""Of a valid cell that no gate looked at: not measured against anything is never a pass."""
+
+_SEVERITY = {"INVALID": 0, "FAIL": 1, "INCONCLUSIVE": 2, NOT_JUDGED: 3, "PASS": 3}
+_SPREAD = 0.10  # of the mean; pyperf's limit for the standard deviation
+_OUTLIER = 0.50  # of the mean; pyperf's limit for the shortest and the longest value
+_SHORTEST_S = 1e-3  # below it, the timer and the scheduler are measured too
+_FEW_ROUNDS = 3
+
+
+def status(record: CellRecord, gate: GateResult | None) -> str:
+    """Return ``INVALID``, the gate's verdict, or ``not judged``."""
+    if not record.valid:
+        return "INVALID"
+    judged = gate.cell(record.cell) if gate is not None else None
+    return judged.verdict if judged is not None else NOT_JUDGED
+
+
+def reasons(record: CellRecord, gate: GateResult | None) -> tuple[str, ...]:
+    """Say why a cell is not good; empty where nothing speaks against it."""
+    judged = gate.cell(record.cell) if gate is not None else None
+    if judged is None or judged.verdict == "PASS":
+        return record.invalid_reasons
+    own = record.invalid_reasons
+    return (*own, *(r for r in judged.reasons if not any(o in r for o in own)))
+
+
+def ranked(records: Sequence[CellRecord], gate: GateResult | None = None) -> list[CellRecord]:
+    """Order cells by evidence against them.
+
+    Invalid ones first, then the gate's verdicts, the doubtful figures, the largest loss of
+    throughput, the most changed transcripts; in the order of the matrix among equals.
+    """
+
+    def key(record: CellRecord) -> tuple[float, ...]:
+        judged = gate.cell(record.cell) if gate is not None else None
+        speed = judged.throughput if judged is not None else None
+        return (
+            _SEVERITY[status(record, gate)],
+            0 if warnings(record) else 1,
+            speed.ratio if speed is not None else 1.0,
+            -len(record.changed_vs_golden or ()),
+        )
+
+    return sorted(records, key=key)
+
+
+def headline(records: Sequence[CellRecord], gate: GateResult | None = None) -> str:
+    """Return the verdict in one line with its counts."""
+    valid = sum(r.valid for r in records)
+    cells = f"{valid} of {len(records)} cells valid"
+    if gate is None:
+        return cells
+    counts = Counter(c.verdict for c in gate.cells)
+    shown = ", ".join(f"{counts[v]} {v}" for v in ("FAIL", "INCONCLUSIVE", "PASS") if counts[v])
+    return f"{gate.verdict}: {shown or 'no cell judged'}; {cells}"
+
+
+def vanished(records: Sequence[CellRecord], gate: GateResult | None) -> list[tuple[str, str]]:
+    """Return the cells that the gate expected and the run lacks, each with its reasons."""
+    here = {r.cell for r in records}
+    lost = [c for c in gate.cells if c.cell not in here] if gate is not None else []
+    return [(c.cell, "; ".join(c.reasons)) for c in lost]
+
+
+def warnings(record: CellRecord) -> tuple[str, ...]:
+    """Doubt the rounds of a cell by the limits of pyperf's stability check."""
+    rounds = record.rounds_s
+    if not rounds:
+        return ()
+    found = []
+    mean = statistics.fmean(rounds)
+    spread = statistics.stdev(rounds) if len(rounds) > 1 else 0.0
+    if spread >= _SPREAD * mean > 0:
+        found.append(f"the standard deviation is {spread / mean:.0%} of the mean")
+    if max(rounds) >= (1 + _OUTLIER) * mean > 0:
+        found.append(f"the longest round is {max(rounds) / mean - 1:.0%} above the mean")
+    if min(rounds) <= (1 - _OUTLIER) * mean:
+        found.append(f"the shortest round is {1 - min(rounds) / mean:.0%} below the mean")
+    if min(rounds) < _SHORTEST_S:
+        found.append(f"the shortest round takes only {min(rounds) * 1e6:.3g} \u00b5s")
+    if found and len(rounds) < _FEW_ROUNDS:
+        found.append(f"there are only {len(rounds)} rounds")
+    if not found:
+        return ()
+    return (f"the result may be unstable: {', '.join(found)}; rerun with more --rounds",)

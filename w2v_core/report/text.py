@@ -1,0 +1,77 @@
+"""Text that others wrote (ids, paths, transcripts, errors), made fit to be shown.
+
+A report is read in terminals, spreadsheets, Markdown viewers and browsers. Each of them executes
+something: escape sequences, formulas, markup, scripts. Nothing foreign enters a report but through
+one of these functions.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+
+__all__ = [
+    "csv_safe",
+    "figure",
+    "html_safe",
+    "json_line_safe",
+    "markdown_safe",
+    "printable",
+    "shorten",
+]
+
+# Controls (C0, DEL, C1), line and paragraph separators, direction overrides, the byte-order mark,
+# and lone surrogates, which no UTF-8 file can hold.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+_JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_MARKUP = re.compile(r"[\\<>|*`\[\]~$]|(?<!\w)_|_(?!\w)")
+_FORMULA = ("=", "+", "-", "@")
+_NUMBER = re.compile(r"[+-]?\d*\.?\d+(e[+-]?\d+)?$", re.IGNORECASE)
+
+
+def printable(text: str) -> str:
+    r"""Show what a terminal would obey: ESC becomes ``\x1b``, a newline ``\n``."""
+    return _UNPRINTABLE.sub(_escaped, text)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut text beyond ``limit`` characters and say how long it was."""
+    return text if len(text) <= limit else f"{text[:limit]}\u2026 ({len(text)} characters)"
+
+
+def html_safe(text: str, *, limit: int = 400) -> str:
+    """Make text part of an HTML page, in an element or in a quoted attribute."""
+    return html.escape(printable(shorten(text, limit)), quote=True)
+
+
+def markdown_safe(text: str, *, limit: int = 400) -> str:
+    """Make text part of a line of Markdown, inside or outside of a table."""
+    flat = printable(shorten(" ".join(text.split()), limit))
+    return _MARKUP.sub(lambda match: f"\\{match.group()}", flat.replace("&", "&amp;"))
+
+
+def csv_safe(text: str) -> str:
+    """Keep a spreadsheet from taking text for a formula: an apostrophe goes before it."""
+    shown = printable(text)
+    is_formula = shown.startswith(_FORMULA) and not _NUMBER.match(shown)
+    return f"'{shown}" if is_formula else shown
+
+
+def figure(value: float | None) -> str:
+    """Show a number with four digits and no exponent where it can be read without."""
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def json_line_safe(line: str) -> str:
+    """Escape within JSON text what splits lines, steers a terminal or does not encode."""
+    return _JSON_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    known = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
+    return known.get(match.group()) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

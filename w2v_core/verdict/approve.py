@@ -1,0 +1,158 @@
+"""The rules by which runs become a baseline; the same for the command and for ``--rebase``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import numpy as np
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.errors import ConfigError
+from w2v_core.verdict.baseline import GENESIS, Approval, Baseline, utc_text
+from w2v_core.verdict.fingerprint import fingerprint_key
+from w2v_core.verdict.integrity import (
+    against_baseline,
+    record_reasons,
+    run_reasons,
+    steady_state,
+)
+from w2v_core.verdict.reading import RED_OUTCOMES, Run
+from w2v_core.verdict.wer import ceiling_finding
+
+__all__ = ["MIN_RUNS", "approve"]
+
+MIN_RUNS = 5  # fewer say too little about how much runs vary
+_SHOWN = 5
+
+
+def approve(
+    runs: Sequence[Run],
+    *,
+    reason: str = "",
+    approved_by: str = "",
+    previous: Baseline | None = None,
+    now: datetime | None = None,
+) -> Baseline:
+    """Make a baseline of runs, on top of the one in force.
+
+    Args:
+        runs: At least five runs of the same cells on one kind of machine.
+        reason: Why; may be empty only where no cell gets worse.
+        approved_by: Who.
+        previous: The baseline in force; its approvals are continued.
+        now: Time of the approval; the clock's where it is left out.
+
+    Raises:
+        ConfigError: the runs are too few, incomplete, red, invalid, simulated, of several machines,
+            or worse than the baseline in force without a reason.
+    """
+    records = [r for run in runs for r in run.records]
+    cells = _by_cell(records)
+    problems = _problems(runs, records, cells)
+    if not problems and previous is not None:
+        key = fingerprint_key(records[0].environment)
+        if dict(previous.key) != key:
+            problems = [f"the baseline in force belongs to {dict(previous.key)}, the runs to {key}"]
+    if problems:
+        more = len(problems) - _SHOWN
+        tail = f"; and {more} more" if more > 0 else ""
+        raise ConfigError(f"no baseline: {'; '.join(problems[:_SHOWN])}{tail}")
+    rtfx = {cell: _geometric_mean(rows) for cell, rows in cells.items()}
+    wer = {cell: rows[-1].wer for cell, rows in cells.items()}
+    worse = _worse(previous.approvals[-1], rtfx, wer) if previous is not None else ()
+    if worse and not reason.strip():
+        raise ConfigError(f"worse than the baseline in force: {'; '.join(worse)}; give --reason")
+    approval = Approval(
+        approved_utc=utc_text(now),
+        approved_by=approved_by,
+        reason=reason.strip() or ("no cell got worse" if previous else "first baseline"),
+        run_ids=tuple(sorted({r.run_id for r in records})),
+        rtfx=rtfx,
+        wer=wer,
+        worse=worse,
+        previous=previous.signature if previous is not None else GENESIS,
+    )
+    return Baseline(
+        key=fingerprint_key(records[0].environment),
+        cells=cells,
+        approvals=(*(previous.approvals if previous is not None else ()), approval),
+    )
+
+
+def _by_cell(records: Sequence[CellRecord]) -> dict[str, tuple[CellRecord, ...]]:
+    ordered = sorted(records, key=lambda r: (r.created_utc, r.run_id))
+    cells = sorted({r.cell for r in records})
+    return {cell: tuple(r for r in ordered if r.cell == cell) for cell in cells}
+
+
+def _problems(
+    runs: Sequence[Run],
+    records: Sequence[CellRecord],
+    cells: Mapping[str, tuple[CellRecord, ...]],
+) -> list[str]:
+    problems = run_reasons(records)
+    keys = {tuple(fingerprint_key(r.environment).items()) for r in records}
+    if len(keys) > 1:
+        problems.append(f"the runs come from {len(keys)} different machines")
+    for run in runs:
+        missing = sorted(set(cells) - {r.cell for r in run.records})
+        if missing:
+            problems.append(f"{run.source} is incomplete: it lacks {', '.join(missing[:3])}")
+        problems += _session_problems(run)
+    for cell, rows in cells.items():
+        if len({r.run_id for r in rows}) < MIN_RUNS:
+            count = len({r.run_id for r in rows})
+            problems.append(f"{cell} has {count} runs; a baseline needs at least {MIN_RUNS}")
+        for record in rows:
+            problems += [f"{cell} in {record.run_id}: {r}" for r in _record_problems(record)]
+        problems += [
+            f"{cell}: {r}"
+            for record in rows[:-1]
+            for r in against_baseline(record, rows[-1:])
+            if not r.startswith("stale")
+        ]
+    return problems
+
+
+def _session_problems(run: Run) -> list[str]:
+    if run.session is None:
+        return []
+    problems = [
+        f"{run.source}: {cell} was {outcome}"
+        for cell, outcome in sorted(run.session.outcomes.items())
+        if outcome in RED_OUTCOMES
+    ]
+    if run.session.xdist:
+        problems.append(f"{run.source} ran under xdist; its timings mean nothing")
+    if run.session.exit_status:
+        problems.append(f"{run.source} was red: pytest exit status {run.session.exit_status}")
+    return problems
+
+
+def _record_problems(record: CellRecord) -> list[str]:
+    problems = [*record_reasons(record), *steady_state(record)]
+    ceiling = ceiling_finding(record)
+    if ceiling is not None and ceiling.verdict == "FAIL":
+        problems.append(ceiling.reason)
+    return problems
+
+
+def _geometric_mean(rows: Sequence[CellRecord]) -> float:
+    return float(np.exp(np.mean([np.log(r.rtfx) for r in rows])))
+
+
+def _worse(
+    old: Approval, rtfx: Mapping[str, float], wer: Mapping[str, float | None]
+) -> tuple[str, ...]:
+    worse = []
+    for cell, before in old.rtfx.items():
+        if cell not in rtfx:
+            worse.append(f"{cell} is gone")
+            continue
+        if rtfx[cell] < before:
+            worse.append(f"{cell} is slower by {(1 - rtfx[cell] / before) * 100:.2g} %")
+        wer_before, wer_after = old.wer[cell], wer[cell]
+        if wer_before is not None and (wer_after is None or wer_after > wer_before):
+            worse.append(f"{cell} has WER {wer_after} instead of {wer_before}")
+    return tuple(worse)

@@ -1,0 +1,129 @@
+"""What the commands do with files; each returns data that knows its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from w2v_core.errors import ConfigError, RecordError
+from w2v_core.verdict.approve import approve
+from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
+from w2v_core.verdict.compare import compare, compare_many
+from w2v_core.verdict.comparison import Comparison, Matrix
+from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.gate import MAX_AGE, judge, refused
+from w2v_core.verdict.history import History
+from w2v_core.verdict.history_table import Night
+from w2v_core.verdict.outcome import GateResult
+from w2v_core.verdict.reading import Run, Session, read_run
+from w2v_core.verdict.sides import read_side
+
+__all__ = ["approve_runs", "compare_sides", "gate_runs"]
+
+
+def gate_runs(
+    runs: Sequence[Path],
+    baseline: Path,
+    *,
+    history: Path | None = None,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    max_age: timedelta | None = MAX_AGE,
+) -> GateResult:
+    """Judge run directories or files against a baseline file, or a directory of baselines.
+
+    Never raises for bad input: what cannot be read is a FAIL with exit code 3 and its reason.
+    """
+    try:
+        read = [read_run(path) for path in runs]
+        records = [record for run in read for record in run.records]
+        environment = records[0].environment if records else None
+        approved = load_baseline(baseline, environment)
+        nights = _nights(history, approved)
+    except RecordError as error:
+        return refused(str(error), policy=policy, unusable=True)
+    return judge(
+        records,
+        approved,
+        policy=policy,
+        session=_merged(read),
+        history=nights,
+        now=now,
+        max_age=max_age,
+    )
+
+
+def approve_runs(
+    runs: Sequence[Path],
+    baseline: Path,
+    *,
+    reason: str = "",
+    approved_by: str = "",
+    now: datetime | None = None,
+) -> tuple[Baseline, Path]:
+    """Approve runs as the baseline and write it; returns it with its file.
+
+    Args:
+        runs: Run directories or files, at least five.
+        baseline: The file; or the directory of baselines, where the fingerprint names the file.
+        reason: Why; may be empty only where nothing gets worse.
+        approved_by: Who.
+        now: Time of the approval; the clock's where it is left out.
+
+    Raises:
+        ConfigError: the runs do not qualify (see approve()).
+        RecordError: a run, or the baseline in force, cannot be read.
+    """
+    read = [read_run(path) for path in runs]
+    if not read:
+        raise ConfigError("no runs to approve; give at least five run directories")
+    target = baseline
+    if baseline.suffix != ".json":
+        target = baseline_file(baseline, read[0].records[0].environment)
+    previous = load_baseline(target) if target.exists() else None
+    approved = approve(read, reason=reason, approved_by=approved_by, previous=previous, now=now)
+    save_baseline(approved, target)
+    return approved, target
+
+
+def compare_sides(
+    sides: Sequence[str], *, history: Path | None = None, policy: Policy | None = None
+) -> Comparison | Matrix:
+    """Compare two releases, or several with the first one; see sides.py for their names.
+
+    Raises:
+        ConfigError: fewer than two sides, or one named twice.
+        RecordError: a side cannot be read; its exit code is 3.
+    """
+    if len(set(sides)) != len(sides) or len(sides) < 2:
+        raise ConfigError(f"sides {', '.join(sides) or '(none)'}: give two or more different ones")
+    records = {side: read_side(side, history=history) for side in sides}
+    if len(sides) > 2:
+        return compare_many(records, policy=policy)
+    return compare(records[sides[0]], records[sides[1]], policy=policy)
+
+
+def _nights(history: Path | None, baseline: Baseline) -> Mapping[str, Sequence[Night]] | None:
+    if history is None:
+        return None
+    if not history.exists():
+        raise RecordError(f"{history}: no such history; leave it out to judge without drift")
+    with History(history) as opened:
+        return opened.nights(baseline.key)
+
+
+def _merged(runs: Sequence[Run]) -> Session | None:
+    sessions = [run.session for run in runs if run.session is not None]
+    if not sessions:
+        return None
+    outcomes: dict[str, str] = {}
+    for session in sessions:
+        for cell, outcome in session.outcomes.items():
+            if outcomes.get(cell, "passed") == "passed":
+                outcomes[cell] = outcome
+    return Session(
+        xdist=any(s.xdist for s in sessions),
+        outcomes=outcomes,
+        exit_status=max((s.exit_status or 0) for s in sessions),
+    )

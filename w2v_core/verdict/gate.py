@@ -1,0 +1,252 @@
+"""The gate: records of a night against a baseline, or interleaved pairs against each other.
+
+Nothing passes that was not measured. Records are first asked whether they may be judged at all
+(integrity.py); what remains is judged for throughput (decision.py), WER (wer.py) and drift
+(drift.py). A cell's verdict is its worst finding, the gate's verdict its worst cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+
+import numpy as np
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.verdict.baseline import Baseline
+from w2v_core.verdict.decision import VERDICTS, Policy, decide_runs
+from w2v_core.verdict.drift import Drift, judge_drift
+from w2v_core.verdict.history_table import Night
+from w2v_core.verdict.integrity import (
+    against_baseline,
+    freshness,
+    record_reasons,
+    run_reasons,
+    steady_state,
+)
+from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, Kind, Throughput, Wer
+from w2v_core.verdict.reading import RED_OUTCOMES, Session
+from w2v_core.verdict.throughput import evidence
+from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
+
+__all__ = ["MAX_AGE", "judge", "rank_cells", "rank_findings", "refused", "wer_findings"]
+
+MAX_AGE = timedelta(hours=36)  # a nightly run, and half a day of slack
+_PASSED = "passed"
+
+
+def judge(
+    run_records: Sequence[CellRecord],
+    baseline: Baseline | None,
+    *,
+    policy: Policy | None = None,
+    session: Session | None = None,
+    history: Mapping[str, Sequence[Night]] | None = None,
+    now: datetime | None = None,
+    max_age: timedelta | None = MAX_AGE,
+) -> GateResult:
+    """Judge one or more runs of a night against a baseline.
+
+    Args:
+        run_records: All records of the runs to be judged; several runs of a cell narrow its
+            interval.
+        baseline: The baseline in force; None is red.
+        policy: Margins and error rates; the defaults of Policy where it is left out.
+        session: What the test session knows: skipped cells, xdist.
+        history: Earlier valid runs by cell, for drift; this night's are added to them.
+        now: The present, for freshness; the clock's where it is left out.
+        max_age: Older records are stale; None takes any age.
+    """
+    policy = policy if policy is not None else Policy()
+    now = now if now is not None else datetime.now(timezone.utc)
+    if baseline is None:
+        return refused("missing baseline: approve one with w2v baseline approve", policy=policy)
+    if not run_records:
+        return refused("no record to judge: the run measured nothing", policy=policy)
+    ours = _by_cell(run_records)
+    run = [*_session_findings(session, known=set(baseline.cells) | set(ours))]
+    run += [_fail("integrity", reason) for reason in run_reasons(run_records)]
+    unfit: dict[str, list[Finding]] = {}
+    for cell in sorted(set(baseline.cells) | set(ours)):
+        unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
+    speeds = _throughputs(ours, baseline, unfit, policy)
+    wers = wer_findings({c: (baseline.cells[c][-1], ours[c][-1]) for c in speeds}, policy=policy)
+    drifts = judge_drift(_joined(history, ours, speeds), baseline) if history is not None else {}
+    cells = []
+    for cell, findings in unfit.items():
+        throughput, speed = speeds.get(cell, (None, None))
+        wer, paired = wers.get(cell, (None, ()))
+        drift = [_drift_finding(drifts[cell])] if cell in drifts and cell in speeds else []
+        judged = [*findings, *([speed] if speed is not None else []), *paired, *drift]
+        cells.append(
+            CellVerdict(cell=cell, findings=rank_findings(judged), throughput=throughput, wer=wer)
+        )
+    return GateResult(cells=tuple(rank_cells(cells)), findings=rank_findings(run), policy=policy)
+
+
+def refused(reason: str, *, policy: Policy | None = None, unusable: bool = False) -> GateResult:
+    """Return a red result without a cell, for what could not even be looked at."""
+    return GateResult(
+        cells=(),
+        findings=(_fail("integrity", reason),),
+        policy=policy if policy is not None else Policy(),
+        unusable=unusable,
+    )
+
+
+def _session_findings(session: Session | None, *, known: set[str]) -> list[Finding]:
+    """Say what the session did to the whole run."""
+    if session is None:
+        return []
+    findings = []
+    if session.xdist:
+        findings.append(
+            _fail("integrity", "xdist was on: parallel timings mean nothing; run without -n")
+        )
+    if session.exit_status:
+        findings.append(
+            _fail("integrity", f"the suite was red: pytest exit status {session.exit_status}")
+        )
+    red = sorted(
+        c for c, outcome in session.outcomes.items() if outcome in RED_OUTCOMES and c not in known
+    )
+    findings += [_fail("integrity", f"{c} {session.outcomes[c]} and left no record") for c in red]
+    return findings
+
+
+def wer_findings(
+    pairs: Mapping[str, tuple[CellRecord, CellRecord]], *, policy: Policy
+) -> dict[str, tuple[Wer | None, tuple[Finding, ...]]]:
+    """Judge the WER of (old, new) records by cell, paired and against the ceilings."""
+    alpha = shared_alpha(list(pairs.values()), policy.family_alpha)
+    found: dict[str, tuple[Wer | None, tuple[Finding, ...]]] = {}
+    for cell, (old, new) in pairs.items():
+        absolute = ceiling_finding(new)
+        findings = (absolute,) if absolute is not None else ()
+        compared = compare_wer(old, new, margin=policy.wer_margin, alpha=alpha)
+        if compared is None:
+            reason = "no references in common, so no WER to compare"
+            lost = old.wer is not None
+            missing = Finding(kind="wer", verdict="FAIL" if lost else "INCONCLUSIVE", reason=reason)
+            found[cell] = (None, (*findings, missing))
+        else:
+            found[cell] = (compared[0], (*findings, compared[1]))
+    return found
+
+
+def rank_cells(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
+    """Order cells worst first, the slowest first among equals."""
+    return sorted(
+        cells,
+        key=lambda c: (
+            -VERDICTS.index(c.verdict),
+            c.throughput.ratio if c.throughput is not None else 0.0,
+            c.cell,
+        ),
+    )
+
+
+def _unfit(
+    cell: str,
+    ours: Mapping[str, Sequence[CellRecord]],
+    baseline: Baseline,
+    *,
+    session: Session | None,
+    now: datetime,
+    max_age: timedelta | None,
+) -> list[Finding]:
+    """Say why a cell cannot be judged for speed; empty where it can."""
+    outcome = session.outcomes.get(cell, _PASSED) if session is not None else _PASSED
+    if cell not in ours:
+        how = "vanished: in the baseline, not in the run" if outcome == _PASSED else outcome
+        return [_fail("integrity", f"not measured ({how}); run it, or approve a baseline without")]
+    if cell not in baseline.cells:
+        return [_fail("integrity", "missing baseline: no approved runs of this cell; approve some")]
+    findings = []
+    if outcome != _PASSED:
+        findings.append(_fail("integrity", f"its test was {outcome}"))
+    runs = {r.run_id for records in ours.values() for r in records}
+    absent = sorted(runs - {r.run_id for r in ours[cell]})
+    if absent:
+        findings.append(_fail("integrity", f"not measured in run {absent[0]}"))
+    for record in ours[cell]:
+        reasons = [
+            *record_reasons(record),
+            *against_baseline(record, baseline.cells[cell]),
+            *freshness(record, now=now, max_age=max_age, newest_baseline=baseline.newest_run),
+        ]
+        findings += [_fail("integrity", reason) for reason in reasons]
+        findings += [_fail("steady-state", reason) for reason in steady_state(record)]
+    return findings
+
+
+def _throughputs(
+    ours: Mapping[str, Sequence[CellRecord]],
+    baseline: Baseline,
+    unfit: Mapping[str, Sequence[Finding]],
+    policy: Policy,
+) -> dict[str, tuple[Throughput, Finding]]:
+    """Judge the fit cells; the family is the baseline's, whatever was lost on the way."""
+    cells = sorted(baseline.cells)
+    theirs = _padded([baseline.log_rtfx(cell) for cell in cells])
+    fit = [() if unfit[c] else tuple(float(np.log(r.rtfx)) for r in ours[c]) for c in cells]
+    decision = decide_runs(theirs, _padded(fit), policy)
+    return {
+        cell: evidence(
+            decision,
+            index,
+            runs=len(fit[index]),
+            baseline_runs=len(baseline.cells[cell]),
+            policy=policy,
+        )
+        for index, cell in enumerate(cells)
+        if fit[index]
+    }
+
+
+def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Stack rows of different lengths, NaN where a row ends."""
+    table = np.full((len(rows), max(1, *(len(row) for row in rows))), np.nan)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = row
+    return table
+
+
+def _joined(
+    history: Mapping[str, Sequence[Night]],
+    ours: Mapping[str, Sequence[CellRecord]],
+    fit: Iterable[str],
+) -> dict[str, list[Night]]:
+    """Add tonight's fit records to the earlier nights, each run once."""
+    joined = {}
+    for cell in fit:
+        nights = {n.run_id: n for n in (*history.get(cell, ()), *map(Night.of, ours[cell]))}
+        joined[cell] = list(nights.values())
+    return joined
+
+
+def _drift_finding(drift: Drift) -> Finding:
+    nights = len(drift.statistic)
+    if drift.alarm_night is None:
+        return Finding(kind="drift", verdict="PASS", reason=f"no drift over {nights} nights")
+    return _fail(
+        "drift",
+        f"slower by {drift.loss * 100:.2g} % than the anchor since {drift.change_night}; the alarm "
+        f"rose on {drift.alarm_night}",
+    )
+
+
+def _by_cell(records: Sequence[CellRecord]) -> dict[str, list[CellRecord]]:
+    cells: dict[str, list[CellRecord]] = {}
+    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
+        cells.setdefault(record.cell, []).append(record)
+    return cells
+
+
+def rank_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Order findings worst first, as they came among equals."""
+    return tuple(sorted(findings, key=lambda f: -VERDICTS.index(f.verdict)))
+
+
+def _fail(kind: Kind, reason: str) -> Finding:
+    return Finding(kind=kind, verdict="FAIL", reason=reason)

@@ -1,0 +1,256 @@
+"""The history of all runs: one append-only SQLite file.
+
+SQLite, because its file format is documented and kept stable, it comes with Python, a writer that
+is killed leaves either its whole record or nothing, and concurrent writers wait for each other.
+What a table needs to be queried stands in columns; the record itself lies beside them, compressed,
+with its own checksum. Rows are chained: each carries a SHA-256 over its record's and the row
+before, so that a row edited or taken out behind SQLite's back is found by :meth:`History.verify`.
+Triggers refuse UPDATE and DELETE.
+
+Write-ahead logging needs a file system with shared memory and locks: a local disk, not NFS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2v_core.bench.record import CellRecord
+from w2v_core.errors import RecordError
+from w2v_core.verdict.history_table import (
+    APPLICATION_ID,
+    COLUMNS,
+    SCHEMA_VERSION,
+    STATEMENTS,
+    Night,
+    column_values,
+    key_text,
+    pack,
+)
+from w2v_core.verdict.reading import parse_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["History"]
+
+_GENESIS = "0" * 64
+_BUSY_S = 60.0  # a writer holds the lock for one record's insertion
+
+
+class History:
+    """An open history file; each call is a transaction of its own. Use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with self._errors():
+            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        try:
+            with self._errors():
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def __enter__(self) -> History:  # noqa: PYI034 (typing.Self is new in 3.11)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def append(self, records: Sequence[CellRecord]) -> int:
+        """Append records in one transaction; blocks while another writer holds the file.
+
+        Returns:
+            The number appended. A record that the history already holds, byte for byte, counts as
+            appended before.
+
+        Raises:
+            RecordError: another record of the same run and cell is in the history.
+        """
+        rows = [(column_values(r), *pack(r)) for r in records]
+        with self._transaction():
+            return sum(self._insert(columns, body, digest) for columns, body, digest in rows)
+
+    def query(
+        self,
+        *,
+        cell: str | None = None,
+        release: str | None = None,
+        device: str | None = None,
+        fingerprint: str | None = None,
+        last: int | None = None,
+    ) -> pd.DataFrame:
+        """Return one row a record as a table, oldest first; transcripts and rounds stay behind.
+
+        Args:
+            cell: Only this cell.
+            release: Only this release.
+            device: Only this kind of device.
+            fingerprint: Only this key, as the column ``fingerprint`` shows it.
+            last: At most this many, the newest.
+        """
+        import pandas as pd
+
+        where, values = _where(cell=cell, release=release, device=device, fingerprint=fingerprint)
+        text = f"SELECT id, {', '.join(COLUMNS)} FROM records{where} ORDER BY created_utc, id"
+        rows = self._rows(text, values)
+        table: pd.DataFrame = pd.DataFrame(
+            rows if last is None else rows[-last:], columns=["id", *COLUMNS]
+        )
+        for name in ("graphs", "valid", "simulated"):
+            table[name] = table[name].astype(bool)
+        table["created_utc"] = pd.to_datetime(table["created_utc"], utc=True, format="ISO8601")
+        return table
+
+    def nights(self, fingerprint: Mapping[str, str]) -> dict[str, list[Night]]:
+        """Return the valid runs on a card by cell, oldest first, for drift."""
+        rows = self._rows(
+            "SELECT cell, run_id, created_utc, rtfx FROM records "
+            "WHERE valid = 1 AND simulated = 0 AND fingerprint = ? ORDER BY created_utc, id",
+            [key_text(fingerprint)],
+        )
+        nights: dict[str, list[Night]] = {}
+        for cell, *night in rows:
+            nights.setdefault(cell, []).append(Night(*night))
+        return nights
+
+    def records(
+        self,
+        *,
+        cell: str | None = None,
+        release: str | None = None,
+        run_id: str | None = None,
+        fingerprint: str | None = None,
+    ) -> list[CellRecord]:
+        """Return whole records, transcripts included, oldest first.
+
+        Raises:
+            RecordError: a record does not fit its checksum.
+        """
+        where, values = _where(cell=cell, release=release, run_id=run_id, fingerprint=fingerprint)
+        text = (
+            f"SELECT record, sha256 FROM payloads JOIN records USING (id){where} "
+            "ORDER BY created_utc, id"
+        )
+        rows = self._rows(text, values)
+        return [self._unpacked(body, digest) for body, digest in rows]
+
+    def verify(self) -> int:
+        """Read everything back and check every checksum and the chain; returns the records.
+
+        Raises:
+            RecordError: a record was edited, taken out or damaged; names the first.
+        """
+        chain, count = _GENESIS, 0
+        with self._errors():
+            rows = self._connection.execute(
+                f"SELECT id, record, sha256, chain, {', '.join(COLUMNS)} FROM payloads "
+                "LEFT JOIN records USING (id) ORDER BY id"
+            )
+            for number, body, digest, link, *columns in rows:
+                chain = _link(chain, digest)
+                record = self._unpacked(body, digest)
+                if link != chain or tuple(columns) != column_values(record):
+                    raise RecordError(f"{self._path}: row {number} was edited, or one before it")
+                count += 1
+            ever = self._connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
+        if (ever[0] if ever is not None else 0) != count:
+            raise RecordError(f"{self._path}: {ever} records were appended, {count} are left")
+        return count
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A killed process loses nothing; a power cut may take the last commits, whole ones. FULL
+        # would keep those too, at four times the cost of an append.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        with self._transaction():
+            if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+                if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise RecordError(f"{self._path} is an SQLite file, but no history of runs")
+                for statement in STATEMENTS:
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if (version, application) != (SCHEMA_VERSION, APPLICATION_ID):
+            raise RecordError(
+                f"{self._path}: schema {version}; this version reads {SCHEMA_VERSION} only"
+            )
+
+    def _insert(self, columns: tuple[Any, ...], body: bytes, digest: str) -> int:
+        found = self._connection.execute(
+            "SELECT sha256 FROM payloads JOIN records USING (id) WHERE run_id = ? AND cell = ?",
+            (columns[COLUMNS.index("run_id")], columns[COLUMNS.index("cell")]),
+        ).fetchone()
+        if found is not None:
+            if found[0] == digest:
+                return 0
+            raise RecordError(
+                f"{self._path} holds another record of run {columns[0]}, cell {columns[3]}; "
+                "history is append-only"
+            )
+        marks = ", ".join("?" * len(COLUMNS))
+        number = self._connection.execute(
+            f"INSERT INTO records ({', '.join(COLUMNS)}) VALUES ({marks})", columns
+        ).lastrowid
+        last = self._connection.execute(
+            "SELECT chain FROM payloads ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+        link = _link(last[0] if last is not None else _GENESIS, digest)
+        self._connection.execute(
+            "INSERT INTO payloads VALUES (?, ?, ?, ?)", (number, body, digest, link)
+        )
+        return 1
+
+    def _rows(self, text: str, values: Sequence[str]) -> list[Any]:
+        with self._errors():
+            return self._connection.execute(text, values).fetchall()
+
+    def _unpacked(self, body: bytes, digest: str) -> CellRecord:
+        try:
+            data = {"record": json.loads(zlib.decompress(body)), "sha256": digest}
+        except (zlib.error, ValueError) as error:
+            raise RecordError(f"{self._path}: a record is damaged: {error}") from error
+        return parse_record(data, source=str(self._path))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RecordError(f"history {self._path}: {error}") from error
+
+
+def _link(previous: str, digest: str) -> str:
+    return hashlib.sha256(f"{previous}{digest}".encode()).hexdigest()
+
+
+def _where(**conditions: str | None) -> tuple[str, list[str]]:
+    chosen = {name: value for name, value in conditions.items() if value is not None}
+    clause = " AND ".join(f"{name} = ?" for name in chosen)
+    return (f" WHERE {clause}" if clause else ""), list(chosen.values())

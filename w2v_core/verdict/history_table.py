@@ -1,0 +1,117 @@
+"""The tables of the history file: what stands in columns, and how a record is packed."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from w2v_core.bench.record import CellRecord, to_json
+from w2v_core.verdict.fingerprint import fingerprint_key
+
+__all__ = [
+    "APPLICATION_ID",
+    "COLUMNS",
+    "SCHEMA_VERSION",
+    "STATEMENTS",
+    "Night",
+    "column_values",
+    "key_text",
+    "pack",
+]
+
+APPLICATION_ID = 0x57325648  # "W2VH", in the file's header
+SCHEMA_VERSION = 1
+_COLUMN_TYPES = {
+    "run_id": "TEXT NOT NULL",
+    "created_utc": "TEXT NOT NULL",
+    "release": "TEXT NOT NULL",
+    "cell": "TEXT NOT NULL",
+    "device": "TEXT NOT NULL",
+    "device_name": "TEXT NOT NULL",
+    "model": "TEXT NOT NULL",
+    "dtype": "TEXT NOT NULL",
+    "dataset": "TEXT NOT NULL",
+    "graphs": "INTEGER NOT NULL",
+    "forward": "TEXT NOT NULL",
+    "valid": "INTEGER NOT NULL",
+    "simulated": "INTEGER NOT NULL",
+    "fingerprint": "TEXT NOT NULL",
+    "rtfx": "REAL NOT NULL",
+    "wer": "REAL",
+    "utterances_per_s": "REAL NOT NULL",
+    "latency_p50_s": "REAL NOT NULL",
+    "latency_p90_s": "REAL NOT NULL",
+    "latency_p99_s": "REAL NOT NULL",
+    "padding_efficiency": "REAL NOT NULL",
+    "peak_memory_bytes": "INTEGER NOT NULL",
+}
+COLUMNS = tuple(_COLUMN_TYPES)
+
+_SCHEMA = f"""
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    {", ".join(f"{name} {kind}" for name, kind in _COLUMN_TYPES.items())},
+    UNIQUE (run_id, cell)
+);
+CREATE INDEX records_by_cell ON records (cell, created_utc);
+CREATE TABLE payloads (
+    id INTEGER PRIMARY KEY REFERENCES records (id),
+    record BLOB NOT NULL,
+    sha256 TEXT NOT NULL,
+    chain TEXT NOT NULL
+);
+"""
+
+_TRIGGERS = "".join(
+    f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+    "BEGIN SELECT RAISE(ABORT, 'the history is append-only'); END;\n"
+    for table in ("records", "payloads")
+    for verb in ("UPDATE", "DELETE")
+)
+
+STATEMENTS: tuple[str, ...] = (*_SCHEMA.split(";\n"), *_TRIGGERS.splitlines())
+"""What creates an empty history, one statement each."""
+
+
+class Night(NamedTuple):
+    """One run of one cell, as drift sees it."""
+
+    run_id: str
+    created_utc: str
+    rtfx: float
+
+    @staticmethod
+    def of(record: CellRecord) -> Night:
+        """Take what drift needs from a record."""
+        return Night(record.run_id, record.created_utc, record.rtfx)
+
+
+def column_values(record: CellRecord) -> tuple[Any, ...]:
+    """Return what of a record stands in columns, in the order of COLUMNS."""
+    values: dict[str, Any] = {
+        name: getattr(record, name) for name in COLUMNS if hasattr(record, name)
+    }
+    values.update(
+        graphs=int(record.graphs),
+        valid=int(record.valid),
+        simulated=int(record.is_simulated),
+        fingerprint=key_text(fingerprint_key(record.environment)),
+        latency_p50_s=record.latency_s["p50"],
+        latency_p90_s=record.latency_s["p90"],
+        latency_p99_s=record.latency_s["p99"],
+    )
+    return tuple(values[name] for name in COLUMNS)
+
+
+def key_text(key: Mapping[str, str]) -> str:
+    """Return a fingerprint key as the column ``fingerprint`` holds it."""
+    return json.dumps(dict(key), sort_keys=True)
+
+
+def pack(record: CellRecord) -> tuple[bytes, str]:
+    """Compress a record; returns it with its checksum."""
+    data = to_json(record)
+    text = json.dumps(data["record"], ensure_ascii=False, separators=(",", ":"))
+    return zlib.compress(text.encode(), level=6), str(data["sha256"])

@@ -1,0 +1,187 @@
+"""What a judge hands back: findings by cell, and one verdict with its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from w2v_core.verdict.decision import VERDICTS, Policy, Verdict, worst
+
+__all__ = [
+    "EXIT_CODES",
+    "UNUSABLE",
+    "CellVerdict",
+    "ChangedTranscript",
+    "Finding",
+    "GateResult",
+    "Kind",
+    "Throughput",
+    "Wer",
+]
+
+Kind = Literal["integrity", "steady-state", "throughput", "wer", "wer-ceiling", "drift"]
+
+EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
+UNUSABLE = 3
+"""Exit code of input that cannot be judged: unreadable, edited, or not comparable at all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was judged, and why it came out so."""
+
+    kind: Kind
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throughput:
+    """Throughput against the other side; ratios of RTFx, above 1 is faster."""
+
+    ratio: float
+    lower: float
+    """Lower bound of the ratio, simultaneous over the cells."""
+    upper: float
+    run_sd: float
+    """Standard deviation of one run's (or pair's) log ratio, a fraction."""
+    runs: int
+    """Candidate runs, or pairs."""
+    baseline_runs: int
+    further_runs: int | None
+    """Further runs (or pairs per stage) that would decide; None where more of them cannot."""
+    suspicious: bool
+    """A slowdown that waits for fresh pairs to confirm it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedTranscript:
+    """An utterance whose hypothesis differs from the other side's."""
+
+    utterance_id: str
+    alignment: str
+    """Words with ``[old -> new]`` where they differ."""
+    errors_before: int
+    errors_after: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wer:
+    """WER against the other side; fractions."""
+
+    wer: float
+    baseline_wer: float
+    delta: float
+    lower: float
+    upper: float
+    p_mapsswe: float
+    num_utterances: int
+    num_speakers: int
+    changed: tuple[ChangedTranscript, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellVerdict:
+    """The verdict of one cell: the worst of its findings."""
+
+    cell: str
+    findings: tuple[Finding, ...]
+    """Worst first."""
+    throughput: Throughput | None = None
+    wer: Wer | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst finding; INCONCLUSIVE where nothing was judged."""
+        return worst(*(f.verdict for f in self.findings))
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it is not a PASS; the PASS's reasons where it is one."""
+        return tuple(f"{f.kind}: {f.reason}" for f in self.findings if f.verdict == self.verdict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateResult:
+    """The verdict over all cells, and what belongs to no cell."""
+
+    cells: tuple[CellVerdict, ...]
+    """Worst first."""
+    findings: tuple[Finding, ...]
+    """Of the run as a whole."""
+    policy: Policy
+    unusable: bool = False
+    """Whether the input could not be judged at all."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all; INCONCLUSIVE where there was nothing to judge."""
+        return worst(*(c.verdict for c in self.cells), *(f.verdict for f in self.findings))
+
+    @property
+    def exit_code(self) -> int:
+        """0 pass, 1 regression, 2 inconclusive, 3 unusable input."""
+        return UNUSABLE if self.unusable else EXIT_CODES[self.verdict]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Every reason for the verdict, with its cell."""
+        run = [f"{f.kind}: {f.reason}" for f in self.findings if f.verdict == self.verdict]
+        cells = [
+            f"{c.cell}: {reason}"
+            for c in self.cells
+            if c.verdict == self.verdict
+            for reason in c.reasons
+        ]
+        return (*run, *cells)
+
+    def cell(self, name: str) -> CellVerdict | None:
+        """Return the verdict of one cell; None where the gate did not know it."""
+        return next((c for c in self.cells if c.cell == name), None)
+
+    def summary(self) -> str:
+        """Return one line: the verdict, its counts, and the first reason."""
+        counts = ", ".join(
+            f"{n} {name}"
+            for name in reversed(VERDICTS)
+            if (n := sum(c.verdict == name for c in self.cells))
+        )
+        first = f"; {self.reasons[0]}" if self.reasons and self.verdict != "PASS" else ""
+        return f"{self.verdict} ({counts or 'no cell judged'}){first}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one flat row a cell, for tables; figures raw, None where not judged."""
+        return [_row(cell) for cell in self.cells]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "summary": self.summary(),
+            "policy": asdict(self.policy),
+            "findings": [asdict(f) for f in self.findings],
+            "cells": [
+                {"verdict": c.verdict, **asdict(c), "reasons": list(c.reasons)} for c in self.cells
+            ],
+        }
+
+
+def _row(cell: CellVerdict) -> dict[str, Any]:
+    speed, wer = cell.throughput, cell.wer
+    return {
+        "cell": cell.cell,
+        "verdict": cell.verdict,
+        "ratio": speed.ratio if speed else None,
+        "ratio_lower": speed.lower if speed else None,
+        "ratio_upper": speed.upper if speed else None,
+        "runs": speed.runs if speed else 0,
+        "further_runs": speed.further_runs if speed else None,
+        "wer": wer.wer if wer else None,
+        "wer_delta": wer.delta if wer else None,
+        "wer_delta_lower": wer.lower if wer else None,
+        "wer_delta_upper": wer.upper if wer else None,
+        "transcripts_changed": len(wer.changed) if wer else None,
+        "reasons": "; ".join(cell.reasons),
+    }

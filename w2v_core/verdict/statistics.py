@@ -1,0 +1,164 @@
+"""The arithmetic of the gate, over whole arrays: (..., cells, runs) in, (..., cells) out.
+
+Leading axes are independent nights, so that calibration runs the very code that judges one night.
+The unit of sampling is one process run (rounds within a run are pseudo-replicates); values are
+natural logarithms, so a 3 % slowdown is a difference of ``log(0.97)``.
+
+Sources: moderated variances, Smyth, "Linear models and empirical Bayes methods ..." (Stat. Appl.
+Genet. Mol. Biol. 3(1), 2004), section 6.2; the autocovariance correction, Newey and West
+(Econometrica 55(3), 1987) with one lag and Bartlett weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+__all__ = [
+    "Effects",
+    "Floats",
+    "lower_bound",
+    "moderate",
+    "p_below",
+    "paired_effects",
+    "t_quantile",
+    "two_sample_effects",
+    "upper_bound",
+]
+
+Floats = npt.NDArray[np.float64]
+
+_LARGE_DF = 1e6  # a t distribution with this many degrees of freedom is normal
+_FEW_CELLS = 3  # fewer variances say nothing about how variances are distributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """Mean log ratios with what is needed for an interval; each (..., cells)."""
+
+    mean: Floats
+    standard_error: Floats
+    """NaN where no run was repeated anywhere."""
+    df: Floats
+    """Degrees of freedom of the standard error, those borrowed from other cells included."""
+    sd: Floats
+    """Moderated standard deviation of one run (or pair), autocorrelation included; for planning."""
+
+
+def lower_bound(effects: Effects, alpha: float) -> Floats:
+    """Return the one-sided lower confidence bound of the mean at level ``1 - alpha``."""
+    return effects.mean - t_quantile(alpha, effects.df) * effects.standard_error
+
+
+def upper_bound(effects: Effects, alpha: float) -> Floats:
+    """Return the one-sided upper confidence bound of the mean at level ``1 - alpha``."""
+    return effects.mean + t_quantile(alpha, effects.df) * effects.standard_error
+
+
+def p_below(effects: Effects, limit: float) -> Floats:
+    """Return the one-sided p value of "the mean is at least ``limit``"; NaN without an error."""
+    error = np.where(effects.standard_error > 0, effects.standard_error, 1e-300)
+    statistic = np.where(np.isnan(effects.standard_error), np.nan, (effects.mean - limit) / error)
+    return np.asarray(special.stdtr(effects.df, statistic), dtype=np.float64)
+
+
+def t_quantile(alpha: float, df: Floats) -> Floats:
+    """Return the upper ``alpha`` quantile of Student's t."""
+    return -np.asarray(special.stdtrit(df, alpha), dtype=np.float64)
+
+
+def paired_effects(differences: Floats) -> Effects:
+    """Estimate the mean of paired log ratios, (..., cells, pairs) with at least two pairs.
+
+    Neighbouring pairs of one session may be correlated; the standard error grows by the lag-one
+    autocorrelation pooled over the cells, and never shrinks by it.
+    """
+    pairs = differences.shape[-1]
+    mean = differences.mean(axis=-1)
+    residuals = differences - mean[..., None]
+    degrees = np.full(mean.shape, float(pairs - 1))
+    variance, df = moderate(np.square(residuals).sum(axis=-1) / (pairs - 1), degrees)
+    sd = np.sqrt(variance * (1.0 + _autocorrelation(residuals))[..., None])
+    return Effects(mean=mean, standard_error=sd / np.sqrt(pairs), df=df, sd=sd)
+
+
+def two_sample_effects(baseline: Floats, candidate: Floats) -> Effects:
+    """Estimate candidate minus baseline of log values, (..., cells, runs) each; NaN is no run.
+
+    Both sides are taken to have one variance per cell: the baseline's runs say how much runs vary,
+    a single candidate run cannot.
+    """
+    base_runs, base_mean, base_squares = _summary(baseline)
+    runs, mean, squares = _summary(candidate)
+    degrees = np.maximum(base_runs - 1, 0) + np.maximum(runs - 1, 0)
+    variance = (base_squares + squares) / np.maximum(degrees, 1)
+    variance, df = moderate(variance, degrees)
+    sd = np.sqrt(variance)
+    share = 1.0 / np.maximum(base_runs, 1e-9) + 1.0 / np.maximum(runs, 1e-9)
+    return Effects(mean=mean - base_mean, standard_error=sd * np.sqrt(share), df=df, sd=sd)
+
+
+def _summary(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Count, mean and sum of squares about the mean over the last axis, NaN left out."""
+    present = np.isfinite(values)
+    count = present.sum(axis=-1).astype(np.float64)
+    total = np.where(present, values, 0.0).sum(axis=-1)
+    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    deviations = np.where(present, values - np.where(count > 0, mean, 0.0)[..., None], 0.0)
+    return count, mean, np.square(deviations).sum(axis=-1)
+
+
+def _autocorrelation(residuals: Floats) -> Floats:
+    """Pool the lag-one autocorrelation over cells, corrected by its bias of about -1/pairs."""
+    pairs = residuals.shape[-1]
+    products = (residuals[..., 1:] * residuals[..., :-1]).sum(axis=(-1, -2))
+    squares = np.square(residuals).sum(axis=(-1, -2))
+    found = np.divide(products, squares, out=np.zeros_like(products), where=squares > 0)
+    return np.clip(np.where(squares > 0, found + 1.0 / pairs, 0.0), 0.0, 0.99)
+
+
+def moderate(variance: Floats, df: Floats) -> tuple[Floats, Floats]:
+    """Shrink the cells' variances to their common value as far as they agree (Smyth 2004).
+
+    Args:
+        variance: (..., cells).
+        df: (..., cells), the degrees of freedom of each; 0 where a variance is unknown.
+
+    Returns:
+        The posterior variances and their degrees of freedom, both (..., cells). Cells that vary
+        alike share one variance with many degrees of freedom; cells that do not keep their own. A
+        cell of unknown variance takes the common one; NaN where there is none.
+    """
+    known = df > 0
+    count = known.sum(axis=-1, keepdims=True)
+    own = np.where(known, variance, np.nan)
+    half = np.where(known, df, 1.0) / 2
+    floor = np.max(np.where(known, variance, 0.0), initial=0.0) * 1e-9 + 1e-300
+    logs = np.log(np.maximum(variance, floor)) - special.digamma(half) + np.log(half)
+    centre = _mean(logs, known, count)
+    spread = _mean(np.square(logs - centre), known, count) * count / np.maximum(count - 1, 1)
+    excess = spread - _mean(special.polygamma(1, half), known, count)
+    prior_df = np.minimum(2.0 * _inverse_trigamma(np.maximum(excess, 1e-6)), _LARGE_DF)
+    prior = np.exp(centre + special.digamma(prior_df / 2) - np.log(prior_df / 2))
+    posterior = (prior_df * prior + df * np.where(known, variance, 0.0)) / (prior_df + df)
+    # The pooled residuals cannot give more degrees of freedom than there are.
+    total = np.minimum(prior_df + df, df.sum(axis=-1, keepdims=True))
+    enough = np.broadcast_to(count >= _FEW_CELLS, variance.shape)
+    return np.where(enough, posterior, own), np.where(enough, total, np.maximum(df, 1.0))
+
+
+def _mean(values: Floats, known: npt.NDArray[np.bool_], count: npt.NDArray[np.int_]) -> Floats:
+    total = np.where(known, values, 0.0).sum(axis=-1, keepdims=True)
+    return np.asarray(total / np.maximum(count, 1), dtype=np.float64)
+
+
+def _inverse_trigamma(values: Floats) -> Floats:
+    """Solve ``polygamma(1, x) == values`` by Newton's method (Smyth 2004, appendix)."""
+    found = 0.5 + 1.0 / values
+    for _ in range(8):
+        trigamma = special.polygamma(1, found)
+        found = found + trigamma * (1.0 - trigamma / values) / special.polygamma(2, found)
+    return np.asarray(np.maximum(found, 1e-3), dtype=np.float64)

@@ -1,0 +1,60 @@
+"""A cell's throughput in words: what the decision's arrays say about it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from w2v_core.verdict.decision import VERDICTS, Decision, Policy, Verdict
+from w2v_core.verdict.outcome import Finding, Throughput
+
+__all__ = ["evidence"]
+
+
+def evidence(
+    decision: Decision, index: int, *, runs: int, baseline_runs: int, policy: Policy
+) -> tuple[Throughput, Finding]:
+    """Return the evidence on cell ``index`` of one night, and its finding.
+
+    Args:
+        decision: Of one night, (cells,) arrays.
+        index: The cell.
+        runs: Candidate runs, or pairs, that it has.
+        baseline_runs: Runs on the other side; 0 for pairs.
+        policy: What was decided by.
+    """
+    needed = float(decision.runs_needed[index])
+    verdict = VERDICTS[int(decision.codes[index])]
+    throughput = Throughput(
+        ratio=float(np.exp(decision.effects.mean[index])),
+        lower=float(np.exp(decision.lower[index])),
+        upper=float(np.exp(decision.upper[index])),
+        run_sd=float(decision.effects.sd[index]),
+        runs=runs,
+        baseline_runs=baseline_runs,
+        further_runs=max(1, int(needed) - runs) if np.isfinite(needed) else None,
+        suspicious=bool(decision.suspicious[index]),
+    )
+    return throughput, Finding(
+        kind="throughput", verdict=verdict, reason=_told(throughput, verdict, policy)
+    )
+
+
+def _told(found: Throughput, verdict: Verdict, policy: Policy) -> str:
+    change = (found.ratio - 1) * 100
+    interval = f"[{(found.lower - 1) * 100:+.2f}, {(found.upper - 1) * 100:+.2f}] %"
+    measured = f"throughput {change:+.2f} % {interval} over {found.runs} {_unit(found)}"
+    if verdict == "PASS":
+        return f"{measured}; a loss of {policy.margin * 100:g} % is excluded"
+    if verdict == "FAIL":
+        return f"{measured}; slower by more than the tolerance of {policy.tolerance * 100:g} %"
+    if not np.isfinite(found.run_sd):
+        return f"{measured}; no side was run twice, so nothing says how much runs vary"
+    if found.suspicious and not found.baseline_runs:
+        return f"{measured}; looks slower, fresh pairs have to confirm it"
+    if found.further_runs is None:
+        return f"{measured}; runs vary by {found.run_sd * 100:.2g} %, the baseline needs more runs"
+    return f"{measured}; {found.further_runs} further {_unit(found)} would decide"
+
+
+def _unit(found: Throughput) -> str:
+    return "runs" if found.baseline_runs else "pairs"

@@ -1,0 +1,129 @@
+"""The WER of a cell: against the other side's hypotheses, and against its absolute ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+
+from w2v_core.bench.record import CellRecord, UtteranceScore
+from w2v_core.scoring.significance import NonInferiority, non_inferiority
+from w2v_core.verdict.outcome import ChangedTranscript, Finding, Wer
+from w2v_core.verdict.thresholds import NoThreshold, ceiling
+
+__all__ = ["align_words", "ceiling_finding", "changed_transcripts", "compare_wer", "shared_alpha"]
+
+
+def ceiling_finding(record: CellRecord) -> Finding | None:
+    """Hold the WER against its published value; None where nothing is published."""
+    threshold = ceiling(
+        record.model,
+        record.dataset,
+        record.dtype,
+        record.limit,
+        forward=record.forward,
+        golden_wer=record.golden_wer,
+    )
+    if isinstance(threshold, NoThreshold):
+        return None
+    if record.wer is None:
+        reason = f"no WER, but {threshold} is to be held"
+        return Finding(kind="wer-ceiling", verdict="FAIL", reason=reason)
+    if threshold.admits(record.wer):
+        reason = f"WER {record.wer * 100:.4g} % is within the ceiling of {threshold}"
+        return Finding(kind="wer-ceiling", verdict="PASS", reason=reason)
+    reason = f"WER {record.wer * 100:.4g} % is above the ceiling of {threshold}"
+    return Finding(kind="wer-ceiling", verdict="FAIL", reason=reason)
+
+
+def compare_wer(
+    old: CellRecord, new: CellRecord, *, margin: float, alpha: float
+) -> tuple[Wer, Finding] | None:
+    """Judge the paired difference of two records' WER; None where there are no references.
+
+    Args:
+        old: The other side's record, scores included.
+        new: The record that is judged, of the same utterances.
+        margin: The increase that must not go unseen, a fraction.
+        alpha: One-sided error rate of either wrong verdict.
+
+    Returns:
+        The evidence and its finding; where the utterances are not the same, the finding fails.
+    """
+    pairs = _paired(old, new)
+    if not pairs or old.wer is None or new.wer is None:
+        return None
+    found = non_inferiority(
+        [_errors(a) for a, _ in pairs],
+        [_errors(b) for _, b in pairs],
+        [a.reference_words for a, _ in pairs],
+        [a.speaker for a, _ in pairs],
+        margin=margin,
+        alpha=alpha,
+    )
+    changes = changed_transcripts(old, new)
+    evidence = Wer(
+        wer=new.wer,
+        baseline_wer=old.wer,
+        delta=found.delta,
+        lower=found.lower,
+        upper=found.upper,
+        p_mapsswe=found.p_mapsswe,
+        num_utterances=found.num_utterances,
+        num_speakers=found.num_speakers,
+        changed=changes,
+    )
+    return evidence, Finding(kind="wer", verdict=found.outcome, reason=_told(found, len(changes)))
+
+
+def shared_alpha(pairs: Sequence[tuple[CellRecord, CellRecord]], family_alpha: float) -> float:
+    """Return the error rate of one cell out of the family's.
+
+    A cell without a changed error count cannot be found worse, so only the others share the rate:
+    where there is no difference, changes for the better and for the worse are alike.
+    """
+    changed = sum(any(_errors(a) != _errors(b) for a, b in _paired(*pair)) for pair in pairs)
+    return family_alpha / max(changed, 1)
+
+
+def changed_transcripts(old: CellRecord, new: CellRecord) -> tuple[ChangedTranscript, ...]:
+    """List the utterances whose hypotheses differ, the most new errors first."""
+    changes = [
+        ChangedTranscript(
+            utterance_id=a.utterance_id,
+            alignment=align_words(a.hypothesis, b.hypothesis),
+            errors_before=_errors(a),
+            errors_after=_errors(b),
+        )
+        for a, b in _paired(old, new)
+        if a.hypothesis != b.hypothesis
+    ]
+    return tuple(sorted(changes, key=lambda c: (c.errors_before - c.errors_after, c.utterance_id)))
+
+
+def align_words(old: str, new: str) -> str:
+    """Return the words of both, ``[old -> new]`` where they differ, ``~`` for nothing."""
+    a, b = old.split(), new.split()
+    parts = []
+    for operation, i, j, k, m in SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
+        if operation == "equal":
+            parts.extend(a[i:j])
+        else:
+            parts.append(f"[{' '.join(a[i:j]) or '~'} -> {' '.join(b[k:m]) or '~'}]")
+    return " ".join(parts)
+
+
+def _paired(old: CellRecord, new: CellRecord) -> list[tuple[UtteranceScore, UtteranceScore]]:
+    others = {s.utterance_id: s for s in new.scores}
+    return [(s, others[s.utterance_id]) for s in old.scores if s.utterance_id in others]
+
+
+def _errors(score: UtteranceScore) -> int:
+    return score.substitutions + score.deletions + score.insertions
+
+
+def _told(found: NonInferiority, changes: int) -> str:
+    return (
+        f"{found.reason}; difference {found.delta * 100:+.3g} points "
+        f"[{found.lower * 100:+.3g}, {found.upper * 100:+.3g}], {changes} of "
+        f"{found.num_utterances} transcripts changed"
+    )
