@@ -14,6 +14,7 @@ from typing import cast
 from w2v_core import __version__
 from w2v_core.commands import doctor, report, run, transcribe, verdicts
 from w2v_core.errors import ConfigError, W2VError
+from w2v_core.report.text import printable
 
 __all__ = ["build_parser", "main"]
 
@@ -41,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return cast("int", parsed.handler(parsed))
     except ConfigError as error:
-        sys.stderr.write(f"w2v: {error}\n")
+        sys.stderr.write(f"w2v: {printable(str(error))}\n")
         return cast("int", getattr(parsed, "usage_error", USAGE_ERROR))
     except W2VError as error:
-        sys.stderr.write(f"w2v: {error}\n")
+        sys.stderr.write(f"w2v: {printable(str(error))}\n")
         return INPUT_ERROR

@@ -54,7 +54,9 @@ class BatchPlan:
         parse_count("--batch-size", self.batch_size)
 
     def __str__(self) -> str:
-        """Return the text form, for example ``optimal-8x8``: kind, buckets x batch size."""
+        """Return the text form: ``optimal-8x8`` (buckets x rows), ``sorted-8`` (rows)."""
+        if self.kind in ("sorted", "packed"):  # these choose their own number of shapes
+            return f"{self.kind}-{self.batch_size}"
         return f"{self.kind}-{self.num_buckets}x{self.batch_size}"
 
 

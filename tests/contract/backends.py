@@ -35,7 +35,9 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     missing = available_devices()[device]
     if missing is not None:
         pytest.skip(missing)
-    yield open_backend(device)
+    opened = open_backend(device)
+    yield opened
+    opened.synchronize()
 
 
 def _gaudi(execution: str) -> Iterator[Backend]:

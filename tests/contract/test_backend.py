@@ -236,7 +236,10 @@ def test_ids_copied_before_the_next_replay_survive_it(graphs: Backend) -> None:
     first, second = Lane(graphs, 0), Lane(graphs, 1)
     with graphs.compute():
         replay = graphs.capture(step, *first.upload(1))
-        events = [first.download(replay(*first.upload(2))), second.download(replay(*second.upload(3)))]
+        events = [
+            first.download(replay(*first.upload(2))),
+            second.download(replay(*second.upload(3))),
+        ]
     for event in events:
         event.synchronize()
     assert first.host_ids.tolist() == expected(2)

@@ -24,8 +24,12 @@ def step(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
     return (waveforms + num_samples[:, None]).to(torch.int32)
 
 
-def inputs(value: float = 1.0, rows: int = 2, samples: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((rows, samples), value).to("hpu"), torch.ones(rows, dtype=torch.int32).to("hpu")
+def inputs(
+    value: float = 1.0, rows: int = 2, samples: int = 3
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.full((rows, samples), value).to("hpu"), torch.ones(rows, dtype=torch.int32).to(
+        "hpu"
+    )
 
 
 def test_simulated_device_says_so(hpu_backend: HpuBackend) -> None:
@@ -96,7 +100,10 @@ def test_download_returns_before_the_copy_is_done(hpu: Runtime, hpu_backend: Hpu
 
 @pytest.mark.parametrize("call", ["synchronize", "upload", "download", "capture", "compute"])
 def test_other_threads_are_refused(hpu_backend: HpuBackend, call: str) -> None:
-    host, device = hpu_backend.host_buffer(4, torch.int32), hpu_backend.device_buffer(4, torch.int32)
+    host, device = (
+        hpu_backend.host_buffer(4, torch.int32),
+        hpu_backend.device_buffer(4, torch.int32),
+    )
     calls: dict[str, Callable[[], Any]] = {
         "synchronize": hpu_backend.synchronize,
         "upload": lambda: hpu_backend.upload(host, device),
@@ -188,9 +195,7 @@ def test_more_buckets_than_dynamo_keeps_are_all_compiled(simulator: None) -> Non
         assert backend.counters().compilations == 12
 
 
-def test_lazy_bridge_without_graphs_says_so(
-    hpu: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lazy_bridge_without_graphs_says_so(hpu: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.hpusim.torch_hpu._GRAPH_NAMES", ())
     backend = HpuBackend(load_bridge())
     with pytest.raises(GraphError, match="no wrap_in_hpu_graph"):
@@ -237,6 +242,32 @@ def test_recipe_cache_metric_is_read_where_it_exists(simulator: None) -> None:
             _ = torch.ones(2).to("hpu") + 1
             backend.mark_step()
         assert backend.metric("recipe_cache") == {"TotalHit": 1, "TotalMiss": 1}
+
+
+def test_torch_that_must_be_told_the_device_pins_as_well(
+    hpu_backend: HpuBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch before 2.6 pins, and looks for pinned memory, for CUDA unless told otherwise."""
+    pin, is_pinned = torch.Tensor.pin_memory, torch.Tensor.is_pinned
+
+    def pin_for(tensor: torch.Tensor, device: str | None = None) -> torch.Tensor:
+        if device is None:
+            raise RuntimeError("Cannot access accelerator device when none is available")
+        return pin(tensor)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_for)
+    monkeypatch.setattr(
+        torch.Tensor, "is_pinned", lambda tensor, device=None: device == "hpu" and is_pinned(tensor)
+    )
+    host, ids = hpu_backend.host_buffer(4, torch.int32), torch.ones(4, dtype=torch.int32).to("hpu")
+    hpu_backend.download(ids, host, lane=0).synchronize()
+    assert host.tolist() == [1] * 4
+
+
+def test_exhausted_pinned_memory_says_what_to_raise(simulator: None) -> None:
+    small = hpusim.fresh(Config(pinned_limit_bytes=16))
+    with small, pytest.raises(DeviceError, match="ulimit -l"):
+        HpuBackend(load_bridge()).host_buffer(5, torch.int32)
 
 
 def test_unknown_metric_is_empty(hpu_backend: HpuBackend) -> None:

@@ -14,18 +14,23 @@ from tests.hpusim import guard
 
 __all__ = ["FP32_OPS", "LOWER_PRECISION_OPS", "register"]
 
-LOWER_PRECISION_OPS = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+LOWER_PRECISION_OPS = _names(
     "addmm addbmm batch_norm baddbmm bmm conv1d conv2d conv3d conv_transpose1d conv_transpose2d "
     "conv_transpose3d dot dropout feature_dropout group_norm instance_norm layer_norm leaky_relu "
-    "linear matmul mean mm mul mv softmax log_softmax scaled_dot_product_attention".split()
+    "linear matmul mean mm mul mv softmax log_softmax scaled_dot_product_attention"
 )
-FP32_OPS = frozenset(
+FP32_OPS = _names(
     "acos addcdiv asin atan2 bilinear binary_cross_entropy binary_cross_entropy_with_logits cdist "
     "cosh cosine_embedding_loss cosine_similarity cross_entropy_loss dist div divide embedding "
     "embedding_bag erfinv exp expm1 hinge_embedding_loss huber_loss kl_div l1_loss log log10 log1p "
     "log2 logsumexp margin_ranking_loss mse_loss nll_loss norm pdist poisson_nll_loss pow "
     "reciprocal renorm rsqrt sinh smooth_l1_loss soft_margin_loss softplus tan topk "
-    "triplet_margin_loss truediv true_divide".split()
+    "triplet_margin_loss truediv true_divide"
 )
 FIRST_ARGUMENT_ONLY = frozenset({"batch_norm", "group_norm", "instance_norm", "layer_norm"})
 _libraries: list[torch.library.Library] = []
@@ -73,4 +78,6 @@ def _register_one(library: torch.library.Library, op: Any, name: str, overload: 
             cast_kwargs = {key: _cast(value, dtype) for key, value in kwargs.items()}
             return op(*(_cast(value, dtype) for value in args), **cast_kwargs)
 
-    library.impl(name if overload == "default" else f"{name}.{overload}", kernel, guard.AUTOCAST_KEY)
+    library.impl(
+        name if overload == "default" else f"{name}.{overload}", kernel, guard.AUTOCAST_KEY
+    )

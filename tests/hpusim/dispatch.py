@@ -76,9 +76,7 @@ def _falls_back(rt: Runtime, info: OpInfo, args: tuple[Any, ...]) -> bool:
     return any(isinstance(a, torch.Tensor) and a.dtype is torch.float64 and is_hpu(a) for a in args)
 
 
-def _fall_back(
-    rt: Runtime, info: OpInfo, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _fall_back(rt: Runtime, info: OpInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if rt.config.place_on_cpu == "none":
         raise SimError(f"{info.name} is not yet supported on HPU.")
     if rt.capture is not None:
@@ -123,61 +121,78 @@ def _enqueue(
         for (_, name, _), size in zip(info.mutated, plan.out_sizes, strict=True):
             if tuple(kwargs[name].shape) != size:
                 resize_(kwargs[name], size)
-    reads: list[Slot] = []
-
-    def operand(tensor: torch.Tensor) -> Any:
-        if is_hpu(tensor):
-            view = ref(tensor)
-            reads.append(view.slot)
-            return view
-        if tensor.dim() and info.name not in HOST_INDEX_OPS:
-            raise RuntimeError(
-                "Expected all tensors to be on the same device, but found at least two devices, "
-                f"hpu:0 and {tensor.device}! (argument of {info.name})"
-            )
-        return tensor.clone()  # host scalars and indices are captured by value
-
-    operands = [walk(value, operand) for value in args]
-    named = {
-        name: _CPU if isinstance(value, torch.device) else walk(value, operand)
-        for name, value in kwargs.items()
-    }
+    call = _Call(info, args, kwargs)
     if info.mutated:
-        return _enqueue_in_place(rt, info, plan, (args, kwargs, operands, named, reads))
-    outs: list[torch.Tensor | None] = []
-    slots: list[Slot | None] = []
-    for layout in plan.outputs or ():
-        tensor, slot = (None, None) if layout is None else alloc(*layout)
-        outs.append(tensor)
-        slots.append(slot)
+        return _enqueue_in_place(rt, info, plan, call, args, kwargs)
+    made = [(None, None) if layout is None else alloc(*layout) for layout in plan.outputs or ()]
+    slots = [slot for _, slot in made]
 
     def run() -> None:
-        out = info.op(*_resolve(operands), **{n: _resolve(v) for n, v in named.items()})
+        out = call()
         for slot, result in zip(slots, (out,) if plan.single else out, strict=True):
             if slot is not None:
-                _bind(rt, slot, result, reads)
+                _bind(rt, slot, result, call.reads)
 
     written = [slot for slot in slots if slot is not None]
-    rt.submit(Command(info.name, run, reads=reads, writes=written, seconds=plan.seconds))
+    rt.submit(Command(info.name, run, reads=call.reads, writes=written, seconds=plan.seconds))
+    outs = [tensor for tensor, _ in made]
     if plan.single:
         return outs[0]
     return outs if plan.is_list else tuple(outs)
 
 
-def _enqueue_in_place(rt: Runtime, info: OpInfo, plan: Plan, call: tuple[Any, ...]) -> Any:
-    args, kwargs, operands, named, reads = call
+class _Call:
+    """An op with its operands as they are meant now; calling it computes on the CPU."""
+
+    __slots__ = ("named", "op", "operands", "reads")
+
+    def __init__(self, info: OpInfo, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.op = info.op
+        self.reads: list[Slot] = []
+
+        def operand(tensor: torch.Tensor) -> Any:
+            if is_hpu(tensor):
+                view = ref(tensor)
+                self.reads.append(view.slot)
+                return view
+            if tensor.dim() and info.name not in HOST_INDEX_OPS:
+                raise RuntimeError(
+                    "Expected all tensors to be on the same device, but found at least two "
+                    f"devices, hpu:0 and {tensor.device}! (argument of {info.name})"
+                )
+            return tensor.clone()  # host scalars and indices are captured by value
+
+        self.operands = [walk(value, operand) for value in args]
+        self.named = {
+            name: _CPU if isinstance(value, torch.device) else walk(value, operand)
+            for name, value in kwargs.items()
+        }
+
+    def __call__(self) -> Any:
+        named = {name: _resolve(value) for name, value in self.named.items()}
+        return self.op(*_resolve(self.operands), **named)
+
+
+def _enqueue_in_place(
+    rt: Runtime,
+    info: OpInfo,
+    plan: Plan,
+    call: _Call,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     written: list[Slot] = []
     results = []
     for index, name, _ in info.mutated:
-        target = named[name] if name in named else operands[index]
+        target = call.named[name] if name in call.named else call.operands[index]
         results.append(kwargs[name] if name in kwargs else args[index])
         views = target if isinstance(target, list) else [target]
         written.extend(view.slot for view in views if isinstance(view, Ref))
 
     def run() -> None:
-        info.op(*_resolve(operands), **{n: _resolve(v) for n, v in named.items()})
+        call()
 
-    rt.submit(Command(info.name, run, reads=reads, writes=written, seconds=plan.seconds))
+    rt.submit(Command(info.name, run, reads=call.reads, writes=written, seconds=plan.seconds))
     if info.num_returns == 1:
         return results[0]
     return tuple(results) if info.num_returns else None
@@ -200,8 +215,7 @@ def _bind(rt: Runtime, slot: Slot, result: torch.Tensor, reads: list[Slot]) -> N
         or result.storage_offset()
         or storage.nbytes() != slot.nbytes
         or any(
-            read.data is not None
-            and read.data.untyped_storage().data_ptr() == storage.data_ptr()
+            read.data is not None and read.data.untyped_storage().data_ptr() == storage.data_ptr()
             for read in reads
         )
     ):
@@ -228,7 +242,7 @@ def register() -> None:
     library.impl("_pin_memory", pin_memory, "CPU")
     boxed = torch.library.Library("_", "IMPL")
     _libraries.append(boxed)
-    boxed.fallback(lambda op, *a, **kw: run_op(op, *a, **kw), guard.KEY)
+    boxed.fallback(run_op, guard.KEY)
 
 
 def _register_one(library: torch.library.Library, qualified: str) -> None:

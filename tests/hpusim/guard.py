@@ -26,7 +26,7 @@ _TABLE = "_ZN3c104impl26device_guard_impl_registryE"  # c10::impl::device_guard_
 _kept: list[Any] = []
 
 if KEY == "PrivateUse1":
-    torch.utils.rename_privateuse1_backend("hpu")  # before the first torch.device("hpu")
+    torch.utils.rename_privateuse1_backend("hpu")  # type: ignore[attr-defined]  # before the first torch.device("hpu")
 
 
 def install(device_module: ModuleType) -> None:
@@ -42,7 +42,7 @@ def install(device_module: ModuleType) -> None:
     if KEY == "PrivateUse1":
         _install_renamed(device_module)
         return
-    device_type = torch._C._autograd.DeviceType
+    device_type: Any = torch._C._autograd.DeviceType
 
     class Guard(torch._C._acc.DeviceGuard):
         def type_(self) -> Any:

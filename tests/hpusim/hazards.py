@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Detector"]
 
+Access = tuple[int, int]
+"""(stream id, sequence number of a command on it)"""
+
 
 class Detector:
     """Finds unordered accesses when commands are issued, deterministically."""
@@ -31,39 +34,37 @@ class Detector:
             return []
         if not (command.reads or command.writes or command.host_write):
             return []
-        clock, own = stream.vc, (stream.sid, stream.seq)
         lines: list[str] = []
-
-        def unordered(other: tuple[int, int]) -> bool:
-            return other[0] != own[0] and clock.get(other[0], 0) < other[1]
-
-        def line(kind: str, other: tuple[int, int]) -> None:
-            lines.append(
-                f"hpusim: {kind} hazard: {command.name} (command {own[1]} of stream {own[0]}) is "
-                f"unordered with command {other[1]} of stream {other[0]}; "
-                "is a wait_stream or wait_event missing?"
-            )
-
+        own = (stream.sid, stream.seq)
         for slot in command.reads:
-            if slot.write is not None and unordered(slot.write):
-                line("read-after-write", slot.write)
+            if slot.write is not None:
+                self._check_order("read-after-write", stream, command, slot.write, lines)
             if slot.reads is not None:
                 slot.reads[own[0]] = own[1]
         for slot in command.writes:
-            if slot.write is not None and unordered(slot.write):
-                line("write-after-write", slot.write)
+            if slot.write is not None:
+                self._check_order("write-after-write", stream, command, slot.write, lines)
             for access in (slot.reads or {}).items():
-                if unordered(access):
-                    line("write-after-read", access)
+                self._check_order("write-after-read", stream, command, access, lines)
             slot.write = own
             if slot.reads is not None:
                 slot.reads = {}
         self._check_host_write(command, own, lines)
         return lines
 
-    def _check_host_write(
-        self, command: Command, own: tuple[int, int], lines: list[str]
+    @staticmethod
+    def _check_order(
+        kind: str, stream: StreamState, command: Command, other: Access, lines: list[str]
     ) -> None:
+        sid, seq = other
+        if sid != stream.sid and stream.vc.get(sid, 0) < seq:
+            lines.append(
+                f"hpusim: {kind} hazard: {command.name} (command {stream.seq} of stream "
+                f"{stream.sid}) is unordered with command {seq} of stream {sid}; "
+                "is a wait_stream or wait_event missing?"
+            )
+
+    def _check_host_write(self, command: Command, own: Access, lines: list[str]) -> None:
         """A pinned destination may be reused once the host has seen its last copy finish.
 
         Before that the host cannot have read what the buffer holds, whatever stream wrote it.

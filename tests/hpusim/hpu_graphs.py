@@ -54,9 +54,7 @@ class HPUGraph:
         swap = {}
         for old, new in zip(recorded, given, strict=True):
             if old.shape != new.shape or old.dtype != new.dtype:
-                raise SimError(
-                    "HPU GRAPH:: Mark User Input Sizes is not same Replay Input Sizes"
-                )
+                raise SimError("HPU GRAPH:: Mark User Input Sizes is not same Replay Input Sizes")
             swap[ref(old).slot] = ref(new).slot
         self._core.replay(asynchronous=asynchronous, inputs=swap)
 

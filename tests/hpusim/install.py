@@ -61,7 +61,7 @@ def _patch_torch() -> None:
     """Fill the gaps that stock PyTorch leaves for a device without C++."""
     if not hasattr(torch, "hpu"):
         torch._register_device_module("hpu", torch_hpu)
-    torch.Tensor.is_hpu = property(  # type: ignore[assignment]
+    torch.Tensor.is_hpu = property(  # type: ignore[attr-defined]
         lambda tensor: tensor.device.type == "hpu"
     )
     torch.Tensor.hpu = (  # type: ignore[attr-defined]
@@ -73,7 +73,7 @@ def _patch_torch() -> None:
     def clone_storage(self: torch.UntypedStorage) -> torch.UntypedStorage:
         return _clone_on_device(self) if self.device.type == "hpu" else clone(self)
 
-    torch.UntypedStorage.clone = clone_storage  # type: ignore[method-assign]
+    torch.UntypedStorage.clone = clone_storage  # type: ignore[assignment,method-assign]
 
 
 def _deserialise(storage: Any, location: str) -> Any:

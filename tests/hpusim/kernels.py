@@ -1,4 +1,4 @@
-"""Kernels that are not "run the CPU op later": allocation, metadata, copies, host reads, pinning."""
+"""Kernels that do more than run the CPU op later: allocation, metadata, copies, host reads."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def copy_(dst: torch.Tensor, src: torch.Tensor, non_blocking: bool = False) -> t
         return result
     rt = ACTIVE.rt
     if rt.capture is not None and (is_hpu(dst) or rt.config.capture_host_sync == "raise"):
-        raise CaptureError("copy between host and device is not supported during HPU Graph capturing")
+        raise CaptureError(
+            "copy between host and device is not supported during HPU Graph capturing"
+        )
     if is_hpu(dst):
         _copy_to_device(rt, dst, src, asynchronous=non_blocking)
     else:
@@ -152,12 +154,11 @@ def _copy_to_device(
 
     def run() -> None:
         if snapshot is not None and not torch.equal(_bytes(source), snapshot):
-            rt.detector.report(
-                [
-                    "hpusim: host-write-before-read hazard: a pinned source of "
-                    f"{snapshot.numel()} bytes changed while its H2D copy was in flight"
-                ]
+            line = (
+                "hpusim: host-write-before-read hazard: a pinned source of "
+                f"{snapshot.numel()} bytes changed while its H2D copy was in flight"
             )
+            rt.detector.report([line])
         view.cpu().copy_(source)
 
     command = Command("copy_h2d", run, writes=(view.slot,), seconds=_seconds(rt, source))
@@ -166,9 +167,7 @@ def _copy_to_device(
         rt.host_sync("blocking H2D copy")
 
 
-def _copy_to_host(
-    rt: Runtime, dst: torch.Tensor, src: torch.Tensor, *, asynchronous: bool
-) -> None:
+def _copy_to_host(rt: Runtime, dst: torch.Tensor, src: torch.Tensor, *, asynchronous: bool) -> None:
     """Asynchronous into pinned memory of the same dtype only.
 
     int64 (INT64 support off) and any cast go through a blocking intermediate. A pageable

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ class LateExecutor:
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
 
-    def __enter__(self) -> LateExecutor:
+    def __enter__(self) -> LateExecutor:  # noqa: PYI034 - Self is of Python 3.11
         return self
 
     def __exit__(self, *_exc: object) -> None: ...
@@ -125,6 +125,7 @@ class Leg:
 
     lazy: bool = True
     graphs: bool = True
+    execution: Literal["deferred", "threads", "eager"] = "deferred"
     config: dict[str, Any] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
 
@@ -140,7 +141,11 @@ class Leg:
         monkeypatch.setattr(pipeline, "ThreadPoolExecutor", LateExecutor)
         # Without polls that finish work by chance: every op takes longer than a query.
         device = hpusim.Config(
-            lazy=self.lazy, place_on_cpu="none", latency=lambda _op, _bytes: 1e-3, hazards="record"
+            execution=self.execution,
+            lazy=self.lazy,
+            place_on_cpu="none",
+            latency=lambda _op, _bytes: 1e-3,
+            hazards="record",
         )
         with hpusim.fresh(device) as rt:
             try:

@@ -53,9 +53,7 @@ def install() -> None:
     _module(f"{ROOT}.torch.utils")
     _module(f"{ROOT}.torch.utils.internal", is_lazy=torch_hpu.is_lazy)
     sys.modules[f"{ROOT}.torch.hpu"] = torch_hpu
-    package.hpu = torch_hpu  # type: ignore[attr-defined]
+    package.hpu = torch_hpu
     sys.modules[f"{ROOT}.torch.hpu.graphs"] = hpu_graphs
-    torch_hpu.graphs = hpu_graphs  # type: ignore[attr-defined]
-    torch_hpu.metrics = _module(  # type: ignore[attr-defined]
-        f"{ROOT}.torch.hpu.metrics", metric_global=metric_global
-    )
+    torch_hpu.graphs = hpu_graphs
+    torch_hpu.metrics = _module(f"{ROOT}.torch.hpu.metrics", metric_global=metric_global)

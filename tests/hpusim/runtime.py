@@ -72,7 +72,7 @@ class Runtime:
         self.recipes: set[tuple[int, ...]] = set()
         self._segment: list[int] = []
         self._pending: collections.deque[tuple[StreamState, Command]] = collections.deque()
-        self._late_copies: list[tuple[float, Callable[[], None]]] = []
+        self._late_copies: list[tuple[float, Callable[[], object]]] = []
         self._runs: collections.Counter[str] = collections.Counter()
         self._local = threading.local()
 
@@ -271,7 +271,7 @@ class Runtime:
         self.stats["frees"] += 1
         self.detector.check_free(slot)
 
-    def copy_late(self, after: float, copy: Callable[[], None]) -> None:
+    def copy_late(self, after: float, copy: Callable[[], object]) -> None:
         """Let the stream's GC thread do a host copy later; no synchronize() waits for it."""
         self._late_copies.append((after + self.config.pageable_delay_s, copy))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch._C import DispatchKey, DispatchKeySet
@@ -28,10 +29,10 @@ _prototypes: dict[torch.dtype, torch.Tensor] = {}
 
 
 class _Prototype(torch.Tensor):
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def,override]
         raise SimError("hpusim: a prototype tensor was used")
 
 
@@ -82,7 +83,8 @@ def alloc(
     nbytes = extent(size, stride) * dtype.itemsize
     slot = Slot(ACTIVE.rt, nbytes=nbytes, size=size, stride=stride, dtype=dtype)
     token = Token(slot)
-    storage = torch._C._construct_storage_from_data_pointer(next(_addresses), DEVICE, nbytes)
+    address = next(_addresses)
+    storage: Any = torch._C._construct_storage_from_data_pointer(address, DEVICE, nbytes)
     # PyObject preservation keeps these attributes for the life of the StorageImpl.
     storage._hpusim_slot, storage._hpusim_token = slot, token
     tensor = blank(dtype)

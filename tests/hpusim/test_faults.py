@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests import hpusim
-from tests.hpusim.leg import LENGTHS, PLAN, checkpoint, reference
 from tests.helpers.engines import make_utterances
+from tests.hpusim.leg import LENGTHS, PLAN, checkpoint, reference
 from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.config import EngineConfig

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.report import run_directory
-from w2v_core.report.run_directory import INCOMPLETE, read_run, reserve, write_run
+from w2v_core.report.run_directory import INCOMPLETE, read_run, reserve, write_file, write_run
 from w2v_core.report.tables import summary
 
 
@@ -129,6 +129,17 @@ def test_a_full_disk_leaves_the_mark_and_no_half_file(directory, monkeypatch):
         write_run(directory, [make_record()])
 
     assert [p.name for p in directory.iterdir()] == [INCOMPLETE]
+
+
+def test_a_file_is_replaced_and_never_rewritten_under_its_reader(tmp_path):
+    path = tmp_path / "page.html"
+    write_file(path, "old")
+
+    with path.open() as reader:
+        write_file(path, "new")
+
+        assert reader.read() == "old"
+    assert path.read_text() == "new"
 
 
 def test_a_reports_directory_that_is_a_file_is_refused_with_the_remedy(tmp_path):

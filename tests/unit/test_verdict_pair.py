@@ -9,6 +9,7 @@ import pytest
 
 from tests.helpers.records import CELLS, ENVIRONMENT, make_run, make_scores, write_run
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.verdict.commands import calibrate_command
 from w2v_core.verdict.pair import run_pairs
 from w2v_core.verdict.paired import Pair, judge_pairs
 
@@ -100,6 +101,16 @@ def test_the_same_run_as_both_sides_is_noticed():
 
     assert result.exit_code == 1
     assert "duplicate cell" in result.reasons[0]
+
+
+def test_a_machine_too_noisy_to_judge_is_said_to_be():
+    """Pairs that vary by 40 % decide nothing, and no affordable number of them would."""
+    result = judge_pairs(stage(0, sd=0.3, pairs=6))
+    speeds = [f for c in result.cells for f in c.findings if f.kind == "throughput"]
+
+    assert {f.verdict for f in speeds} == {"INCONCLUSIVE"}
+    assert all("pairs vary by" in f.reason and "machine" in f.reason for f in speeds)
+    assert result.cells[0].throughput.further_runs is None
 
 
 @pytest.mark.parametrize(("screen", "confirm"), [(0, 0), (1, 0), (3, 1)])
@@ -196,3 +207,25 @@ def test_a_directory_of_another_comparison_is_not_reused(tmp_path):
 
     with pytest.raises(ConfigError, match="not empty"):
         run_pairs("true {out}", "true {out}", pairs=2, directory=tmp_path / "out")
+
+
+def test_a_command_calibrates_the_gate_on_its_machine(tmp_path, command):
+    """Pairs of a command with itself give the deviation, and from it the gate's error rates."""
+    found = calibrate_command(command(0.0), pairs=3, directory=tmp_path / "out", nights=50)
+
+    assert (found.cells, found.pairs) == (3, 3)
+    assert 0 < max(found.pair_sd) < 0.002
+    assert found.power_at_3_percent > 0.9
+
+
+def test_invalid_runs_calibrate_nothing(tmp_path, command):
+    """A machine whose runs are not valid has no error rate."""
+    line = command(0.0)
+    for run in range(8):
+        write_run(
+            tmp_path / "prepared-0.0" / str(run),
+            make_run(run, valid=False, invalid_reasons=("parity",)),
+        )
+
+    with pytest.raises(RecordError, match="parity"):
+        calibrate_command(line, pairs=3, directory=tmp_path / "out")

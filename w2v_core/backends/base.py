@@ -72,6 +72,8 @@ class Backend(Protocol):
     """Whether work is still running when a call returns."""
     supports_float64: bool
     """Whether 64-bit floats compute on the device (group-norm statistics use them where so)."""
+    is_host: bool
+    """Whether steps run on the host: they may then read lengths and use oneDNN's packed weights."""
     default_plan: str
     """The plan kind that ``auto`` stands for on this device."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,8 @@ class CpuBackend:
     name = "cpu"
     asynchronous = False
     supports_float64 = True
-    default_plan = "optimal"
+    is_host = True
+    default_plan = "sorted"
     graphs_unsupported: str | None = "the cpu backend has no graph capture"
 
     def __init__(self) -> None:
@@ -134,5 +136,24 @@ def unavailable() -> str | None:
 
 
 def open_backend() -> CpuBackend:
-    """Open the host processor."""
+    """Open the host processor; tunes the process's malloc where it is glibc's."""
+    keep_freed_memory()
     return CpuBackend()
+
+
+def keep_freed_memory() -> bool:
+    """Let glibc reuse freed activations instead of returning them to the kernel at once.
+
+    Activations of tens of megabytes are mapped, faulted in and unmapped for every layer otherwise,
+    which costs 10-20 % of a forward. Options and their meaning: mallopt(3).
+
+    Returns:
+        Whether all options were taken; False where the C library is not glibc.
+    """
+    mmap_max, trim_threshold, top_pad = -4, -1, -2
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    values = {mmap_max: 0, trim_threshold: 2**31 - 1, top_pad: 2**28}
+    return all(mallopt(option, value) == 1 for option, value in values.items())

@@ -22,6 +22,7 @@ class CudaBackend:
     name = "cuda"
     asynchronous = True
     supports_float64 = True
+    is_host = False
     default_plan = "optimal"
     graphs_unsupported: str | None = None
 

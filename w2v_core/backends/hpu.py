@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import threading
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -40,6 +41,7 @@ class HpuBackend:
     name = "hpu"
     asynchronous = True
     supports_float64 = False
+    is_host = False
     default_plan = "optimal"
 
     def __init__(self, bridge: Bridge) -> None:
@@ -97,10 +99,8 @@ class HpuBackend:
             DeviceError: the memory cannot be pinned.
         """
         plain = torch.zeros(num_elements, dtype=dtype)
-        pinned = plain.pin_memory()
-        if not pinned.is_pinned():  # older bridges need the device, newer torch deprecates it
-            pinned = plain.pin_memory("hpu")
-        if not pinned.is_pinned():
+        pinned = _pin(plain)
+        if pinned is None:
             raise DeviceError(
                 f"{num_elements * plain.element_size()} bytes of host memory cannot be pinned; "
                 "raise the locked-memory limit (ulimit -l)"
@@ -238,10 +238,32 @@ def _check_asynchronous(source: torch.Tensor, destination: torch.Tensor) -> None
         problem = f"{source.dtype} goes through a blocking intermediate; use 32 bits"
     elif destination.storage_offset() != 0 or not destination.is_contiguous():
         problem = "its destination is not the beginning of a pinned block"
-    elif not destination.is_pinned():
+    elif not _is_pinned(destination):
         problem = "its destination is not pinned; use host_buffer()"
     if problem is not None:
         raise DeviceError(f"a D2H copy cannot be asynchronous: {problem}")
+
+
+def _pin(tensor: torch.Tensor) -> torch.Tensor | None:
+    """Return a pinned copy; None where the host has no more memory to pin.
+
+    Older torch pins for CUDA unless told the device; newer torch deprecates telling it.
+    """
+    for device in ((), ("hpu",)):
+        with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pinned = tensor.pin_memory(*device)
+            if _is_pinned(pinned):
+                return pinned
+    return None
+
+
+def _is_pinned(tensor: torch.Tensor) -> bool:
+    if tensor.is_pinned():
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return tensor.is_pinned("hpu")
 
 
 def unavailable() -> str | None:

@@ -15,8 +15,8 @@ __all__ = ["Bridge", "Finding", "load_bridge", "probe_hpu"]
 
 DRIVER = Path("/sys/module/habanalabs/version")
 INSTALL = (
-    "install habana-torch-plugin with SynapseAI's habanalabs-installer.sh, or use the container "
-    "vault.habana.ai/gaudi-docker (the plugin is not on PyPI)"
+    "install habana-torch-plugin with SynapseAI's habanalabs-installer.sh, or use the vendor's "
+    "PyTorch container for Gaudi (the plugin is not on PyPI)"
 )
 
 

@@ -20,6 +20,7 @@ from w2v_core.engine.slots import SlotRing
 from w2v_core.errors import ConfigError, DataError, EngineError
 from w2v_core.model.forward import build_forward
 from w2v_core.model.loading import Checkpoint
+from w2v_core.model.weights import can_prepack
 from w2v_core.types import (
     RECEPTIVE_FIELD,
     Batch,
@@ -32,7 +33,7 @@ from w2v_core.types import (
 
 __all__ = ["Engine"]
 
-WINDOW = 4096  # utterances looked ahead when batches are formed; bounds memory on a stream
+WINDOW = 512  # utterances looked ahead when batches are formed; bounds memory on a stream
 
 
 class Engine:
@@ -61,6 +62,8 @@ class Engine:
             device=backend.device,
             attention_mask=checkpoint.attention_mask,
             float64_statistics=backend.supports_float64,
+            packed=self.plan.kind == "packed",
+            prepack=_prepacks(backend, config),
         )
         step = CtcStep(self._model, backend, autocast=config.autocast)
         self.runner = StepRunner(backend, step, graphs=config.graphs, strict=config.strict)
@@ -215,11 +218,21 @@ class Engine:
             yield utterance
 
 
+def _prepacks(backend: Backend, config: EngineConfig) -> bool:
+    """Whether weights are packed for oneDNN: bfloat16 on the host, where it pays."""
+    suits = config.forward == "exact" and config.dtype == "bfloat16" and not config.autocast
+    return backend.is_host and suits and can_prepack()
+
+
 def resolve_plan(plan: BatchPlan, backend: Backend) -> BatchPlan:
-    """Return the plan with ``auto`` replaced by what the backend prefers."""
+    """Return the plan with ``auto`` replaced by what the backend prefers.
+
+    A number of buckets that was asked for is kept: ``optimal`` is then the plan that uses it.
+    """
     if plan.kind != "auto":
         return plan
-    return replace(plan, kind=cast("PlanKind", backend.default_plan))
+    kind = backend.default_plan if plan.at_most else "optimal"
+    return replace(plan, kind=cast("PlanKind", kind))
 
 
 def _noise_batch(bucket: Bucket) -> Batch:

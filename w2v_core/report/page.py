@@ -28,6 +28,7 @@ body{margin:0 auto;max-width:76rem;padding:1rem;background:var(--back);color:var
 font:15px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
 h1{font-size:1.5rem;line-height:1.25;margin:.3rem 0;padding:.6rem .8rem;border-radius:6px;
 border-left:.5rem solid var(--doubt);background:var(--doubt-back)}
+h1.plain{border-color:var(--muted);background:var(--panel)}
 h1.good{border-color:var(--good);background:var(--good-back)}
 h1.bad{border-color:var(--bad);background:var(--bad-back)}
 h2{font-size:1.15rem;margin:2rem 0 .5rem;padding-top:.6rem;border-top:1px solid var(--grid)}

@@ -24,6 +24,7 @@ ROW_IN = 0.26
 MARGIN_IN = 0.75  # axis and its label
 LABEL_IN = 3.3  # cell names
 LABEL_CHARS = 44
+LEAST_RANGE = 0.05  # of the values; an axis shows no less
 LOG_RANGE = 4.0  # values further apart than this go on a logarithmic axis
 COLOURS = {  # stand-ins that matplotlib takes, and what the page has in their place
     "#000001": "currentColor",
@@ -77,6 +78,10 @@ def points(rows: Sequence[Bar], *, name: str, title: str, axis: str, log: bool =
         values = [value for row in rows for value in row.values]
         if log and max(values) > LOG_RANGE * min(values) > 0:
             _log_axis(axes)
+            return
+        axes.ticklabel_format(axis="x", useOffset=False)
+        if min(values) > (1 - LEAST_RANGE) * max(values):  # or noise would fill the chart
+            axes.set_xlim(min(values) * (1 - LEAST_RANGE), max(values) * (1 + LEAST_RANGE))
 
     return _draw(draw, name=name, title=title, height_in=len(rows) * ROW_IN + MARGIN_IN)
 

@@ -34,17 +34,19 @@ def header(
     records: Sequence[CellRecord], gate: GateResult | None, calibration: Calibration | None
 ) -> str:
     """Write the verdict with its counts, the run, and how far the gate can be trusted."""
-    good = bool(records) and all(r.valid for r in records)
-    kind = "good" if good else "bad"
-    if gate is not None and good:
-        kind = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": ""}[gate.verdict]
+    valid = bool(records) and all(r.valid for r in records)
+    judged = "" if gate is None else gate.verdict
+    kinds = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "doubt", "": "plain"}
+    kind = kinds[judged] if valid else "bad"
     parts = [f'<header>\n<h1 class="{kind}">{html_safe(headline(records, gate))}</h1>']
     if records:
         first = records[0]
         parts.append(
             f"<p>Release <strong>{html_safe(first.release)}</strong> on "
             f"<strong>{html_safe(first.device_name)}</strong>, run "
-            f"<code>{html_safe(first.run_id)}</code>, {html_safe(first.created_utc)}.</p>"
+            f"<code>{html_safe(first.run_id)}</code>, {html_safe(first.created_utc)}: "
+            f"{_span([r.num_utterances for r in records])} utterances and "
+            f"{_span([len(r.rounds_s) for r in records])} timed rounds a cell.</p>"
         )
     if gate is None:
         parts.append(
@@ -140,6 +142,11 @@ def command(records: Sequence[CellRecord]) -> str:
         return section("Command", missing("the record does not hold it."))
     text = "\n".join(html_safe(line, limit=2000) for line in list(lines)[:50])
     return section("Command", f'<pre tabindex="0" aria-label="Command">{text}</pre>')
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _error_rates(calibration: Calibration | None) -> str:

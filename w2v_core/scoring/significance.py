@@ -134,41 +134,33 @@ def non_inferiority(
 ) -> NonInferiority:
     """Judge whether the WER rose by less than ``margin``; entry i of each belongs to utterance i.
 
+    PASS where both methods exclude the margin, FAIL where they do not and both show an increase,
+    INCONCLUSIVE otherwise: too few words, too few speakers, or too many changes.
+
     Args:
         old_errors: Word edits of the old system.
         new_errors: Word edits of the new one.
         words: Reference words.
-        speakers: Whoever spoke; an utterance of an unknown speaker is a block of its own.
+        speakers: Who spoke; an utterance of an unknown speaker is a block of its own.
         margin: The increase that must not go unseen, a fraction (0.001 is 0.1 points).
-        alpha: One-sided error rate of a wrong PASS, and of a wrong FAIL.
-
-    Returns:
-        PASS where both methods exclude the margin, FAIL where they do not and both show an
-        increase, INCONCLUSIVE otherwise: too few words, too few speakers, or too many changes.
+        alpha: One-sided error rate, of either wrong verdict.
 
     Raises:
         TranscriptError: the sequences differ in length, or there is no reference word.
     """
-    if not len(old_errors) == len(new_errors) == len(words) == len(speakers):
-        raise TranscriptError(
-            f"{len(old_errors)} old and {len(new_errors)} new error counts for {len(words)} "
-            "utterances; score both systems on the same set"
-        )
-    if sum(words) <= 0:
-        raise TranscriptError("no reference word to compare on; give the set references")
+    _check_comparable(old_errors, new_errors, words, speakers)
     differences = np.asarray(new_errors, dtype=np.float64) - np.asarray(old_errors)
-    counts = np.asarray(words, dtype=np.float64)
-    blocks = _blocks(speakers)
+    counts, blocks = np.asarray(words, dtype=np.float64), _blocks(speakers)
+    num_speakers = int(blocks.max()) + 1
     lower, upper = bounds(differences, counts, blocks, alpha=alpha)
     needed = int(np.ceil(-np.log(alpha) / margin))
     outcome, reason = _outcome(
-        float(lower), float(upper), margin=margin, speakers=int(blocks.max()) + 1
+        (float(lower), float(upper)),
+        margin=margin,
+        speakers=num_speakers,
+        words=sum(words),
+        words_needed=needed,
     )
-    if outcome == "INCONCLUSIVE" and sum(words) < needed:
-        reason = (
-            f"{sum(words)} reference words are too few for a question of {margin * 100:.3g} "
-            f"points: at least {needed} are needed"
-        )
     return NonInferiority(
         outcome=outcome,
         delta=float(differences.sum() / counts.sum()),
@@ -176,7 +168,7 @@ def non_inferiority(
         upper=float(upper),
         p_mapsswe=float(mapsswe(differences)[1]) if len(words) > 1 else 1.0,
         num_utterances=len(words),
-        num_speakers=int(blocks.max()) + 1,
+        num_speakers=num_speakers,
         reference_words=sum(words),
         words_needed=needed,
         reason=reason,
@@ -211,14 +203,38 @@ def bounds(
     return delta - wide, delta + np.maximum(wide, unseen)
 
 
-def _outcome(lower: float, upper: float, *, margin: float, speakers: int) -> tuple[Outcome, str]:
+def _check_comparable(
+    old_errors: Sequence[int],
+    new_errors: Sequence[int],
+    words: Sequence[int],
+    speakers: Sequence[str | None],
+) -> None:
+    if not len(old_errors) == len(new_errors) == len(words) == len(speakers):
+        raise TranscriptError(
+            f"{len(old_errors)} old and {len(new_errors)} new error counts for {len(words)} "
+            "utterances; score both systems on the same set"
+        )
+    if sum(words) <= 0:
+        raise TranscriptError("no reference word to compare on; give the set references")
+
+
+def _outcome(
+    interval: tuple[float, float], *, margin: float, speakers: int, words: int, words_needed: int
+) -> tuple[Outcome, str]:
+    lower, upper = interval
+    points = f"{margin * 100:.3g} points"
     if upper < margin and speakers >= MIN_SPEAKERS:
-        return "PASS", f"an increase of {margin * 100:.3g} points is excluded"
+        return "PASS", f"an increase of {points} is excluded"
+    if upper >= margin and lower > 0:
+        return "FAIL", f"the WER rose, by up to {upper * 100:.3g} points"
+    if words < words_needed:
+        return "INCONCLUSIVE", (
+            f"{words} reference words are too few for a question of {points}: at least "
+            f"{words_needed} are needed"
+        )
     if upper < margin:
         return "INCONCLUSIVE", f"{speakers} speakers; at least {MIN_SPEAKERS} are needed"
-    if lower > 0:
-        return "FAIL", f"the WER rose, by up to {upper * 100:.3g} points"
-    return "INCONCLUSIVE", f"an increase of {margin * 100:.3g} points is neither shown nor excluded"
+    return "INCONCLUSIVE", f"an increase of {points} is neither shown nor excluded"
 
 
 def _blocks(speakers: Sequence[str | None]) -> npt.NDArray[np.intp]:

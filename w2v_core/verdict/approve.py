@@ -58,25 +58,36 @@ def approve(
         more = len(problems) - _SHOWN
         tail = f"; and {more} more" if more > 0 else ""
         raise ConfigError(f"no baseline: {'; '.join(problems[:_SHOWN])}{tail}")
+    approval = _approval(cells, reason=reason, approved_by=approved_by, previous=previous, now=now)
+    return Baseline(
+        key=fingerprint_key(records[0].environment),
+        cells=cells,
+        approvals=(*(previous.approvals if previous is not None else ()), approval),
+    )
+
+
+def _approval(
+    cells: Mapping[str, tuple[CellRecord, ...]],
+    *,
+    reason: str,
+    approved_by: str,
+    previous: Baseline | None,
+    now: datetime | None,
+) -> Approval:
     rtfx = {cell: _geometric_mean(rows) for cell, rows in cells.items()}
     wer = {cell: rows[-1].wer for cell, rows in cells.items()}
     worse = _worse(previous.approvals[-1], rtfx, wer) if previous is not None else ()
     if worse and not reason.strip():
         raise ConfigError(f"worse than the baseline in force: {'; '.join(worse)}; give --reason")
-    approval = Approval(
+    return Approval(
         approved_utc=utc_text(now),
         approved_by=approved_by,
         reason=reason.strip() or ("no cell got worse" if previous else "first baseline"),
-        run_ids=tuple(sorted({r.run_id for r in records})),
+        run_ids=tuple(sorted({r.run_id for rows in cells.values() for r in rows})),
         rtfx=rtfx,
         wer=wer,
         worse=worse,
         previous=previous.signature if previous is not None else GENESIS,
-    )
-    return Baseline(
-        key=fingerprint_key(records[0].environment),
-        cells=cells,
-        approvals=(*(previous.approvals if previous is not None else ()), approval),
     )
 
 

@@ -7,7 +7,7 @@ one cell's pairs, which is what a slower installation does to every pair.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -18,13 +18,15 @@ from scipy import stats
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
 from w2v_core.verdict.decision import FAIL, PASS, Policy, decide_night
+from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, log_ratios
-from w2v_core.verdict.statistics import Floats, paired_effects
+from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 
 __all__ = [
     "NOISES",
     "Calibration",
     "Noise",
+    "calibrate_from_nights",
     "calibrate_from_pairs",
     "draw_noise",
     "simulate_nights",
@@ -35,6 +37,7 @@ NOISES: tuple[Noise, ...] = get_args(Noise)
 
 PLANTED = 0.03  # the slowdown that `power_at_3_percent` is about
 _AUTOCORRELATION = 0.5  # of "ar1"
+_FEWEST = 3  # runs or pairs; fewer say nothing about a deviation
 _CHUNK = 2000  # nights at once: 24 cells x 16 pairs x 8 bytes x 2,000 is 6 MB
 
 
@@ -91,36 +94,25 @@ def simulate_nights(
         cells: Cells a night.
         pairs: Pairs per stage.
         pair_sd: Standard deviation of a pair's log ratio; one value, or one a cell.
-        noise: ``normal``; ``t3``, heavy tails; ``ar1``, neighbouring pairs correlated by 0.5;
-            ``recorded``, residuals drawn from ``recorded``.
-        policy: Margins and error rates; the defaults of Policy where it is left out.
+        noise: ``t3`` has heavy tails, ``ar1`` neighbouring pairs correlated by 0.5, ``recorded``
+            draws from ``recorded``.
+        policy: Margins and error rates; by default Policy's.
         seed: Of the generator.
-        recorded: (residuals,) standardised to unit variance, for ``noise="recorded"``.
+        recorded: (residuals,) of unit variance.
 
     Raises:
         ConfigError: a count below its limit, or deviations that are not one per cell.
     """
     policy = policy if policy is not None else Policy()
     parse_count("--nights", nights)
-    parse_count("--cells", cells)
     parse_count("--pairs", pairs, least=MIN_PAIRS)
-    sds = np.atleast_1d(np.asarray(pair_sd, dtype=np.float64))
-    if sds.size not in (1, cells) or not np.all(np.isfinite(sds)) or np.any(sds < 0):
-        raise ConfigError(f"pair_sd has {sds.size} values for {cells} cells; give one, or one each")
+    sds = _deviations(pair_sd, parse_count("--cells", cells))
     generator = np.random.default_rng(seed)
-    alarms = passes = confirmed = found = missed = 0
-    for start in range(0, nights, _CHUNK):
-        shape = (min(_CHUNK, nights - start), cells, 2 * pairs)
-        null = draw_noise(generator, noise, shape, recorded=recorded) * sds[:, None]
-        codes, asked = decide_night(null[..., :pairs], null[..., pairs:], policy)
-        alarms += int((codes == FAIL).any(axis=-1).sum())
-        passes += int((codes == PASS).all(axis=-1).sum())
-        confirmed += int(asked.sum())
-        slow = draw_noise(generator, noise, shape, recorded=recorded) * sds[:, None]
-        slow[:, 0, :] += np.log1p(-PLANTED)
-        codes, _ = decide_night(slow[..., :pairs], slow[..., pairs:], policy)
-        found += int((codes[:, 0] == FAIL).sum())
-        missed += int((codes[:, 0] == PASS).sum())
+
+    def draw(size: int) -> Floats:
+        shape = (size, cells, 2 * pairs)
+        return draw_noise(generator, noise, shape, recorded=recorded) * sds[:, None]
+
     return Calibration(
         nights=nights,
         cells=cells,
@@ -130,15 +122,55 @@ def simulate_nights(
         margin=policy.margin,
         tolerance=policy.tolerance,
         family_alpha=policy.family_alpha,
-        family_false_alarm_rate=alarms / nights,
-        family_false_alarm_upper=_upper(alarms, nights),
-        power_at_3_percent=found / nights,
-        power_lower=1.0 - _upper(nights - found, nights),
-        missed_at_3_percent=missed / nights,
-        null_pass_rate=passes / nights,
-        confirmed_rate=confirmed / nights,
         seed=seed,
+        **_rates(_judge_nights(draw, nights, policy), nights),
     )
+
+
+def _deviations(pair_sd: float | Sequence[float], cells: int) -> Floats:
+    sds = np.atleast_1d(np.asarray(pair_sd, dtype=np.float64))
+    if sds.size not in (1, cells):
+        raise ConfigError(f"pair_sd has {sds.size} values for {cells} cells; give one, or one each")
+    if not np.all(np.isfinite(sds)) or np.any(sds < 0):
+        raise ConfigError(f"pair_sd is {pair_sd}; give fractions, 0.007 is 0.7 %")
+    return sds
+
+
+def _judge_nights(draw: Callable[[int], Floats], nights: int, policy: Policy) -> tuple[int, ...]:
+    """Judge null nights, and as many in which cell 0 is slower.
+
+    Returns:
+        Counts of false alarms, null nights that passed, null nights that were confirmed, slowdowns
+        that were found, and slowdowns that passed.
+    """
+    counts = np.zeros(5, dtype=np.int64)
+    for start in range(0, nights, _CHUNK):
+        null, slow = (draw(min(_CHUNK, nights - start)) for _ in range(2))
+        slow[:, 0, :] += np.log1p(-PLANTED)
+        pairs = null.shape[-1] // 2
+        codes, asked = decide_night(null[..., :pairs], null[..., pairs:], policy)
+        planted, _ = decide_night(slow[..., :pairs], slow[..., pairs:], policy)
+        counts += (
+            (codes == FAIL).any(axis=-1).sum(),
+            (codes == PASS).all(axis=-1).sum(),
+            asked.sum(),
+            (planted[:, 0] == FAIL).sum(),
+            (planted[:, 0] == PASS).sum(),
+        )
+    return tuple(int(count) for count in counts)
+
+
+def _rates(counts: tuple[int, ...], nights: int) -> dict[str, float]:
+    alarms, passes, confirmed, found, missed = counts
+    return {
+        "family_false_alarm_rate": alarms / nights,
+        "family_false_alarm_upper": _upper(alarms, nights),
+        "power_at_3_percent": found / nights,
+        "power_lower": 1.0 - _upper(nights - found, nights),
+        "missed_at_3_percent": missed / nights,
+        "null_pass_rate": passes / nights,
+        "confirmed_rate": confirmed / nights,
+    }
 
 
 def calibrate_from_pairs(
@@ -155,7 +187,7 @@ def calibrate_from_pairs(
     Raises:
         ConfigError: too few pairs, or pairs without a common cell.
     """
-    parse_count("--pairs", len(pairs), least=3)
+    parse_count("--pairs", len(pairs), least=_FEWEST)
     sides = [{r.cell for r in side} for p in pairs for side in (p.a, p.b)]
     cells = sorted(set.intersection(*sides))
     if not cells:
@@ -175,6 +207,44 @@ def calibrate_from_pairs(
         policy=policy,
         seed=seed,
         recorded=residuals.ravel() / spread if spread > 0 else None,
+    )
+
+
+def calibrate_from_nights(
+    history: Mapping[str, Sequence[Night]],
+    *,
+    pairs: int = 5,
+    nights: int = 1000,
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Calibration:
+    """Simulate nights with the variance between the recorded runs of each cell.
+
+    A pair's two runs are taken to be as different as two nights are, hence sqrt(2) times the
+    deviation of a night: an upper bound, as what the runs of a pair share cancels.
+
+    Args:
+        history: Valid runs by cell, at least three each (``History.nights``).
+        pairs: Pairs per stage.
+        nights: Null nights, and as many again with a planted slowdown.
+        policy: Margins and error rates.
+        seed: Of the generator.
+
+    Raises:
+        ConfigError: no cell has three runs.
+    """
+    logs = [np.log([n.rtfx for n in runs]) for runs in history.values() if len(runs) >= _FEWEST]
+    if not logs:
+        raise ConfigError(f"no cell of the history has {_FEWEST} valid runs; run the suite more")
+    variances = np.asarray([values.var(ddof=1) for values in logs])
+    moderated, _ = moderate(variances, np.asarray([len(values) - 1.0 for values in logs]))
+    return simulate_nights(
+        nights=nights,
+        cells=len(logs),
+        pairs=pairs,
+        pair_sd=[float(sd) for sd in np.sqrt(2.0 * moderated)],
+        policy=policy,
+        seed=seed,
     )
 
 

@@ -9,17 +9,20 @@ from pathlib import Path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
+from w2v_core.verdict.calibrate import Calibration, calibrate_from_pairs
 from w2v_core.verdict.compare import compare, compare_many
 from w2v_core.verdict.comparison import Comparison, Matrix
 from w2v_core.verdict.decision import Policy
 from w2v_core.verdict.gate import MAX_AGE, judge, refused
 from w2v_core.verdict.history import History
 from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.outcome import GateResult
+from w2v_core.verdict.outcome import Finding, GateResult
+from w2v_core.verdict.pair import Report, run_stage
+from w2v_core.verdict.paired import judge_pairs
 from w2v_core.verdict.reading import Run, Session, read_run
 from w2v_core.verdict.sides import read_side
 
-__all__ = ["approve_runs", "compare_sides", "gate_runs"]
+__all__ = ["approve_runs", "calibrate_command", "compare_sides", "gate_runs"]
 
 
 def gate_runs(
@@ -102,6 +105,51 @@ def compare_sides(
     if len(sides) > 2:
         return compare_many(records, policy=policy)
     return compare(records[sides[0]], records[sides[1]], policy=policy)
+
+
+def calibrate_command(
+    command: str | Sequence[str],
+    *,
+    pairs: int,
+    directory: Path,
+    nights: int = 1000,
+    policy: Policy | None = None,
+    timeout_s: float | None = None,
+    report: Report = lambda _: None,
+) -> Calibration:
+    """Measure the gate on this machine: pairs of one command with itself, then nights like them.
+
+    Blocks for 2 times ``pairs`` runs of the command; slowdowns are planted into the measured pairs.
+
+    Args:
+        command: As in ``w2v pair``, with ``{out}`` for the run's directory.
+        pairs: At least three.
+        directory: Where the runs are kept.
+        nights: Simulated from the measured pairs.
+        policy: Margins and error rates.
+        timeout_s: Of one run; None waits for ever.
+        report: Told which run starts.
+
+    Raises:
+        ConfigError: too few pairs, or a command without ``{out}``.
+        RecordError: the command failed or left no run; or its records cannot be judged.
+    """
+    measured = run_stage(
+        command,
+        command,
+        pairs=pairs,
+        prefix=directory / "calibrate",
+        timeout_s=timeout_s,
+        report=report,
+    )
+    broken = [f.reason for c in judge_pairs(measured).cells for f in c.findings if _is_broken(f)]
+    if broken:
+        raise RecordError(f"these runs cannot calibrate anything: {broken[0]}")
+    return calibrate_from_pairs(measured, nights=nights, policy=policy)
+
+
+def _is_broken(finding: Finding) -> bool:
+    return finding.kind in ("integrity", "steady-state") and finding.verdict == "FAIL"
 
 
 def _nights(history: Path | None, baseline: Baseline) -> Mapping[str, Sequence[Night]] | None:

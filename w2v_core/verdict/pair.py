@@ -16,7 +16,7 @@ from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
 from w2v_core.verdict.reading import read_run
 
-__all__ = ["OUT", "PairedRun", "run_pairs"]
+__all__ = ["OUT", "PairedRun", "Report", "run_pairs", "run_stage"]
 
 OUT = "{out}"
 """Stands in a command for the directory that its run is to be written to."""
@@ -48,47 +48,66 @@ def run_pairs(
 ) -> PairedRun:
     """Run two commands interleaved and judge b against a; blocks for 2 or 4 times ``pairs`` runs.
 
-    Every run starts a fresh process. The order within a pair alternates, so that a steady drift of
-    the machine falls on both sides alike. Where the screen does not pass, as many fresh pairs
-    confirm it.
+    Every run is a fresh process. The order within a pair alternates, so that a steady drift of the
+    machine falls on both sides alike. A screen that does not pass gets fresh pairs to confirm it.
 
     Args:
-        command_a: The reference installation: words, or a line split as a shell would (no shell
-            runs it); ``{out}`` becomes the run's directory, for example in ``--reports-dir {out}``
-            or ``--benchmark-json {out}/run.json``. A container run has to mount it.
-        command_b: The installation that is judged.
-        pairs: Pairs per stage.
+        command_a: The reference installation: words, or a line split as a shell would; ``{out}``
+            becomes the run's directory, as in ``--reports-dir {out}``; a container has to mount it.
+        command_b: The one that is judged.
+        pairs: Per stage.
         directory: Where the runs are kept: ``screen-0-a``, ``screen-0-b``, ...
         policy: Margins and error rates.
-        timeout_s: Longest time of one run; None waits for ever.
-        report: Told, in words, which run starts.
+        timeout_s: Of one run; None waits for ever.
+        report: Told which run starts.
 
     Raises:
         ConfigError: a command without ``{out}``, or fewer than two pairs.
         RecordError: a command failed, ran too long, or left no run that can be read.
     """
-    parse_count("--pairs", pairs, least=MIN_PAIRS)
-    commands = (_words(command_a, "--a"), _words(command_b, "--b"))
 
     def stage(name: str) -> tuple[Pair, ...]:
-        return tuple(
-            _run_pair(
-                commands,
-                directory / f"{name}-{index}",
-                first=index % 2,
-                timeout_s=timeout_s,
-                report=report,
-            )
-            for index in range(pairs)
+        return run_stage(
+            command_a,
+            command_b,
+            pairs=pairs,
+            prefix=directory / name,
+            timeout_s=timeout_s,
+            report=report,
         )
 
     screen = stage("screen")
     result = judge_pairs(screen, policy=policy)
-    if not _worth_confirming(result):
-        return PairedRun(screen=screen, confirm=(), result=result)
-    confirm = stage("confirm")
-    return PairedRun(
-        screen=screen, confirm=confirm, result=judge_pairs(screen, confirm, policy=policy)
+    confirm = stage("confirm") if _worth_confirming(result) else ()
+    if confirm:
+        result = judge_pairs(screen, confirm, policy=policy)
+    return PairedRun(screen=screen, confirm=confirm, result=result)
+
+
+def run_stage(
+    command_a: str | Sequence[str],
+    command_b: str | Sequence[str],
+    *,
+    pairs: int,
+    prefix: Path,
+    timeout_s: float | None = None,
+    report: Report = lambda _: None,
+) -> tuple[Pair, ...]:
+    """Run pairs without judging them, kept in ``PREFIX-0-a``, ``PREFIX-0-b``, ...; blocks.
+
+    Arguments and errors are those of run_pairs().
+    """
+    parse_count("--pairs", pairs, least=MIN_PAIRS)
+    commands = (_words(command_a, "--a"), _words(command_b, "--b"))
+    return tuple(
+        _run_pair(
+            commands,
+            prefix.with_name(f"{prefix.name}-{index}"),
+            first=index % 2,
+            timeout_s=timeout_s,
+            report=report,
+        )
+        for index in range(pairs)
     )
 
 

@@ -52,7 +52,9 @@ def _told(found: Throughput, verdict: Verdict, policy: Policy) -> str:
     if found.suspicious and not found.baseline_runs:
         return f"{measured}; looks slower, fresh pairs have to confirm it"
     if found.further_runs is None:
-        return f"{measured}; runs vary by {found.run_sd * 100:.2g} %, the baseline needs more runs"
+        spread = f"{_unit(found)} vary by {found.run_sd * 100:.2g} %"
+        remedy = "the baseline needs more runs" if found.baseline_runs else "quieten the machine"
+        return f"{measured}; {spread}; {remedy}"
     return f"{measured}; {found.further_runs} further {_unit(found)} would decide"
 
 

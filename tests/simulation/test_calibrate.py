@@ -10,8 +10,14 @@ from scipy import stats
 
 from tests.helpers.records import make_run
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.calibrate import calibrate_from_pairs, draw_noise, simulate_nights
+from w2v_core.verdict.calibrate import (
+    calibrate_from_nights,
+    calibrate_from_pairs,
+    draw_noise,
+    simulate_nights,
+)
 from w2v_core.verdict.decision import VERDICTS, Policy, decide_pairs
+from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.paired import Pair, judge_pairs, log_ratios
 
 SCENARIOS = [
@@ -110,6 +116,20 @@ def test_recorded_pairs_set_the_variance():
     assert (found.cells, found.pairs, found.noise) == (3, 6, "recorded")
     assert 0.01 < np.mean(found.pair_sd) < 0.06
     assert found.power_at_3_percent < 0.9
+
+
+def test_a_history_sets_the_variance():
+    """Nights that vary by 1 % give pairs that vary by 1.4 %; cells with two runs do not count."""
+    nights = {
+        cell: [Night.of(make_run(i, sd=0.01)[c]) for i in range(40)] for c, cell in enumerate("ab")
+    }
+    nights["short"] = nights["a"][:2]
+    found = calibrate_from_nights(nights, nights=20)
+
+    assert found.cells == 2
+    assert found.pair_sd == pytest.approx((0.014, 0.014), rel=0.4)
+    with pytest.raises(ConfigError, match="3 valid runs"):
+        calibrate_from_nights({"short": nights["short"]})
 
 
 def test_the_bound_of_a_rate_is_clopper_and_pearsons():

@@ -1,0 +1,143 @@
+"""Interleaved rounds, the processor's own peak, and the table."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from tests.benchmarks.variants import BASELINE, REFERENCE, Variant
+from tests.benchmarks.workload import Workload, forward_flops
+from w2v_core.model.weights import PREPACK_ROWS, can_prepack
+from w2v_core.types import DTYPES, Dtype
+
+PEAK_ROWS, PEAK_WIDTH = 4096, 3072  # of the product that is timed: 0.2 TFLOP
+PEAK_ROUNDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One variant's rounds, in seconds of wall time, and what it transcribed."""
+
+    variant: Variant
+    rounds_s: tuple[float, ...]
+    texts: dict[str, str] = field(repr=False)
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(self.rounds_s)
+
+    @property
+    def spread(self) -> float:
+        """Slowest less fastest round over the median, a fraction."""
+        return (max(self.rounds_s) - min(self.rounds_s)) / self.median_s
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What the table and ``extra_info`` say of a variant."""
+
+    variant: str
+    rtfx: float
+    """Audio seconds over the median round's wall seconds, waveforms in memory to transcripts."""
+    ratio_to_seed: float | None
+    fraction_of_peak: float
+    """The model's own FLOPs, padding not counted, per second over the measured GEMM peak."""
+    transcripts_equal: int | None
+    """Of the utterances, to unpadded float32 Hugging Face."""
+    num_utterances: int
+    rounds: int
+    spread: float
+
+
+def measure_interleaved(
+    workload: Workload, variants: Sequence[Variant], *, rounds: int
+) -> dict[str, Measured]:
+    """Run every variant once to warm up, then all of them in turn, ``rounds`` times; blocks."""
+    ready = [(variant, variant.build(workload)) for variant in variants]
+    with torch.inference_mode():
+        texts = {variant.name: transcribe() for variant, transcribe in ready}
+        times: dict[str, list[float]] = {variant.name: [] for variant in variants}
+        for _ in range(rounds):
+            for variant, transcribe in ready:
+                started_s = time.perf_counter()
+                again = transcribe()
+                times[variant.name].append(time.perf_counter() - started_s)
+                assert again == texts[variant.name], f"{variant.name} is not deterministic"
+    return {
+        variant.name: Measured(
+            variant=variant, rounds_s=tuple(times[variant.name]), texts=texts[variant.name]
+        )
+        for variant in variants
+    }
+
+
+def gemm_peaks() -> dict[Dtype, float]:
+    """Measure the fastest matrix product of each dtype with these threads, in FLOP/s."""
+    return {dtype: _gemm_peak(dtype) for dtype in DTYPES}
+
+
+def rows_of(
+    measured: dict[str, Measured], workload: Workload, peaks: dict[Dtype, float]
+) -> list[Row]:
+    """Compute the table in the variants' order."""
+    baseline, reference = measured.get(BASELINE), measured.get(REFERENCE)
+    flops = forward_flops(workload.module.config, workload.lengths)
+    return [
+        Row(
+            variant=name,
+            rtfx=workload.audio_s / found.median_s,
+            ratio_to_seed=baseline.median_s / found.median_s if baseline else None,
+            fraction_of_peak=flops / found.median_s / peaks[found.variant.dtype],
+            transcripts_equal=_num_equal(found, reference) if reference else None,
+            num_utterances=len(workload.utterances),
+            rounds=len(found.rounds_s),
+            spread=found.spread,
+        )
+        for name, found in measured.items()
+    ]
+
+
+def machine_line(peaks: dict[Dtype, float]) -> str:
+    """Say where the figures come from; allocator settings change them by a fifth."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    tuned = "tuned" if os.environ.get("MALLOC_TOP_PAD_") else "default"
+    gflops = ", ".join(f"{dtype} {peak / 1e9:.0f}" for dtype, peak in peaks.items())
+    return (
+        f"{names[0] if names else model}, {torch.get_num_threads()} thread(s), torch "
+        f"{torch.__version__}, {tuned} malloc; measured GEMM peak in GFLOP/s: {gflops}"
+    )
+
+
+def _num_equal(found: Measured, reference: Measured) -> int:
+    return sum(found.texts[name] == text for name, text in reference.texts.items())
+
+
+def _gemm_peak(dtype: Dtype) -> float:
+    torch_dtype = getattr(torch, dtype)
+    rows = torch.randn(PEAK_ROWS, PEAK_WIDTH).to(torch_dtype)
+    weight = torch.randn(PEAK_WIDTH, PEAK_WIDTH).to(torch_dtype)
+    products = [lambda: F.linear(rows, weight)]
+    if dtype == "bfloat16" and can_prepack():
+        ops = torch.ops.mkldnn
+        packed = ops._reorder_linear_weight(weight, PREPACK_ROWS)
+        products.append(lambda: ops._linear_pointwise(rows, packed, None, "none", [], ""))
+    fastest_s = min(_seconds(product) for product in products for _ in range(PEAK_ROUNDS))
+    return 2 * PEAK_ROWS * PEAK_WIDTH * PEAK_WIDTH / fastest_s
+
+
+def _seconds(product) -> float:
+    with torch.inference_mode():
+        started_s = time.perf_counter()
+        product()
+        return time.perf_counter() - started_s

@@ -1,0 +1,115 @@
+"""The HPU pipeline with one rule removed at a time: the simulated leg must turn red.
+
+``MUTANTS`` is the table: what is removed (``tests/hpusim/rules.py``), and the check
+(``tests/hpusim/leg.py``) that catches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.hpusim import rules
+from tests.hpusim.leg import CHECKS, Leg
+
+pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule that is removed, how, and the check that must catch it."""
+
+    rule: str
+    remove: Callable[[pytest.MonkeyPatch], None]
+    caught_by: str
+    leg: dict[str, Any] = field(default_factory=dict)
+
+
+LAX = {"config": {"strict": False}}
+MUTANTS = [
+    Mutant("the copy stream waits for compute", rules.download_that(wait="never"), "hazard"),
+    Mutant("it waits before its context is entered", rules.download_that(wait="inside"), "hazard"),
+    Mutant("the event is recorded", rules.download_that(record="never"), "transcripts"),
+    Mutant(
+        "it is recorded inside the context", rules.download_that(record="outside"), "transcripts"
+    ),
+    Mutant(
+        "it is recorded after the copy",
+        rules.download_that(record="before the copy"),
+        "transcripts",
+    ),
+    Mutant("the host waits for the event", rules.no_wait_for_the_event, "transcripts"),
+    Mutant("query() tells the truth", rules.query_that_guesses, "transcripts"),
+    Mutant("warm-up ends with a device synchronisation", rules.synchronize_by_mark_step, "hazard"),
+    Mutant("a slot is handed back after its event", rules.slot_back_at_launch, "hazard"),
+    Mutant("ids leave the static output first", rules.no_copy_out_of_the_static_output, "hazard"),
+    Mutant("each slot has its device id buffer", rules.shared("_device_ids"), "hazard"),
+    Mutant("each slot has its host id buffer", rules.shared("_host_ids"), "hazard"),
+    Mutant("each slot has its host input buffer", rules.shared("_host_waveforms"), "hazard"),
+    Mutant("workers get a copy of the ids", rules.ids_not_copied_for_the_worker, "failure"),
+    Mutant("ids are int32", rules.ids_of_64_bits, "failure"),
+    Mutant("ids are int32, unguarded", rules.unguarded(rules.ids_of_64_bits), "host syncs"),
+    Mutant("host buffers are pinned", rules.pageable_buffers, "failure"),
+    Mutant(
+        "host buffers are pinned, unguarded", rules.unguarded(rules.pageable_buffers), "transcripts"
+    ),
+    Mutant("a destination begins its block", rules.buffers_inside_a_block, "failure"),
+    Mutant(
+        "a destination begins its block, unguarded",
+        rules.unguarded(rules.buffers_inside_a_block),
+        "transcripts",
+    ),
+    Mutant("H2D copies do not block", rules.blocking("upload"), "host syncs"),
+    Mutant("D2H copies do not block", rules.blocking("download"), "host syncs"),
+    Mutant("copy streams come from a pool", rules.stream_per_batch, "streams"),
+    Mutant("pinned buffers are allocated once", rules.pinned_memory_per_batch, "pinned bytes"),
+    Mutant("a capture has inputs of its own", rules.capture_over_the_slots_inputs, "inputs"),
+    Mutant("one wrapper per bucket", rules.one_wrapper_for_all_buckets, "replays"),
+    Mutant("calls have the capture's form", rules.keywords_at_replay, "failure"),
+    Mutant(
+        "HPU graphs in lazy mode only",
+        rules.hpu_graphs_in_eager_mode,
+        "transcripts",
+        {"lazy": False},
+    ),
+    Mutant("a failed capture is cleaned up", rules.failed_capture_not_cleaned_up, "recapture"),
+    Mutant("no float64 on the device", rules.statistics_in_float64, "failure"),
+    Mutant("warm-up collects as a run does", rules.warm_up_without_collecting, "compilations"),
+    Mutant("warm-up covers every bucket", rules.warm_up_of_one_bucket_only, "failure"),
+    Mutant(
+        "warm-up covers every bucket, not strict",
+        rules.warm_up_of_one_bucket_only,
+        "compilations",
+        LAX,
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("lazy", "graphs"),
+    [
+        pytest.param(True, True, id="graphs"),
+        pytest.param(True, False, id="lazy-without-graphs"),
+        pytest.param(False, False, id="eager"),
+        pytest.param(False, True, id="compile"),
+    ],
+)
+def test_whole_pipeline_passes_every_check(
+    lazy: bool, graphs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Leg(lazy=lazy, graphs=graphs).run(monkeypatch) == {}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.rule.replace(" ", "-"))
+def test_mutant_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutant.remove(monkeypatch)
+    found = Leg(**mutant.leg).run(monkeypatch)
+    assert mutant.caught_by in found
+
+
+def test_every_check_is_needed() -> None:
+    """A check that catches no mutant would be a check that was never seen red."""
+    assert {m.caught_by for m in MUTANTS} == set(CHECKS) - {"captures"}

@@ -1,0 +1,279 @@
+"""The rules of the HPU pipeline, each with a way to remove it from the product's own code."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.hpusim import hpu_graphs as simulated_graphs
+from tests.hpusim import torch_hpu
+from w2v_core.backends import hpu as hpu_module
+from w2v_core.backends import hpu_graphs
+from w2v_core.backends.hpu import HpuBackend
+from w2v_core.engine import pipeline
+from w2v_core.engine.engine import Engine
+from w2v_core.engine.slots import Slot, SlotRing
+
+Patch = pytest.MonkeyPatch
+
+
+def nothing(*_args: Any, **_kwargs: Any) -> None: ...
+
+
+def download_that(*, wait: str = "before", record: str = "inside") -> Callable[[Patch], None]:
+    """HpuBackend.download with its wait or its record elsewhere."""
+
+    def download(
+        self: HpuBackend, source: torch.Tensor, destination: torch.Tensor, *, lane: int
+    ) -> Any:
+        stream = self._copies.setdefault(lane, None) or self._hpu.Stream()
+        self._copies[lane] = stream
+        event = self._hpu.Event()
+        if wait == "before":
+            stream.wait_stream(self._compute)
+        with self._hpu.stream(stream):
+            if wait == "inside":
+                stream.wait_stream(self._compute)
+            if record == "before the copy":
+                event.record(stream)
+            destination.copy_(source, non_blocking=True)
+            if record == "inside":
+                event.record(stream)
+        if record == "outside":
+            event.record(stream)
+        return event
+
+    return lambda patch: patch.setattr(HpuBackend, "download", download)
+
+
+def no_wait_for_the_event(patch: Patch) -> None:
+    patch.setattr(torch_hpu.Event, "synchronize", nothing)
+
+
+def query_that_guesses(patch: Patch) -> None:
+    patch.setattr(torch_hpu.Event, "query", lambda _self: True)
+    patch.setattr(torch_hpu.Event, "synchronize", nothing)
+
+
+def synchronize_by_mark_step(patch: Patch) -> None:
+    patch.setattr(HpuBackend, "synchronize", lambda self: self._bridge.mark_step())
+
+
+def slot_back_at_launch(patch: Patch) -> None:
+    launch = pipeline._Pass.launch
+
+    def launch_and_release(self: pipeline._Pass, batch: Any) -> None:
+        launch(self, batch)
+        self._ring.free.appendleft(self._ring.in_flight[-1])
+
+    patch.setattr(pipeline._Pass, "launch", launch_and_release)
+
+
+def no_copy_out_of_the_static_output(patch: Patch) -> None:
+    def collect(self: Slot, ids: torch.Tensor) -> None:
+        host = self._host_ids[: ids.numel()].view(ids.shape)
+        self.event = self._backend.download(ids, host, lane=self.index)
+
+    patch.setattr(Slot, "collect", collect)
+
+
+def shared(buffer: str) -> Callable[[Patch], None]:
+    """All slots use the first one's buffer."""
+    make = SlotRing.__init__
+
+    def remove(patch: Patch) -> None:
+        def make_shared(self: SlotRing, *args: Any, **kwargs: Any) -> None:
+            make(self, *args, **kwargs)
+            for slot in self._slots:
+                setattr(slot, buffer, getattr(self._slots[0], buffer))
+
+        patch.setattr(SlotRing, "__init__", make_shared)
+
+    return remove
+
+
+def ids_not_copied_for_the_worker(patch: Patch) -> None:
+    def take_ids(self: Slot) -> np.ndarray[Any, Any]:
+        assert self.batch is not None
+        shape = (self.batch.bucket.batch_size, self.batch.bucket.num_frames)
+        return self._host_ids[: shape[0] * shape[1]].view(shape).numpy()
+
+    patch.setattr(Slot, "take_ids", take_ids)
+
+
+def unguarded(remove: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """The same, with download()'s own refusal removed too."""
+
+    def both(patch: Patch) -> None:
+        patch.setattr(hpu_module, "_check_asynchronous", nothing)
+        remove(patch)
+
+    return both
+
+
+def ids_of_64_bits(patch: Patch) -> None:
+    make_host, make_device = HpuBackend.host_buffer, HpuBackend.device_buffer
+
+    def widened(make: Any) -> Any:
+        def allocate(self: HpuBackend, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+            is_ids = dtype is torch.int32 and num_elements > 2  # the counts have 2
+            made: torch.Tensor = make(self, num_elements, torch.int64 if is_ids else dtype)
+            return made
+
+        return allocate
+
+    patch.setattr(HpuBackend, "host_buffer", widened(make_host))
+    patch.setattr(HpuBackend, "device_buffer", widened(make_device))
+
+
+def pageable_buffers(patch: Patch) -> None:
+    patch.setattr(HpuBackend, "host_buffer", lambda _self, n, dtype: torch.zeros(n, dtype=dtype))
+
+
+def buffers_inside_a_block(patch: Patch) -> None:
+    make = HpuBackend.host_buffer
+    patch.setattr(HpuBackend, "host_buffer", lambda self, n, dtype: make(self, n + 1, dtype)[1:])
+
+
+def blocking(method: str) -> Callable[[Patch], None]:
+    """upload or download without ``non_blocking``."""
+
+    def remove(patch: Patch) -> None:
+        copy = torch.Tensor.copy_
+        original = getattr(HpuBackend, method)
+
+        def call(self: HpuBackend, *args: Any, **kwargs: Any) -> Any:
+            with pytest.MonkeyPatch.context() as inner:
+                inner.setattr(torch.Tensor, "copy_", lambda a, b, non_blocking=False: copy(a, b))
+                return original(self, *args, **kwargs)
+
+        patch.setattr(HpuBackend, method, call)
+
+    return remove
+
+
+def stream_per_batch(patch: Patch) -> None:
+    lanes, download = count(), HpuBackend.download
+    patch.setattr(hpu_module, "MAX_STREAMS", 10**6)
+    patch.setattr(
+        HpuBackend,
+        "download",
+        lambda self, source, destination, *, lane: download(
+            self, source, destination, lane=next(lanes)
+        ),
+    )
+
+
+def pinned_memory_per_batch(patch: Patch) -> None:
+    stage, kept = Slot.stage, []
+
+    def stage_anew(self: Slot, batch: Any) -> Any:
+        size = self._host_waveforms.numel()
+        kept.append(self._host_waveforms)
+        self._host_waveforms = self._backend.host_buffer(size, torch.float32)
+        return stage(self, batch)
+
+    patch.setattr(Slot, "stage", stage_anew)
+
+
+def capture_over_the_slots_inputs(patch: Patch) -> None:
+    capture = hpu_graphs.capture_graph
+
+    def capture_without_clone(*args: Any) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(torch.Tensor, "clone", lambda tensor, **_kwargs: tensor)
+            return capture(*args)
+
+    patch.setattr(hpu_module, "capture_graph", capture_without_clone)
+
+
+def one_wrapper_for_all_buckets(patch: Patch) -> None:
+    """With ``max_graphs=1`` the second bucket silently runs un-graphed."""
+    wrapped: list[Any] = []
+
+    def capture(hpu: Any, step: Any, waveforms: Any, num_samples: Any) -> Any:
+        if not wrapped:
+            module = hpu_graphs._Counted(step)
+            wrapped.append(hpu.wrap_in_hpu_graph(module, asynchronous=True, max_graphs=1))
+        wrapped[0](waveforms.clone(), num_samples.clone())
+        return wrapped[0]
+
+    patch.setattr(hpu_module, "capture_graph", capture)
+
+
+def keywords_at_replay(patch: Patch) -> None:
+    """A keyword call has another key than the positional capture: un-graphed, silently."""
+    wrap = simulated_graphs.wrap_in_hpu_graph
+
+    def wrap_and_rename(module: Any, **kwargs: Any) -> Any:
+        whole = wrap(module, **kwargs)
+        calls = count()
+
+        def call(waveforms: torch.Tensor, num_samples: torch.Tensor) -> Any:
+            if next(calls):
+                return whole(waveforms=waveforms, num_samples=num_samples)
+            return whole(waveforms, num_samples)
+
+        return call
+
+    patch.setattr(simulated_graphs, "wrap_in_hpu_graph", wrap_and_rename)
+
+
+def hpu_graphs_in_eager_mode(patch: Patch) -> None:
+    def capture(_hpu: Any, step: Any, waveforms: Any, num_samples: Any) -> Any:
+        module = hpu_graphs._Counted(step)
+        wrapped = simulated_graphs.wrap_in_hpu_graph(module, max_graphs=1)
+        wrapped(waveforms.clone(), num_samples.clone())
+        return wrapped
+
+    patch.setattr(hpu_module, "capture_compiled", capture)
+
+
+def failed_capture_not_cleaned_up(patch: Patch) -> None:
+    patch.setattr(traceback, "clear_frames", nothing)
+    patch.setattr(gc, "collect", nothing)
+
+
+def statistics_in_float64(patch: Patch) -> None:
+    patch.setattr(HpuBackend, "supports_float64", True)
+
+
+def warm_up_without_collecting(patch: Patch) -> None:
+    warm_up, collect = Engine.warm_up, Slot.collect
+
+    def warm_up_only(self: Engine, lengths: Any) -> float:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Slot, "collect", nothing)
+            return warm_up(self, lengths)
+
+    patch.setattr(Engine, "warm_up", warm_up_only)
+    assert collect is Slot.collect
+
+
+def warm_up_of_one_bucket_only(patch: Patch) -> None:
+    warm_up = Engine.warm_up
+
+    def warm_up_one(self: Engine, lengths: Any) -> float:
+        runner_warm_up = self.runner.warm_up
+        done: list[Any] = []
+
+        def once(bucket: Any, waveforms: Any, counts: Any) -> Any:
+            if done:
+                return torch.zeros(bucket.batch_size, bucket.num_frames, dtype=torch.int32).to(
+                    "hpu"
+                )
+            done.append(bucket)
+            return runner_warm_up(bucket, waveforms, counts)
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(self.runner, "warm_up", once)
+            return warm_up(self, lengths)
+
+    patch.setattr(Engine, "warm_up", warm_up_one)

@@ -1,0 +1,55 @@
+"""The simulator's other legs: real worker threads, the other dispatch key, a loaded bridge."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import hpusim
+from tests.hpusim.leg import Leg
+
+pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("turn", range(5))
+@pytest.mark.parametrize("lazy", [True, False], ids=["lazy", "eager"])
+def test_pipeline_survives_real_threads(
+    monkeypatch: pytest.MonkeyPatch, lazy: bool, turn: int
+) -> None:
+    leg = Leg(lazy=lazy, graphs=lazy, execution="threads")
+    assert leg.run(monkeypatch) == {}
+
+
+def test_simulator_works_under_the_renamed_key() -> None:
+    """PyTorch's official route for a device in Python; this process uses the HPU key."""
+    environment = {**os.environ, "HPUSIM_KEY": "PrivateUse1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.hpusim.smoke"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_install_refuses_where_a_bridge_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(hpusim.ACTIVE, "rt")  # as in a process that has torch.hpu from elsewhere
+    with pytest.raises(hpusim.SimError, match="refuses to install"):
+        hpusim.install()
+
+
+def test_synchronous_mock_finds_no_missing_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why the device is deferred: run at once, the worst mutant passes every check."""
+    from tests.hpusim import torch_hpu
+
+    monkeypatch.setattr(torch_hpu.Event, "synchronize", lambda _self: None)
+    assert Leg(execution="eager", lazy=False, graphs=False).run(monkeypatch) == {}
+    assert "transcripts" in Leg(lazy=False, graphs=False).run(monkeypatch)

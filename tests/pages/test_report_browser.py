@@ -1,0 +1,166 @@
+"""The page in a real browser: no overflow at two widths, no console message, headings, contrast."""
+
+import json
+import re
+import shutil
+import subprocess
+from itertools import pairwise
+
+import pytest
+
+from tests.faults.test_hostile_text import HOSTILE, make_hostile
+from tests.helpers.pages import rich_page
+from tests.helpers.records import make_record
+from w2v_core.report.html import render_page
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+WIDTHS = (1280, 390)
+SCHEMES = {"light": [], "dark": ["--blink-settings=preferredColorScheme=0"]}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="no chromium: apt-get install chromium"),
+]
+
+# A window is never narrower than 500 pixels, a frame can be.
+FRAME = """<!DOCTYPE html><title></title><script>
+addEventListener('message', message => { document.title = message.data; });
+</script><iframe src="page.html" style="border:0;width:{width}px;height:1200px"></iframe>"""
+
+# Runs in a copy of the page without its policy, which would stop it. Visible text is what has a
+# text node of its own; its background is the nearest one that is not transparent.
+PROBE = """
+<script>
+const rgb = c => (c.match(/[\\d.]+/g) || []).map(Number);
+const lum = c => c.slice(0, 3).map(v => v / 255)
+  .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const contrast = (a, b) => {
+  const [high, low] = [lum(a), lum(b)].sort((x, y) => y - x);
+  return (high + 0.05) / (low + 0.05);
+};
+const backOf = e => {
+  for (; e; e = e.parentElement) {
+    const c = rgb(getComputedStyle(e).backgroundColor);
+    if (c.length === 3 || c[3] > 0) return c;
+  }
+  return [255, 255, 255];
+};
+const faint = [];
+for (const e of document.body.querySelectorAll('*')) {
+  const own = [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+  if (!own || e.tagName === 'SCRIPT') continue;
+  const style = getComputedStyle(e);
+  const front = rgb(e instanceof SVGElement ? style.fill : style.color);
+  const ratio = contrast(front, backOf(e));
+  if (!(ratio >= 4.5)) faint.push([e.tagName, e.textContent.slice(0, 40), ratio]);
+}
+const wide = [...document.body.querySelectorAll('*')].filter(e =>
+  !e.closest('.scroll > *') && e.tagName !== 'PRE' && !e.closest('svg') &&
+  e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5);
+parent.postMessage(JSON.stringify({
+  width: window.innerWidth,
+  scroll: document.documentElement.scrollWidth,
+  wide: wide.map(e => e.tagName + ' ' + e.className),
+  headings: [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(e => Number(e.tagName[1])),
+  faint: faint,
+  alerted: window.alerted || [],
+  labels: [...document.querySelectorAll('svg, .scroll')].filter(
+    e => !e.getAttribute('aria-label')).length,
+}), '*');
+</script>
+"""
+
+
+def browse(path, tmp_path, *, width, flags=(), action):
+    done = subprocess.run(
+        [
+            BROWSER,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={width},1200",
+            "--enable-logging=stderr",
+            *flags,
+            action,
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return done.stdout, console
+
+
+def probe(page, tmp_path, *, width, flags=()):
+    """What the browser says of a page: sizes, headings, contrast."""
+    path = tmp_path / "page.html"
+    open_page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
+    path.write_text(open_page.replace("</body>", PROBE + "</body>"))
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.replace("{width}", str(width)))
+    flags = ["--virtual-time-budget=5000", *flags]
+    dom, _ = browse(frame, tmp_path, width=1400, flags=flags, action="--dump-dom")
+    title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL).group(1)
+    return json.loads(title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+@pytest.fixture(scope="module")
+def page():
+    return rich_page()
+
+
+@pytest.fixture(scope="module", params=[(w, s) for w in WIDTHS for s in SCHEMES], ids=str)
+def probed(request, page, tmp_path_factory):
+    width, scheme = request.param
+    found = probe(page, tmp_path_factory.mktemp("chrome"), width=width, flags=SCHEMES[scheme])
+    return width, found
+
+
+def test_the_page_does_not_scroll_sideways(probed):
+    width, found = probed
+
+    assert found["width"] == width
+    assert found["scroll"] <= width
+    assert found["wide"] == []
+
+
+def test_the_headings_are_in_order(probed):
+    levels = probed[1]["headings"]
+
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b - a <= 1 for a, b in pairwise(levels))
+
+
+def test_all_text_contrasts_with_what_is_behind_it(probed):
+    """WCAG 2.2 AA: 4.5 to 1."""
+    assert probed[1]["faint"] == []
+
+
+def test_every_chart_and_every_scrolling_part_has_a_name(probed):
+    assert probed[1]["labels"] == 0
+
+
+def test_the_browser_has_nothing_to_say(page, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(page)
+
+    _, console = browse(path, tmp_path, width=1280, action="--dump-dom")
+
+    assert console == []
+
+
+@pytest.mark.parametrize("name", ["html", "attribute", "closing", "long", "newlines"])
+def test_hostile_text_neither_executes_nor_overflows(name, tmp_path):
+    page = render_page([make_hostile(HOSTILE[name]), make_record()])
+    trap = "<script>window.alerted = []; window.alert = x => window.alerted.push(x)</script>"
+
+    found = probe(page.replace("<body>", f"<body>{trap}"), tmp_path, width=390)
+
+    assert found["alerted"] == []
+    assert found["scroll"] <= 390

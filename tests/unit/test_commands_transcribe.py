@@ -1,0 +1,152 @@
+"""w2v transcribe: a line a file, in their order; what cannot be used is named, the rest goes on."""
+
+import json
+
+import pytest
+import torch
+
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import encode, voiced
+from w2v_core.backends.cpu import CpuBackend
+from w2v_core.cli import main
+from w2v_core.config import BatchPlan, EngineConfig
+from w2v_core.data.audio import decode, normalised
+from w2v_core.engine.engine import Engine
+from w2v_core.model.catalog import parse_model
+from w2v_core.model.loading import load_checkpoint
+from w2v_core.types import Utterance
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return str(write_checkpoint(tmp_path_factory.mktemp("model") / "tiny", seed=3))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    names = []
+    for seed, samples in enumerate((9_000, 4_000, 16_000)):
+        path = folder / f"{seed}.wav"
+        path.write_bytes(encode(voiced(samples, seed=seed), container="WAV"))
+        names.append(str(path))
+    return names
+
+
+def run(*arguments):
+    return main(["transcribe", *arguments])
+
+
+def test_each_file_gets_its_line_in_the_order_given(model, files, capsys):
+    code = run(*files[::-1], "--model", model, "--device", "cpu")
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert [line.split("\t")[0] for line in lines] == files[::-1]
+
+
+def test_the_transcript_is_the_engines(model, files, capsys):
+    run(files[0], "--model", model, "--device", "cpu")
+
+    checkpoint = load_checkpoint(parse_model(model))
+    alone = normalised(Utterance(utterance_id="x", waveform=decode(files[0], name="x")))
+    engine = Engine(
+        checkpoint, CpuBackend(), EngineConfig(plan=BatchPlan(num_buckets=1, batch_size=1))
+    )
+    engine.warm_up([alone.num_samples])
+    (expected,) = engine.transcribe([alone]).hypotheses
+    assert expected.text
+    assert capsys.readouterr().out == f"{files[0]}\t{expected.text}\n"
+
+
+def test_json_carries_the_measured_audio(model, files, capsys):
+    run(*files, "--model", model, "--device", "cpu", "--json")
+
+    rows = json.loads(capsys.readouterr().out)
+    assert [r["id"] for r in rows] == files
+    assert [r["audio_s"] for r in rows] == [9_000 / 16_000, 0.25, 1.0]
+    assert all(r["latency_s"] > 0 for r in rows)
+
+
+def test_a_file_that_cannot_be_used_is_named_and_the_others_are_transcribed(
+    model, files, tmp_path, capsys
+):
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(b"not audio")
+
+    code = run(str(bad), files[1], str(tmp_path / "gone.wav"), "--model", model)
+
+    printed = capsys.readouterr()
+    assert code == 3
+    assert [line.split("\t")[0] for line in printed.out.splitlines()] == [files[1]]
+    assert [("bad.flac" in e, "gone.wav" in e) for e in printed.err.splitlines()] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_without_a_usable_file_the_json_is_an_empty_list(model, tmp_path, capsys):
+    code = run(str(tmp_path / "gone.wav"), "--model", model, "--json")
+
+    assert code == 3
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_audio_beyond_the_limit_is_refused_with_the_remedy(model, tmp_path, capsys):
+    path = tmp_path / "long.wav"
+    path.write_bytes(encode(voiced(61 * 8_000, rate_hz=8_000), rate_hz=8_000, container="WAV"))
+
+    assert run(str(path), "--model", model) == 3
+    assert "cut it into utterances" in capsys.readouterr().err
+
+
+def test_a_hostile_file_name_does_not_steer_the_terminal(model, files, tmp_path, capsys):
+    path = tmp_path / "a\tb\x1b[31m\n.wav"
+    path.write_bytes((tmp_path / files[1]).read_bytes())
+
+    run(str(path), "--model", model, "--device", "cpu")
+
+    out = capsys.readouterr().out
+    assert out.count("\n") == out.count("\t") == 1
+    assert "\x1b" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        pytest.param(["--model", "canary-bas"], 2, "did you mean 'canary-base'", id="model"),
+        pytest.param(["--dtype", "fp16"], 2, "bfloat16", id="dtype"),
+        pytest.param(["--device", "gpu"], 2, "unknown device", id="device"),
+        pytest.param(["--device", "hpu"], 3, "Habana", id="device-missing"),
+        pytest.param(["--batch-size", "0"], 2, "--batch-size is 0", id="batch-size"),
+    ],
+)
+def test_a_wrong_value_is_one_paragraph(model, files, capsys, arguments, code, part):
+    base = [] if "--model" in arguments else ["--model", model]
+
+    assert run(files[0], *base, *arguments) == code
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert part in printed
+
+
+def test_a_file_given_twice_is_refused(model, files, capsys):
+    assert run(files[0], files[0], "--model", model) == 2
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit) as end:
+        run("--help")
+
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert all(flag in text for flag in ("FILE", "--model", "--device", "--dtype", "--json"))

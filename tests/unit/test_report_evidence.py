@@ -1,0 +1,174 @@
+"""What a report shows first, what it doubts, and how it counts words."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.helpers.records import CELLS, make_record, make_run, make_scores
+from w2v_core.report.accuracy import align, padding_costs, wer_interval, worst
+from w2v_core.report.evidence import headline, ranked, reasons, status, vanished, warnings
+from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
+
+
+def make_gate(**verdicts):
+    cells = tuple(
+        CellVerdict(
+            cell=cell,
+            findings=(Finding(kind="throughput", verdict=verdict, reason=f"it is {verdict}"),),
+        )
+        for cell, verdict in verdicts.items()
+    )
+    return GateResult(cells=cells, findings=(), policy=Policy())
+
+
+def test_a_valid_cell_that_no_gate_looked_at_is_not_a_pass():
+    assert status(make_record(), None) == "not judged"
+    assert status(make_record(), make_gate(another="PASS")) == "not judged"
+
+
+def test_an_invalid_cell_stays_invalid_whatever_the_gate_says():
+    record = make_record(valid=False, invalid_reasons=("x",))
+
+    assert status(record, make_gate(**{record.cell: "PASS"})) == "INVALID"
+
+
+def test_cells_are_ranked_by_evidence():
+    names = ["passed", "wobbly", "unclear", "failed", "invalid"]
+    cells = {name: f"{name}-float32-test_clean-graphs-exact" for name in names}
+    records = {name: make_record(cell=cell) for name, cell in cells.items()}
+    records["invalid"] = replace(records["invalid"], valid=False, invalid_reasons=("x",))
+    records["wobbly"] = replace(records["wobbly"], rounds_s=(1.0, 1.0, 2.0))
+    gate = make_gate(
+        **{
+            cells["passed"]: "PASS",
+            cells["wobbly"]: "PASS",
+            cells["unclear"]: "INCONCLUSIVE",
+            cells["failed"]: "FAIL",
+        }
+    )
+
+    order = ranked([records[name] for name in names], gate)
+
+    assert [r.model for r in order] == names[::-1]
+
+
+def test_equal_cells_keep_the_order_of_the_matrix():
+    run = make_run(0)
+
+    assert ranked(run) == list(run)
+
+
+def test_the_headline_counts_cells_and_verdicts():
+    records = [make_record(), make_record(valid=False)]
+
+    assert headline(records) == "1 of 2 cells valid"
+    gate = make_gate(a="FAIL", b="FAIL", c="PASS")
+    assert headline(records, gate) == "FAIL: 2 FAIL, 1 PASS; 1 of 2 cells valid"
+
+
+def test_a_cell_that_the_gate_expected_and_nobody_measured_has_vanished():
+    gate = make_gate(**{CELLS[0]: "PASS", "gone": "FAIL"})
+
+    assert vanished([make_record(cell=CELLS[0])], gate) == [("gone", "throughput: it is FAIL")]
+
+
+def test_a_gate_that_repeats_the_record_says_it_once():
+    record = make_record(valid=False, invalid_reasons=("2 utterances failed",))
+    finding = Finding(kind="integrity", verdict="FAIL", reason="not valid: 2 utterances failed")
+    cell = CellVerdict(cell=record.cell, findings=(finding,))
+    gate = GateResult(cells=(cell,), findings=(), policy=Policy())
+
+    assert reasons(record, gate) == ("2 utterances failed",)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "part"),
+    [
+        pytest.param((1.0, 1.0, 1.35, 0.8), "standard deviation", id="spread"),
+        pytest.param((1.0,) * 30 + (1.6,), "longest round", id="long"),
+        pytest.param((1.0,) * 30 + (0.4,), "shortest round is", id="short"),
+        pytest.param((0.0009,) * 3, "takes only 900 \u00b5s", id="tiny"),
+        pytest.param((0.0009,), "only 1 rounds", id="few"),
+    ],
+)
+def test_unstable_rounds_are_doubted(rounds, part):
+    found = warnings(make_record(rounds_s=rounds))
+
+    assert len(found) == 1
+    assert part in found[0]
+
+
+@pytest.mark.parametrize("rounds", [(), (1.0,), (1.0, 1.05, 0.95), (0.0011, 0.0011)])
+def test_steady_rounds_are_not_doubted(rounds):
+    assert warnings(make_record(rounds_s=rounds)) == ()
+
+
+def test_the_wer_interval_holds_the_wer_and_grows_with_its_level_of_clustering():
+    scattered = make_scores(utterances=160, speakers=160, errors=[i % 4 == 0 for i in range(160)])
+    clustered = tuple(
+        replace(s, speaker=f"speaker-{s.substitutions}-{i % 8}") for i, s in enumerate(scattered)
+    )
+
+    low, high = wer_interval(scattered)
+    wide_low, wide_high = wer_interval(clustered)
+    assert low < 0.025 < high
+    assert wide_high - wide_low > 1.5 * (high - low)
+
+
+def test_below_eight_speakers_utterances_are_the_units():
+    scores = make_scores(utterances=40, speakers=7)
+    unknown = tuple(replace(s, speaker=None) for s in scores)
+
+    assert wer_interval(scores) == wer_interval(unknown)
+
+
+@pytest.mark.parametrize("scores", [(), make_scores(utterances=1), make_scores(words=0)])
+def test_where_nothing_can_be_said_there_is_no_interval(scores):
+    assert wer_interval(scores) is None
+
+
+def test_stock_is_compared_with_its_exact_twin_only():
+    exact = make_record(cell="base-float32-test_clean-graphs-exact", wer=0.030)
+    stock = make_record(cell="base-float32-test_clean-graphs-stock", wer=0.045)
+    other = make_record(cell="base-bfloat16-test_clean-graphs-stock", wer=0.500)
+
+    (cost,) = padding_costs([other, stock, exact])
+
+    assert (cost.stock, cost.exact) == (stock, exact)
+    assert cost.delta == pytest.approx(0.015)
+
+
+def test_the_worst_utterances_come_once_each_from_their_worst_cell():
+    mild = make_record(cell=CELLS[0], scores=make_scores(errors=[0, 1, 2]))
+    bad = make_record(cell=CELLS[1], scores=make_scores(errors=[0, 3, 1]))
+
+    found = worst([mild, bad])
+
+    assert [(b.score.utterance_id, b.edits, b.cell) for b in found] == [
+        ("utt-0001", 3, CELLS[1]),
+        ("utt-0002", 2, CELLS[0]),
+    ]
+
+
+def test_the_alignment_holds_every_word_of_both_sides():
+    score = replace(
+        make_scores()[0], reference="the quick brown fox", hypothesis="THE QUICK BROWN FIX NOW"
+    )
+    (bad,) = worst([make_record(scores=(score,))])
+
+    pieces = align(bad)
+
+    assert pieces[0].operation == "equal"
+    assert [w for p in pieces for w in p.reference] == ["THE", "QUICK", "BROWN", "FOX"]
+    assert [w for p in pieces for w in p.hypothesis] == ["THE", "QUICK", "BROWN", "FIX", "NOW"]
+
+
+@pytest.mark.parametrize(("reference", "hypothesis"), [("", "A B"), ("A B", "")])
+def test_an_empty_side_aligns(reference, hypothesis):
+    score = replace(make_scores()[0], reference=reference, hypothesis=hypothesis)
+    (bad,) = worst([make_record(scores=(score,))])
+
+    (piece,) = align(bad)
+    assert " ".join(piece.reference) == reference
+    assert " ".join(piece.hypothesis) == hypothesis
