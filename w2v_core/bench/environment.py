@@ -45,6 +45,7 @@ def fingerprint(backend: Backend) -> dict[str, Any]:
         "kernel": platform.release(),
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
+        "host": platform.node(),
         "host_class": f"{platform.machine()} {os.cpu_count()} cpus",
         "cpus": os.cpu_count(),
         "cpus_usable": _usable_cpus(),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from w2v_core.verdict.outcome import UNUSABLE
 
 if TYPE_CHECKING:
+    from w2v_core.verdict.calibrate import Calibration
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["add_parser"]
@@ -146,9 +147,6 @@ def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 def _pair(arguments: argparse.Namespace) -> int:
     from w2v_core.verdict.pair import run_pairs
 
-    def report(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-pair-"))
     paired = run_pairs(
         arguments.a,
@@ -156,7 +154,7 @@ def _pair(arguments: argparse.Namespace) -> int:
         pairs=arguments.pairs,
         directory=directory,
         timeout_s=arguments.timeout,
-        report=report,
+        report=_report,
     )
     _print_gate(paired.result, as_json=arguments.json)
     return paired.result.exit_code
@@ -166,9 +164,17 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     parser = commands.add_parser(
         "calibrate",
         help="measure the gate's false-alarm rate and power",
-        description="Put nights through the gate's own code: simulated ones.",
+        epilog="Exit codes: 0 measured, 3 unusable input.",
+        description="Put nights through the gate's own code: simulated ones (--simulate), or ones "
+        "like the pairs of a command with itself on this machine (--command, with {out} as in "
+        "w2v pair).",
     )
-    parser.add_argument("--simulate", action="store_true", required=True, help="simulated nights")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--simulate", action="store_true", help="simulated noise")
+    source.add_argument(
+        "--command", dest="line", default=None, help="measured noise of this command"
+    )
+    parser.add_argument("--directory", type=Path, default=None, help="keep the runs there")
     parser.add_argument("--nights", type=int, default=1000)
     parser.add_argument("--cells", type=int, default=24)
     parser.add_argument("--pairs", type=int, default=5)
@@ -180,9 +186,28 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict.calibrate import simulate_nights
+    values = _calibration(arguments).to_json()
+    if arguments.json:
+        sys.stdout.write(json.dumps(values) + "\n")
+        return 0
+    width = max(len(name) for name in values)
+    sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in values.items())
+    return 0
 
-    found = simulate_nights(
+
+def _calibration(arguments: argparse.Namespace) -> Calibration:
+    from w2v_core.verdict.calibrate import simulate_nights
+    from w2v_core.verdict.commands import calibrate_command
+
+    if arguments.line is not None:
+        return calibrate_command(
+            arguments.line,
+            pairs=arguments.pairs,
+            directory=arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-calibrate-")),
+            nights=arguments.nights,
+            report=_report,
+        )
+    return simulate_nights(
         nights=arguments.nights,
         cells=arguments.cells,
         pairs=arguments.pairs,
@@ -190,13 +215,10 @@ def _calibrate(arguments: argparse.Namespace) -> int:
         noise=arguments.noise,
         seed=arguments.seed,
     )
-    values = found.to_json()
-    if arguments.json:
-        sys.stdout.write(json.dumps(values) + "\n")
-        return 0
-    width = max(len(name) for name in values)
-    sys.stdout.writelines(f"{name:<{width}}  {value}\n" for name, value in values.items())
-    return 0
+
+
+def _report(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
 
 
 def _print_gate(result: GateResult, *, as_json: bool) -> None:
