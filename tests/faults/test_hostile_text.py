@@ -12,8 +12,9 @@ import pytest
 from tests.helpers.records import make_record, make_scores
 from w2v_core.bench.record import from_json, to_json
 from w2v_core.report.markdown import MAX_BYTES
-from w2v_core.report.run_directory import read_run, reserve, write_run
+from w2v_core.report.run_directory import reserve, write_run
 from w2v_core.report.tables import matrix
+from w2v_core.verdict.reading import read_run
 
 HOSTILE = {
     "html": '<script>alert(1)</script><img src=x onerror="alert(2)">',
@@ -101,7 +102,7 @@ def written(request, tmp_path_factory):
 
 
 def test_the_records_come_back_as_they_were(written):
-    assert read_run(written[1]) == written[0]
+    assert read_run(written[1]).records == tuple(written[0])
 
 
 @pytest.mark.parametrize("name", TEXT_FILES)

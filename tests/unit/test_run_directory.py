@@ -8,8 +8,9 @@ import pytest
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.report import run_directory
-from w2v_core.report.run_directory import INCOMPLETE, read_run, reserve, write_file, write_run
+from w2v_core.report.run_directory import INCOMPLETE, reserve, write_file, write_run
 from w2v_core.report.tables import summary
+from w2v_core.verdict.reading import read_run
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_a_written_run_reads_back_the_same(directory):
     records = [make_record(), make_record()]
     write_run(directory, records)
 
-    assert read_run(directory) == records
+    assert read_run(directory).records == tuple(records)
     assert not (directory / INCOMPLETE).exists()
 
 
@@ -105,7 +106,7 @@ def test_a_cut_off_run_is_not_read(directory):
     path = directory / "run.json"
     path.write_text(path.read_text()[:-20])
 
-    with pytest.raises(RecordError, match=r"run\.json cannot be read"):
+    with pytest.raises(RecordError, match=r"run\.json: cannot be read"):
         read_run(directory)
 
 

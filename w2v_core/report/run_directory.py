@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord, from_json, to_json
-from w2v_core.errors import RecordError, ReportError
+from w2v_core.bench.record import CellRecord, to_json
+from w2v_core.errors import ReportError
 from w2v_core.report.index import INCOMPLETE, render_index
 from w2v_core.report.perf_metric import perf_metric
 from w2v_core.report.tables import summary
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from w2v_core.verdict.outcome import GateResult
     from w2v_core.verdict.reading import Session
 
-__all__ = ["INCOMPLETE", "read_run", "reserve", "write_file", "write_index", "write_run"]
+__all__ = ["INCOMPLETE", "reserve", "write_file", "write_index", "write_run"]
 
 MAX_NAME_CHARS = 120  # file systems take 255 bytes
 
@@ -113,23 +113,6 @@ def write_file(path: Path, content: str) -> None:
     with _as_report_error(path.parent, remedy="give another with -o"):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
-
-
-def read_run(path: Path) -> list[CellRecord]:
-    """Read the records of a run directory, or of its ``run.json``.
-
-    Raises:
-        RecordError: the run is incomplete, unreadable, or a record does not fit its checksum.
-    """
-    file = path / "run.json" if path.is_dir() else path
-    if (file.parent / INCOMPLETE).exists():
-        raise RecordError(f"{file.parent} is marked incomplete: its run did not finish")
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        records = data["records"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{file} cannot be read as a run: {error}") from error
-    return [from_json(r, source=f"{file} record {i}") for i, r in enumerate(records)]
 
 
 def _hypotheses(records: Sequence[CellRecord]) -> Iterator[str]:
