@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from w2v_core.verdict.reading import Session
 if TYPE_CHECKING:
     from w2v_core.validation import ValidationRun
     from w2v_core.verdict.baseline import Baseline
+    from w2v_core.verdict.history_table import Night
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["WHOLE_RUN", "Gatekeeper", "add_gate_options", "rebase"]
@@ -26,7 +28,7 @@ def add_gate_options(parser: pytest.Parser) -> None:
     """Add the gate's options."""
     add = parser.getgroup("w2v").addoption
     add("--baseline", default=None, help="judge against this baseline file or directory")
-    add("--history", default=None, help="history file, to judge drift as well")
+    add("--history", default=None, help="file that every run is appended to; judges drift")
     add("--rebase", default=None, metavar="REASON", help="approve this release's runs as baseline")
 
 
@@ -67,15 +69,42 @@ class Gatekeeper:
     def result(self) -> GateResult:
         """The verdict over the session's records; judged on first use."""
         from w2v_core.verdict.gate import judge, refused
-        from w2v_core.verdict.history import History
 
         if isinstance(self.baseline, str):
             return refused(self.baseline, unusable=True)
-        nights = None
-        if self._history is not None and self._history.exists():
+        return judge(self._run.records, self.baseline, session=self.session, history=self._nights)
+
+    @cached_property
+    def _nights(self) -> Mapping[str, Sequence[Night]] | None:
+        """Earlier runs on this card by cell; None without a history."""
+        from w2v_core.verdict.fingerprint import fingerprint_key
+        from w2v_core.verdict.history import History
+
+        if self._history is None or not self._history.exists():
+            return None
+        with History(self._history) as opened:
+            return opened.nights(fingerprint_key(self._run.environment))
+
+    def finish(self) -> None:
+        """Write the run's reports, with verdict and trend where asked, and append to the history.
+
+        Raises:
+            ReportError: the reports cannot be written.
+            RecordError: the history cannot be written, or holds another run under these names.
+        """
+        from w2v_core.verdict.calibrate import simulate_nights
+        from w2v_core.verdict.history import History
+
+        self._run.write(
+            session=self.session,
+            gate=self.result if self.is_on else None,
+            calibration=simulate_nights() if self.is_on else None,
+            history=self._nights,
+            baseline=None if isinstance(self.baseline, str) else self.baseline,
+        )
+        if self._history is not None:
             with History(self._history) as opened:
-                nights = opened.nights(self.baseline.key)
-        return judge(self._run.records, self.baseline, session=self.session, history=nights)
+                opened.append(self._run.records)
 
     def cells(self, measured: tuple[str, ...]) -> list[str]:
         """Return the gate's items: the run, the baseline's cells and the session's, each once."""

@@ -150,7 +150,7 @@ def validation_run(pytestconfig: pytest.Config) -> Iterator[ValidationRun]:
     run = pytestconfig.stash[RUN]
     _ = run.directory  # a reports directory that cannot be written is an error now, not at the end
     yield run
-    run.write(session=pytestconfig.stash[GATE].session)
+    pytestconfig.stash[GATE].finish()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from w2v_core.data.catalog import Corpus
     from w2v_core.engine.engine import Engine
     from w2v_core.model.loading import Checkpoint
+    from w2v_core.verdict.baseline import Baseline
+    from w2v_core.verdict.calibrate import Calibration
+    from w2v_core.verdict.history_table import Night
+    from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["RunConfig", "ValidationRun", "judge_threshold"]
 
@@ -148,13 +153,29 @@ class ValidationRun:
         self.records.append(record)
         return record
 
-    def write(self, *, session: Session | None = None) -> Path:
-        """Write all records, and what the test session knows, to the run's directory.
+    def write(
+        self,
+        *,
+        session: Session | None = None,
+        gate: GateResult | None = None,
+        calibration: Calibration | None = None,
+        history: Mapping[str, Sequence[Night]] | None = None,
+        baseline: Baseline | None = None,
+    ) -> Path:
+        """Write all records, and what is known around them, to the run's directory.
 
         Raises:
             ReportError: it cannot be written.
         """
-        write_run(self.directory, self.records, session=session)
+        write_run(
+            self.directory,
+            self.records,
+            session=session,
+            gate=gate,
+            calibration=calibration,
+            history=history,
+            baseline=baseline,
+        )
         return self.directory
 
 

@@ -10,6 +10,7 @@ from tests.helpers.records import write_run
 from tests.helpers.suite import run_suite, tiny_inputs
 from w2v_core.bench.record import from_json
 from w2v_core.verdict.commands import approve_runs
+from w2v_core.verdict.history import History
 
 VANISHED = "tiny-float32-vanished-nographs-exact"
 
@@ -89,6 +90,23 @@ def test_a_deselected_cell_is_red(inputs, record, tmp_path):
 
     assert done.returncode == 1
     assert outcomes[f"test_gate[{record.cell}]"] == "failure"
+
+
+def test_every_run_is_appended_to_the_history(inputs, record, tmp_path):
+    path = tmp_path / "history.sqlite"
+    for _ in range(2):
+        run_suite(*inputs, "--rounds", "1", "--reports-dir", tmp_path, "--history", path)
+
+    with History(path) as history:
+        assert list(history.query()["cell"]) == [record.cell] * 2
+
+
+def test_a_session_can_rebase(inputs, tmp_path):
+    options = [*inputs, "--rounds", "1", "--reports-dir", tmp_path]
+    few = run_suite(*options, "--baseline", tmp_path / "b.json", "--rebase", "first")
+
+    assert few.returncode == 1
+    assert "not approved: " in few.stdout
 
 
 def test_a_missing_baseline_is_red(inputs, tmp_path):
