@@ -155,3 +155,8 @@ def test_a_name_cannot_leave_the_reports_directory(tmp_path, name):
     directory = reserve(tmp_path, release=name, run_id="night")
 
     assert directory.resolve().parent.parent == tmp_path.resolve()
+
+
+def test_a_run_of_the_same_name_is_never_written_over(directory, tmp_path):
+    with pytest.raises(ReportError, match="--reports-dir"):
+        reserve(tmp_path, release="1.24", run_id="night")

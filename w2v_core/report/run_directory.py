@@ -45,7 +45,7 @@ def reserve(reports_dir: Path, *, release: str, run_id: str) -> Path:
     """
     directory = reports_dir / _safe(release) / _safe(run_id)
     with _as_report_error(directory):
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True)  # an earlier run of this name is never written over
         (directory / INCOMPLETE).write_text("the run has not finished\n")
     return directory
 
