@@ -10,7 +10,9 @@ from tests.helpers.engines import make_engine, make_utterance, make_utterances, 
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.config import BatchPlan
 from w2v_core.engine import pipeline
+from w2v_core.engine.slots import Slot
 from w2v_core.errors import ConfigError, DataError, EngineError, GraphError
+from w2v_core.types import Batch, Bucket
 
 LENGTHS = [400, 4_000, 7_999, 16_000, 720, 9_000, 12_345]
 
@@ -268,3 +270,18 @@ def test_ids_outside_the_vocabulary_fail_the_utterance_by_name(monkeypatch):
 
     assert len(failures) == 1
     assert "id 99 at frame 3 is outside the vocabulary" in failures[0].error
+
+
+def test_a_slot_keeps_nothing_of_its_earlier_batch():
+    """The exact forward masks padding; the stock one reads it."""
+    bucket = Bucket.holding(8_000, batch_size=2)
+    slot = Slot(CpuBackend(), index=0, buckets=(bucket,))
+    slot.stage(Batch(bucket=bucket, utterances=tuple(make_utterances([8_000, 8_000]))))
+
+    waveforms, num_samples = slot.stage(
+        Batch(bucket=bucket, utterances=(make_utterance("short", 500),))
+    )
+
+    assert num_samples.tolist() == [500, 0]
+    assert not waveforms[0, 500:].any()
+    assert not waveforms[1].any()
