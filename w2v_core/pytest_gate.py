@@ -35,13 +35,19 @@ def add_gate_options(parser: pytest.Parser) -> None:
 class Gatekeeper:
     """Watches the session's outcomes and judges its records once."""
 
-    def __init__(self, run: ValidationRun, *, baseline: str | None, history: str | None) -> None:
+    def __init__(
+        self,
+        run: ValidationRun,
+        *,
+        baseline: str | None,
+        history: str | None,
+        is_parallel: bool,
+    ) -> None:
         self._run = run
         self._path = Path(baseline) if baseline else None
         self._history = Path(history) if history else None
         self._outcomes: dict[str, str] = {}
-        self.is_parallel = False
-        """Whether xdist runs the tests; its timings mean nothing."""
+        self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
 
     @property
     def is_on(self) -> bool:
@@ -63,7 +69,7 @@ class Gatekeeper:
     @property
     def session(self) -> Session:
         """What the session knows of its cells so far."""
-        return Session(xdist=self.is_parallel, outcomes=dict(self._outcomes))
+        return Session(xdist=self._is_parallel, outcomes=dict(self._outcomes))
 
     @cached_property
     def result(self) -> GateResult:

@@ -58,7 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
         run = ValidationRun(run_config_of(config))
         config.stash[RUN] = run
         config.stash[GATE] = Gatekeeper(
-            run, baseline=config.getoption("--baseline"), history=config.getoption("--history")
+            run,
+            baseline=config.getoption("--baseline"),
+            history=config.getoption("--history"),
+            is_parallel=hasattr(config, "workerinput"),
         )
         parse_count("--rounds", config.getoption("--rounds"))
         plan_of(config)
@@ -156,9 +159,7 @@ def validation_run(pytestconfig: pytest.Config) -> Iterator[ValidationRun]:
 @pytest.fixture(scope="session")
 def gatekeeper(pytestconfig: pytest.Config) -> Gatekeeper:
     """The session's gate; judges on first use, when all cells are measured."""
-    keeper = pytestconfig.stash[GATE]
-    keeper.is_parallel = hasattr(pytestconfig, "workerinput")
-    return keeper
+    return pytestconfig.stash[GATE]
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class Engine:
         return self._ring
 
     def warm_up(self, num_samples: Sequence[int]) -> float:
-        """Plan buckets from these lengths, then compile or capture and run each twice; blocks.
+        """Plan buckets from these lengths, then compile or capture and run each; blocks.
 
         The largest bucket goes first, so that later captures can reuse its memory.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -59,12 +60,12 @@ def row(record: CellRecord) -> dict[str, object]:
     values: dict[str, object] = {
         name: getattr(record, name) for name in COLUMNS if hasattr(record, name)
     }
-    rounds = sorted(record.rounds_s)
+    rounds = record.rounds_s
     values.update(
         latency_p50_s=record.latency_s.get("p50"),
         latency_p90_s=record.latency_s.get("p90"),
         latency_p99_s=record.latency_s.get("p99"),
-        round_median_s=_median(rounds),
+        round_median_s=statistics.median(rounds) if rounds else None,
         num_rounds=len(rounds),
         num_changed_vs_golden=None if changed is None else len(changed),
         invalid_reasons="; ".join(record.invalid_reasons),
@@ -105,10 +106,3 @@ def matrix(records: Sequence[CellRecord]) -> pd.DataFrame:
             for r in records
         ]
     )
-
-
-def _median(values: Sequence[float]) -> float | None:
-    if not values:
-        return None
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
