@@ -17,15 +17,21 @@ from tests.parity.reference import (
     stack,
 )
 from w2v_core.errors import BucketOverflowError, ConfigError
+from w2v_core.model.blocks import PositionalConvolution
 from w2v_core.model.forward import build_forward
+from w2v_core.model.fourier import FourierPositions
+from w2v_core.model.weights import can_prepack
 from w2v_core.types import Bucket
 
 EDGE = Bucket.holding(16_000, batch_size=1).capacity_samples
 
 
-def packed(family: str, **options):
+PREPACK = can_prepack()  # False repeats the plain case where oneDNN lacks it
+
+
+def packed(family: str, *, dtype: str = "float32", **options):
     return build_forward(
-        small_model(family), name="exact", dtype="float32", device=CPU, packed=True, **options
+        small_model(family), name="exact", dtype=dtype, device=CPU, packed=True, **options
     )
 
 
@@ -105,6 +111,49 @@ def test_padding_is_not_computed(monkeypatch):
     forward(padded, lengths)
 
     assert seen == [15 + 49]
+
+
+@pytest.mark.parametrize("prepack", [False, PREPACK], ids=["plain", "prepacked"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_aligned_attention_changes_nothing_but_rounding(family, prepack):
+    """Frames that only align an utterance to 16 must not be attended to: here 15 and 14 of 32."""
+    padded, lengths = stack(waves(5_600, 6_000))
+    options = {"dtype": "bfloat16", "prepack": prepack}
+
+    found = packed(family, **options)(padded, lengths)
+
+    plain = build_forward(
+        small_model(family), name="exact", device=CPU, float64_statistics=True, **options
+    )(padded, lengths)
+    for row, frames in enumerate((17, 18)):
+        # Rounding alone gives 0.009; attending to the alignment 0.022 and more.
+        assert (found - plain)[row, :frames].abs().max() <= 0.015
+
+
+def test_frames_are_aligned_in_bfloat16(monkeypatch):
+    forward = packed("group", dtype="bfloat16")
+    seen = []
+    original = forward.layers[0].forward
+    monkeypatch.setattr(
+        forward.layers[0],
+        "forward",
+        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
+    )
+
+    forward(*stack(waves(5_000, 16_000)))
+
+    assert seen == [16 + 64]
+
+
+@pytest.mark.parametrize("frames", [1, 63, 64, 65, 128, 129, 130, 258, 259, 700])
+def test_fourier_positions_equal_the_convolution(frames):
+    source = small_model("group").wav2vec2.encoder.pos_conv_embed.conv
+    hidden = torch.randn(1, frames, source.out_channels)
+
+    found = FourierPositions(source)(hidden[0])
+
+    expected = PositionalConvolution(source, dtype=torch.float32)(hidden)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize(

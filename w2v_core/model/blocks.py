@@ -218,11 +218,10 @@ class EncoderLayer(nn.Module):
     def forward(self, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Map (N, H) to (N, H); layer norm before (stable) or behind each half."""
         if self.stable:
-            rows = rows + self.out(attend(self.joined(self.norm(rows))))
-            stable: torch.Tensor = rows + self.narrow(self.widen(self.final_norm(rows)))
-            return stable
-        rows = self.norm(rows + self.out(attend(self.joined(rows))))
-        result: torch.Tensor = self.final_norm(rows + self.narrow(self.widen(rows)))
+            rows = self.out.added_to(rows, attend(self.joined(self.norm(rows))))
+            return self.narrow.added_to(rows, self.widen(self.final_norm(rows)))
+        rows = self.norm(self.out.added_to(rows, attend(self.joined(rows))))
+        result: torch.Tensor = self.final_norm(self.narrow.added_to(rows, self.widen(rows)))
         return result
 
 

@@ -71,7 +71,7 @@ class ExactForward(nn.Module):
         )
         self.feature_norm = LayerNorm(projection.layer_norm, dtype=dtype)
         self.projection = Linear(projection.projection, dtype=dtype, prepack=prepack)
-        self.positions = PositionalConvolution(encoder.pos_conv_embed.conv, dtype=dtype)
+        self.positions: nn.Module = PositionalConvolution(encoder.pos_conv_embed.conv, dtype=dtype)
         self.encoder_norm = LayerNorm(encoder.layer_norm, dtype=dtype)
         self.layers = nn.ModuleList(
             EncoderLayer(layer, dtype=dtype, stable=self.stable, prepack=prepack)
