@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import cast
 
 import pytest
@@ -40,13 +41,19 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     opened.synchronize()
 
 
+@lru_cache(maxsize=1)
+def _card() -> HpuBackend:
+    """The session's card: streams are never freed, so that a backend a test would run out."""
+    return HpuBackend(load_bridge())
+
+
 def _gaudi(execution: str) -> Iterator[Backend]:
     if hpusim.is_installed():
         with hpusim.fresh(hpusim.Config(lazy=execution == "lazy")) as runtime:
             yield HpuBackend(load_bridge())
             assert runtime.hazards == []
         return
-    card = HpuBackend(load_bridge())
+    card = _card()
     if card.execution != execution:
         pytest.skip(f"this process runs the card in {card.execution} mode")
     yield card

@@ -28,23 +28,24 @@ class Lane:
 
     def __init__(self, backend: Backend, number: int = 0) -> None:
         self.backend, self.number = backend, number
-        self.host_waveforms = backend.host_buffer(BATCH * SAMPLES, torch.float32)
-        self.host_counts = backend.host_buffer(BATCH, torch.int32)
+        # Larger than a batch: a slot's buffers are those of the largest bucket.
+        self.host_waveforms = backend.host_buffer(2 * BATCH * SAMPLES, torch.float32)
+        self.host_counts = backend.host_buffer(2 * BATCH, torch.int32)
         self.host_ids = backend.host_buffer(BATCH * SAMPLES // PER_FRAME, torch.int32)
-        self.waveforms = backend.device_buffer(BATCH * SAMPLES, torch.float32)
-        self.counts = backend.device_buffer(BATCH, torch.int32)
-        self.ids = backend.device_buffer(BATCH * SAMPLES // PER_FRAME, torch.int32)
+        self.in_flight: tuple[torch.Tensor, ...] = ()
 
     def upload(self, value: int) -> tuple[torch.Tensor, torch.Tensor]:
-        self.host_waveforms.fill_(value)
-        self.host_counts.fill_(10 * value)
-        self.backend.upload(self.host_waveforms, self.waveforms)
-        self.backend.upload(self.host_counts, self.counts)
-        return self.waveforms.view(SHAPE), self.counts
+        waveforms = self.host_waveforms[: BATCH * SAMPLES].view(SHAPE)
+        counts = self.host_counts[:BATCH]
+        waveforms.fill_(value)
+        counts.fill_(10 * value)
+        inputs = self.backend.upload(waveforms), self.backend.upload(counts)
+        self.in_flight = inputs
+        return inputs
 
     def download(self, ids: torch.Tensor):  # type: ignore[no-untyped-def]
-        kept = self.ids.view(ids.shape)
-        kept.copy_(ids)
+        kept = ids.clone()
+        self.in_flight += (kept,)
         return self.backend.download(kept, self.host_ids.view(ids.shape), lane=self.number)
 
 
@@ -71,10 +72,18 @@ def test_host_buffer_is_pinned_where_copies_are_asynchronous(backend: Backend) -
     assert backend.host_buffer(7, torch.int32).is_pinned() or not backend.asynchronous
 
 
-def test_device_buffer_is_flat_and_on_the_device(backend: Backend) -> None:
-    buffer = backend.device_buffer(7, torch.int32)
-    assert (buffer.shape, buffer.dtype) == ((7,), torch.int32)
-    assert buffer.device.type == backend.name
+def test_uploaded_tensor_is_on_the_device_and_of_the_sources_shape(backend: Backend) -> None:
+    waveforms, counts = Lane(backend).upload(1)
+    assert (waveforms.shape, waveforms.dtype) == (SHAPE, torch.float32)
+    assert (counts.shape, counts.dtype) == ((BATCH,), torch.int32)
+    assert waveforms.device.type == counts.device.type == backend.name
+
+
+def test_uploaded_tensor_is_no_part_of_a_larger_one(backend: Backend) -> None:
+    waveforms, _ = Lane(backend).upload(1)
+    nbytes = waveforms.numel() * waveforms.element_size()
+    assert waveforms.is_contiguous()
+    assert backend.is_host or waveforms.untyped_storage().nbytes() == nbytes
 
 
 def test_ids_of_an_uploaded_batch_arrive(backend: Backend) -> None:
@@ -182,7 +191,7 @@ def test_steady_state_compiles_nothing(backend: Backend) -> None:
 
 def test_peak_memory_covers_a_new_buffer(backend: Backend) -> None:
     backend.reset_peak_memory()
-    buffer = backend.device_buffer(1 << 20, torch.float32)
+    buffer = torch.zeros(1 << 20, device=backend.device)
     backend.synchronize()
     assert backend.peak_memory_bytes() >= buffer.numel() * 4
 

@@ -41,8 +41,14 @@ def test_float16_is_refused_with_its_reason(hpu_backend: HpuBackend) -> None:
         hpu_backend.check_dtype("float16")  # type: ignore[arg-type]
 
 
+def test_device_with_too_few_streams_is_refused(simulator: None) -> None:
+    few = hpusim.fresh(Config(stream_limit=MAX_STREAMS - 1))
+    with few, pytest.raises(DeviceError, match=f"one of {MAX_STREAMS} copy streams.*open the back"):
+        HpuBackend(load_bridge())
+
+
 def test_streams_are_bounded_whatever_the_lanes(hpu: Runtime, hpu_backend: HpuBackend) -> None:
-    source = hpu_backend.device_buffer(4, torch.int32)
+    source = torch.zeros(4, dtype=torch.int32).to("hpu")
     for lane in range(50):
         hpu_backend.download(source, hpu_backend.host_buffer(4, torch.int32), lane=lane)
     hpu_backend.synchronize()
@@ -100,13 +106,10 @@ def test_download_returns_before_the_copy_is_done(hpu: Runtime, hpu_backend: Hpu
 
 @pytest.mark.parametrize("call", ["synchronize", "upload", "download", "capture", "compute"])
 def test_other_threads_are_refused(hpu_backend: HpuBackend, call: str) -> None:
-    host, device = (
-        hpu_backend.host_buffer(4, torch.int32),
-        hpu_backend.device_buffer(4, torch.int32),
-    )
+    host, device = hpu_backend.host_buffer(4, torch.int32), torch.zeros(4, dtype=torch.int32)
     calls: dict[str, Callable[[], Any]] = {
         "synchronize": hpu_backend.synchronize,
-        "upload": lambda: hpu_backend.upload(host, device),
+        "upload": lambda: hpu_backend.upload(host),
         "download": lambda: hpu_backend.download(device, host, lane=0),
         "capture": lambda: hpu_backend.capture(step, *inputs()),
         "compute": lambda: hpu_backend.compute().__enter__(),
@@ -229,7 +232,7 @@ def test_asynchronous_error_surfaces_at_the_event(hpu: Runtime, hpu_backend: Hpu
 
 
 def test_peak_memory_restarts(hpu_backend: HpuBackend) -> None:
-    big = hpu_backend.device_buffer(1 << 20, torch.float32)
+    big = torch.zeros(1 << 20, device="hpu")
     del big
     hpu_backend.reset_peak_memory()
     assert hpu_backend.peak_memory_bytes() < 1 << 20
@@ -272,3 +275,19 @@ def test_exhausted_pinned_memory_says_what_to_raise(simulator: None) -> None:
 
 def test_unknown_metric_is_empty(hpu_backend: HpuBackend) -> None:
     assert hpu_backend.metric("recipe_cache") == {}
+
+
+@pytest.mark.parametrize("name", ["graph_compilation", "cpu_fallback"])
+def test_bridge_without_a_counter_cannot_show_steady_state(
+    hpu: Runtime, hpu_backend: HpuBackend, name: str
+) -> None:
+    """None must not read as zero."""
+    del hpu.metrics.by_name[name]
+    with pytest.raises(DeviceError, match=f"no metric '{name}'"):
+        hpu_backend.counters()
+
+
+def test_fingerprint_says_how_graphs_are_made(hpu_backend: HpuBackend) -> None:
+    assert hpu_backend.fingerprint()["hpu_graph_arguments"] == (
+        "asynchronous=True, disable_tensor_cache=True, max_graphs=1"
+    )

@@ -1,7 +1,8 @@
-"""Environment, probe and telemetry of the HPU backend, on a machine that has none of it."""
+"""Environment and probe of the HPU backend, on a machine that has no Gaudi."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,6 @@ from w2v_core.backends.hpu_environment import (
     prepare_environment,
 )
 from w2v_core.backends.hpu_probe import Bridge, probe_hpu
-from w2v_core.backends.hpu_telemetry import card_state, firmware, parse_hl_smi, query_hl_smi
 from w2v_core.errors import DeviceError
 
 # ------------------------------------------------------------------ environment
@@ -75,6 +75,57 @@ def test_loaded_bridge_with_everything_set_is_fine() -> None:
     assert prepare_environment(environ=environ, loaded=(BRIDGE,)) == {}
 
 
+def test_the_seeds_variables_are_set() -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(environ=environ, loaded=())
+    assert environ["PT_HPU_ENABLE_GENERIC_STREAM"] == "1"
+    assert environ["PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES"] == "0"
+    assert environ["HABANA_PROFILE"] == "0"
+
+
+BRIDGE_FILES = {
+    "habana_frameworks/__init__.py": "",
+    "habana_frameworks/torch/__init__.py": (
+        "import os, sys, warnings\n"
+        "assert 'torch' not in sys.modules\n"
+        "READ = dict(os.environ)  # as the bridge: once, at import\n"
+        "warnings.warn('the vendor warns')\n"
+    ),
+    "habana_frameworks/torch/core/__init__.py": "def mark_step(): ...\n",
+    "habana_frameworks/torch/hpu/__init__.py": "",
+    "habana_frameworks/torch/hpu/metrics.py": "def metric_global(name): ...\n",
+    "habana_frameworks/torch/utils/__init__.py": "",
+    "habana_frameworks/torch/utils/internal.py": (
+        "from habana_frameworks.torch import READ\n"
+        "def is_lazy(): return READ['PT_HPU_LAZY_MODE'] == '1'\n"
+    ),
+}
+
+
+def test_bridge_is_loaded_with_its_mode_chosen_whatever_it_warns_of(tmp_path: Path) -> None:
+    """Also where a caller forgot to prepare, and where warnings are errors, as in pytest."""
+    for name, text in BRIDGE_FILES.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from w2v_core.backends.hpu_probe import load_bridge; "
+        "bridge = load_bridge(); "
+        "from habana_frameworks.torch import READ; "
+        "sys.exit(not (bridge.is_lazy and READ['PT_HPU_PLACE_ON_CPU'] == 'none'))"
+    )
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("PT_", "HABANA_"))}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environ,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_effective_environment_is_the_bridges_variables_only() -> None:
     environ = {"PT_HPU_LAZY_MODE": "1", "HABANA_PROFILE": "0", "HOME": "/", "HLS_MODULE_ID": "3"}
     assert effective_environment(environ) == {k: v for k, v in environ.items() if k != "HOME"}
@@ -129,6 +180,12 @@ def probed(tmp_path: Path, **kwargs: Any) -> Any:
             id="fork",
         ),
         pytest.param(
+            {"load": raising(AttributeError("'NoneType' object has no attribute 'startswith'"))},
+            "a torch that fits",
+            "Habana's own build",
+            id="stock-torch",
+        ),
+        pytest.param(
             {"load": raising(OSError("libhl_gcfg.so"))}, "library", "container", id="library"
         ),
         pytest.param({"load": lambda: bridge(cards=0)}, "card", "hl-smi", id="card"),
@@ -147,6 +204,12 @@ def test_probe_of_a_working_card_is_ok(tmp_path: Path) -> None:
     finding = probed(tmp_path, load=bridge)
     assert finding.ok
     assert finding.facts["execution"] == "lazy"
+    assert finding.facts["cards"] == "1"
+
+
+def test_finding_has_the_flags_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PT_HPU_PLACE_ON_CPU", "none")
+    assert "PT_HPU_PLACE_ON_CPU: none" in probed(tmp_path, load=bridge).lines
 
 
 def test_finding_lists_all_it_saw(tmp_path: Path) -> None:
@@ -154,82 +217,3 @@ def test_finding_lists_all_it_saw(tmp_path: Path) -> None:
     assert lines[0] == "driver: not loaded"
     assert "2.13 is not 2.5" in lines[1]
     assert lines[-1].startswith("remedy: ")
-
-
-# ------------------------------------------------------------------ telemetry
-
-SMI = (
-    "0, 01P0-HL2080A0-15-TNBS31-02-08-04, HL-225, 1.19.0-6af6fa5, 3, 0000:19:00.0, 98304 MiB, "
-    "672 MiB, 97632 MiB, 92 W, 600 W, 28 C, 0 %\n"
-)
-
-
-def test_hl_smi_row_is_read_by_field() -> None:
-    (card,) = parse_hl_smi(SMI)
-    assert (card["name"], card["module_id"], card["power.draw"]) == ("HL-225", "3", "92 W")
-
-
-def test_row_with_other_fields_is_dropped() -> None:
-    assert parse_hl_smi("0, HL-225\n") == []
-
-
-@pytest.mark.parametrize(
-    "error",
-    [FileNotFoundError("hl-smi"), subprocess.CalledProcessError(1, "hl-smi")],
-    ids=["absent", "failed"],
-)
-def test_hl_smi_that_does_not_work_gives_nothing(error: Exception) -> None:
-    def run(*_args: Any, **_kwargs: Any) -> Any:
-        raise error
-
-    assert query_hl_smi(run) == []
-
-
-def test_firmware_is_read_from_sysfs(tmp_path: Path) -> None:
-    device = tmp_path / "accel0" / "device"
-    device.mkdir(parents=True)
-    (device / "armcp_kernel_ver").write_text("hl-gaudi2-1.19.0\n")
-    (device / "module_id").write_text("3\n")
-    assert firmware((tmp_path / "none", tmp_path)) == {
-        "firmware": "hl-gaudi2-1.19.0",
-        "firmware_boot": None,
-        "module_id": "3",
-    }
-
-
-class Hlml:
-    """The calls of pyhlml that are used, as 1.24.2 names them."""
-
-    def __init__(self, *, fail: str = "") -> None:
-        self.fail, self.shut_down = fail, False
-
-    def __getattr__(self, name: str) -> Any:
-        if name == self.fail:
-            raise RuntimeError(name)
-        values: dict[str, Any] = {
-            "hlmlDeviceGetPowerUsage": 92_000,
-            "hlmlDeviceGetUtilizationRates": SimpleNamespace(aip=50, memory=1),
-            "hlmlDeviceGetMemoryInfo": SimpleNamespace(total=96 << 30, used=1 << 20),
-            "hlmlGetDriverVersion": b"1.19.0",
-            "hlmlDeviceGetFirmwareSPIVersion": b"Preboot 1.19",
-        }
-        return lambda *_args: values.get(name)
-
-    def hlmlShutdown(self) -> None:  # noqa: N802 - pyhlml's name
-        self.shut_down = True
-
-
-def test_card_state_is_in_si_units() -> None:
-    state = card_state(Hlml)
-    assert (state["card_power_w"], state["card_utilization"]) == (92.0, 0.5)
-    assert state["hlml_driver"] == "1.19.0"
-
-
-def test_card_state_of_a_plain_host_is_empty() -> None:
-    assert card_state(lambda: Hlml(fail="hlmlInit")) == {}
-
-
-def test_card_state_shuts_down_after_a_failure() -> None:
-    hlml = Hlml(fail="hlmlDeviceGetMemoryInfo")
-    assert card_state(lambda: hlml) == {}
-    assert hlml.shut_down

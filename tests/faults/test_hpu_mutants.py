@@ -29,6 +29,7 @@ class Mutant:
 
 
 LAX = {"config": {"strict": False}}
+TENSOR_CACHE = {"disable_tensor_cache": False}  # PT_HPUGRAPH_DISABLE_TENSOR_CACHE=0
 MUTANTS = [
     Mutant("the copy stream waits for compute", rules.download_that(wait="never"), "hazard"),
     Mutant("it waits before its context is entered", rules.download_that(wait="inside"), "hazard"),
@@ -46,7 +47,17 @@ MUTANTS = [
     Mutant("warm-up ends with a device synchronisation", rules.synchronize_by_mark_step, "hazard"),
     Mutant("a slot is handed back after its event", rules.slot_back_at_launch, "hazard"),
     Mutant("ids leave the static output first", rules.no_copy_out_of_the_static_output, "hazard"),
-    Mutant("each slot has its device id buffer", rules.shared("_device_ids"), "hazard"),
+    Mutant("device tensors are kept until the event", rules.device_tensors_not_kept, "hazard"),
+    Mutant(
+        "a batch is uploaded into a tensor of its own", rules.upload_into_a_flat_buffer, "failure"
+    ),
+    Mutant(
+        "a batch is uploaded into a tensor of its own, without graphs",
+        rules.upload_into_a_flat_buffer,
+        "views",
+        {"graphs": False},
+    ),
+    Mutant("ids are kept in a tensor of their own", rules.ids_kept_in_a_flat_buffer, "views"),
     Mutant("each slot has its host id buffer", rules.shared("_host_ids"), "hazard"),
     Mutant("each slot has its host input buffer", rules.shared("_host_waveforms"), "hazard"),
     Mutant("workers get a copy of the ids", rules.ids_not_copied_for_the_worker, "failure"),
@@ -66,7 +77,12 @@ MUTANTS = [
     Mutant("D2H copies do not block", rules.blocking("download"), "host syncs"),
     Mutant("copy streams come from a pool", rules.stream_per_batch, "streams"),
     Mutant("pinned buffers are allocated once", rules.pinned_memory_per_batch, "pinned bytes"),
-    Mutant("a capture has inputs of its own", rules.capture_over_the_slots_inputs, "inputs"),
+    Mutant(
+        "a capture has inputs of its own",
+        rules.capture_over_the_slots_inputs,
+        "inputs",
+        {"device": TENSOR_CACHE},
+    ),
     Mutant("one wrapper per bucket", rules.one_wrapper_for_all_buckets, "replays"),
     Mutant("calls have the capture's form", rules.keywords_at_replay, "failure"),
     Mutant(
@@ -89,18 +105,29 @@ MUTANTS = [
 
 
 @pytest.mark.parametrize(
-    ("lazy", "graphs"),
+    "leg",
     [
-        pytest.param(True, True, id="graphs"),
-        pytest.param(True, False, id="lazy-without-graphs"),
-        pytest.param(False, False, id="eager"),
-        pytest.param(False, True, id="compile"),
+        pytest.param({}, id="graphs"),
+        pytest.param({"device": TENSOR_CACHE}, id="graphs-with-tensor-cache"),
+        pytest.param({"family": "layer"}, id="graphs-with-attention-mask"),
+        pytest.param({"graphs": False}, id="lazy-without-graphs"),
+        pytest.param({"lazy": False, "graphs": False}, id="eager"),
+        pytest.param({"lazy": False}, id="compile"),
+        pytest.param({"config": {"dtype": "bfloat16"}}, id="bfloat16"),
+        pytest.param({"config": {"dtype": "bfloat16", "autocast": True}}, id="autocast"),
+        pytest.param(
+            {"lazy": False, "config": {"dtype": "bfloat16", "autocast": True}},
+            id="compile-autocast",
+        ),
     ],
 )
 def test_whole_pipeline_passes_every_check(
-    lazy: bool, graphs: bool, monkeypatch: pytest.MonkeyPatch
+    leg: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert Leg(lazy=lazy, graphs=graphs).run(monkeypatch) == {}
+    found = Leg(**leg).run(monkeypatch)
+    if "dtype" in leg.get("config", {}):
+        found.pop("transcripts", None)  # the reference is float32
+    assert found == {}
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.rule.replace(" ", "-"))

@@ -14,8 +14,9 @@ from tests.hpusim.config import (
     SimError,
     from_environment,
 )
+from tests.hpusim.faults import Faults
 from tests.hpusim.install import fresh, install, is_installed
-from tests.hpusim.runtime import ACTIVE, Faults, Runtime
+from tests.hpusim.runtime import ACTIVE, Runtime
 
 __all__ = [
     "ACTIVE",

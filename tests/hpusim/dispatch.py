@@ -187,7 +187,10 @@ def _enqueue_in_place(
         target = call.named[name] if name in call.named else call.operands[index]
         results.append(kwargs[name] if name in kwargs else args[index])
         views = target if isinstance(target, list) else [target]
-        written.extend(view.slot for view in views if isinstance(view, Ref))
+        for view in views:
+            if isinstance(view, Ref):
+                rt.note_view(view)
+                written.append(view.slot)
 
     def run() -> None:
         call()

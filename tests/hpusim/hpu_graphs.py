@@ -7,7 +7,7 @@ call of a shape returns the first call's output. That is the trap, and it is rep
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from tests.hpusim.graphs import CoreGraph
 from tests.hpusim.runtime import ACTIVE
 from tests.hpusim.tensors import is_hpu, ref
 
-__all__ = ["HPUGraph", "graph", "wrap_in_hpu_graph"]
+__all__ = ["HPUGraph", "ModuleCacher", "graph", "make_graphed_callables", "wrap_in_hpu_graph"]
 
 Forward = Callable[..., Any]
 
@@ -29,6 +29,7 @@ class HPUGraph:
     def __init__(self) -> None:
         self._core = CoreGraph(ACTIVE.rt)
         self._lazy = torch_hpu.is_lazy()
+        self._user_inputs: list[torch.Tensor] = []
 
     def capture_begin(self, dry_run: bool = False) -> None:
         if self._lazy:
@@ -42,21 +43,49 @@ class HPUGraph:
         if self._lazy:
             self._core.replay(asynchronous=asynchronous)
 
-    def replayV3(  # noqa: N802 - the bridge's name
+    def mark_user_inputs(self, static_tlist: Sequence[torch.Tensor]) -> None:
+        """Name the tensors that replayV3 will be given others for; while capturing only."""
+        if not self._lazy:
+            return
+        if ACTIVE.rt.capture is not self._core:
+            raise SimError("GRAPH:: mark_user_inputs must be while capturing in progress")
+        self._user_inputs = list(static_tlist)
+
+    def mark_user_outputs(self, static_tlist: Sequence[torch.Tensor]) -> None:
+        """Name what is read after a replay; everything else is freed between replays anyway."""
+
+    def replayV2(  # noqa: N802 - the bridge's name
         self,
-        recorded: list[torch.Tensor],
-        given: list[torch.Tensor],
+        static_tlist: Sequence[torch.Tensor],
+        tlist: Sequence[torch.Tensor],
         asynchronous: bool = False,
     ) -> None:
-        """Replay with the caller's input buffers in place of the recorded ones."""
+        """Replay with other buffers in place of those named."""
         if not self._lazy:
             return
         swap = {}
-        for old, new in zip(recorded, given, strict=True):
-            if old.shape != new.shape or old.dtype != new.dtype:
+        for old, new in zip(static_tlist, tlist, strict=True):
+            if old.shape != new.shape:
                 raise SimError("HPU GRAPH:: Mark User Input Sizes is not same Replay Input Sizes")
-            swap[ref(old).slot] = ref(new).slot
+            recorded, given = ref(old), ref(new)
+            if old.dtype is not new.dtype or not (recorded.whole and given.whole):
+                raise SimError(
+                    f"hpusim: a replay of {old.dtype} was given {new.dtype}, or a view; give it "
+                    "tensors of their own of the capture's dtype"
+                )
+            swap[recorded.slot] = given.slot
         self._core.replay(asynchronous=asynchronous, inputs=swap)
+
+    def replayV3(  # noqa: N802 - the bridge's name
+        self,
+        tlistI: Sequence[torch.Tensor],  # noqa: N803
+        asynchronous: bool = False,
+    ) -> None:
+        """Replay with the caller's buffers in place of the inputs marked in the capture."""
+        self.replayV2(self._user_inputs, tlistI, asynchronous)
+
+    def clear_inputs(self) -> None:
+        """Free inputs that an update in place made outputs; here they are the caller's anyway."""
 
     def reset(self) -> None:
         self._core.destroy()
@@ -75,14 +104,21 @@ def graph(
     torch_hpu.synchronize()
     with torch_hpu.stream(stream or torch_hpu.Stream()):
         recorded.capture_begin(dry_run)
-        yield
-        recorded.capture_end()
+        try:
+            yield
+        finally:
+            recorded.capture_end()
 
 
 def _freeze(value: Any, autocast: bool) -> Any:
-    """Return the cache key: no dtype, device, autocast dtype, training or grad mode in it."""
+    """Return the cache key: no dtype, device, autocast dtype, training or grad mode in it.
+
+    The view chain is in it: a view has another key than a tensor of its own of the same shape.
+    """
     if isinstance(value, torch.Tensor):
-        return (tuple(value.shape), value.stride(), int(value.storage_offset()), autocast)
+        view = ref(value) if is_hpu(value) else None
+        chain = None if view is None or view.whole else (view.stride, view.offset, view.slot.size)
+        return (tuple(value.shape), chain, autocast)
     if isinstance(value, (list, tuple)):
         return tuple(_freeze(item, autocast) for item in value)
     if isinstance(value, dict):
@@ -149,21 +185,25 @@ class _GraphedForward:
         with torch_hpu.stream(self._stream):
             recorded = HPUGraph()
             recorded.capture_begin(self._dry_run or self._swap_inputs)
+            if self._swap_inputs:
+                recorded.mark_user_inputs(inputs)
             outputs = self._forward(*args, **kwargs)
             recorded.capture_end()
             cached = self._cache[key] = _Cached(recorded, inputs, outputs)
             if self._swap_inputs:
-                recorded.replayV3(inputs, inputs, self._asynchronous)
+                recorded.replayV3(inputs, self._asynchronous)
+            elif self._dry_run:
+                recorded.replay(self._asynchronous)
         return cached.outputs
 
     def _replay(self, cached: _Cached, given: list[torch.Tensor]) -> None:
-        with torch_hpu.stream(self._stream):
-            if self._swap_inputs:
-                cached.recorded.replayV3(cached.inputs, given, self._asynchronous)
-                return
-            for static, tensor in zip(cached.inputs, given, strict=True):
-                static.copy_(tensor, non_blocking=True)
-            cached.recorded.replay(self._asynchronous)
+        """Replay on the caller's current stream, whichever it is: only a capture changes it."""
+        if self._swap_inputs:
+            cached.recorded.replayV3(given, self._asynchronous)
+            return
+        for static, tensor in zip(cached.inputs, given, strict=True):
+            static.copy_(tensor, non_blocking=True)
+        cached.recorded.replay(self._asynchronous)
 
     def clear_cache(self) -> None:
         self._cache.clear()
@@ -192,3 +232,21 @@ def wrap_in_hpu_graph(
     module.clear_cache = graphed.clear_cache  # type: ignore[assignment]
     module.clear_inputs = graphed.clear_inputs  # type: ignore[assignment]
     return module
+
+
+def make_graphed_callables(*_args: Any, **_kwargs: Any) -> Any:
+    """Refuse: it captures a backward pass, and this device has none."""
+    raise SimError(
+        "hpusim: make_graphed_callables is not simulated: it captures a backward pass, and there "
+        "is none here; use wrap_in_hpu_graph"
+    )
+
+
+class ModuleCacher:
+    """Refuse: it is for training, and in eval() it runs the plain forward."""
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
+        raise SimError(
+            "hpusim: ModuleCacher is not simulated: it caches graphs while training and runs the "
+            "plain forward otherwise; use wrap_in_hpu_graph"
+        )

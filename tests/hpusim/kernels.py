@@ -148,6 +148,7 @@ def _copy_to_device(
     """Pageable memory is staged at once; a pinned source is read when the copy runs."""
     rt.stats["h2d"] += 1
     view = ref(dst)
+    rt.note_view(view)
     late = asynchronous and is_pinned(src)
     source = src.detach() if late else src.detach().clone()
     snapshot = _bytes(source).clone() if late and rt.config.hazards != "off" else None
@@ -175,6 +176,7 @@ def _copy_to_host(rt: Runtime, dst: torch.Tensor, src: torch.Tensor, *, asynchro
     """
     rt.stats["d2h"] += 1
     view = ref(src)
+    rt.note_view(view)
     narrowed = src.dtype is torch.int64 and not rt.config.int64
     if asynchronous and (narrowed or dst.dtype is not src.dtype):
         rt.stats["blocking_d2h"] += 1

@@ -33,8 +33,7 @@ def download_that(*, wait: str = "before", record: str = "inside") -> Callable[[
     def download(
         self: HpuBackend, source: torch.Tensor, destination: torch.Tensor, *, lane: int
     ) -> Any:
-        stream = self._copies.setdefault(lane, None) or self._hpu.Stream()
-        self._copies[lane] = stream
+        stream = self._copies[lane]
         event = self._hpu.Event()
         if wait == "before":
             stream.wait_stream(self._compute)
@@ -84,6 +83,37 @@ def no_copy_out_of_the_static_output(patch: Patch) -> None:
     patch.setattr(Slot, "collect", collect)
 
 
+def flat_copy(source: torch.Tensor) -> torch.Tensor:
+    """A device buffer for all buckets, and the batch in its beginning: a view, in lazy mode."""
+    flat = torch.zeros(2 * source.numel(), dtype=source.dtype, device="hpu")
+    return flat[: source.numel()].view(source.shape).copy_(source, non_blocking=True)
+
+
+def upload_into_a_flat_buffer(patch: Patch) -> None:
+    patch.setattr(HpuBackend, "upload", lambda _self, source: flat_copy(source))
+
+
+def ids_kept_in_a_flat_buffer(patch: Patch) -> None:
+    collect = Slot.collect
+
+    def collect_flat(self: Slot, ids: torch.Tensor) -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(torch.Tensor, "clone", flat_copy)
+            collect(self, ids)
+
+    patch.setattr(Slot, "collect", collect_flat)
+
+
+def device_tensors_not_kept(patch: Patch) -> None:
+    collect = Slot.collect
+
+    def collect_and_forget(self: Slot, ids: torch.Tensor) -> None:
+        collect(self, ids)
+        self._device = ()
+
+    patch.setattr(Slot, "collect", collect_and_forget)
+
+
 def shared(buffer: str) -> Callable[[Patch], None]:
     """All slots use the first one's buffer."""
     make = SlotRing.__init__
@@ -101,36 +131,30 @@ def shared(buffer: str) -> Callable[[Patch], None]:
 
 def ids_not_copied_for_the_worker(patch: Patch) -> None:
     def take_ids(self: Slot) -> np.ndarray[Any, Any]:
-        assert self.batch is not None
-        shape = (self.batch.bucket.batch_size, self.batch.bucket.num_frames)
+        bucket = self.batch.bucket  # type: ignore[union-attr]
+        shape = (bucket.batch_size, bucket.num_frames)
         return self._host_ids[: shape[0] * shape[1]].view(shape).numpy()
 
     patch.setattr(Slot, "take_ids", take_ids)
 
 
 def unguarded(remove: Callable[[Patch], None]) -> Callable[[Patch], None]:
-    """The same, with download()'s own refusal removed too."""
-
     def both(patch: Patch) -> None:
-        patch.setattr(hpu_module, "_check_asynchronous", nothing)
+        patch.setattr(hpu_module, "check_asynchronous", nothing)
         remove(patch)
 
     return both
 
 
 def ids_of_64_bits(patch: Patch) -> None:
-    make_host, make_device = HpuBackend.host_buffer, HpuBackend.device_buffer
+    make, collect = HpuBackend.host_buffer, Slot.collect
 
-    def widened(make: Any) -> Any:
-        def allocate(self: HpuBackend, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
-            is_ids = dtype is torch.int32 and num_elements > 2  # the counts have 2
-            made: torch.Tensor = make(self, num_elements, torch.int64 if is_ids else dtype)
-            return made
+    def allocate(self: HpuBackend, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
+        is_ids = dtype is torch.int32 and num_elements > 2  # the counts have 2
+        return make(self, num_elements, torch.int64 if is_ids else dtype)
 
-        return allocate
-
-    patch.setattr(HpuBackend, "host_buffer", widened(make_host))
-    patch.setattr(HpuBackend, "device_buffer", widened(make_device))
+    patch.setattr(HpuBackend, "host_buffer", allocate)
+    patch.setattr(Slot, "collect", lambda self, ids: collect(self, ids.to(torch.int64)))
 
 
 def pageable_buffers(patch: Patch) -> None:
@@ -146,12 +170,13 @@ def blocking(method: str) -> Callable[[Patch], None]:
     """upload or download without ``non_blocking``."""
 
     def remove(patch: Patch) -> None:
-        copy = torch.Tensor.copy_
+        copy, to = torch.Tensor.copy_, torch.Tensor.to
         original = getattr(HpuBackend, method)
 
         def call(self: HpuBackend, *args: Any, **kwargs: Any) -> Any:
             with pytest.MonkeyPatch.context() as inner:
                 inner.setattr(torch.Tensor, "copy_", lambda a, b, non_blocking=False: copy(a, b))
+                inner.setattr(torch.Tensor, "to", lambda a, b, non_blocking=False: to(a, b))
                 return original(self, *args, **kwargs)
 
         patch.setattr(HpuBackend, method, call)
@@ -160,24 +185,21 @@ def blocking(method: str) -> Callable[[Patch], None]:
 
 
 def stream_per_batch(patch: Patch) -> None:
-    lanes, download = count(), HpuBackend.download
-    patch.setattr(hpu_module, "MAX_STREAMS", 10**6)
-    patch.setattr(
-        HpuBackend,
-        "download",
-        lambda self, source, destination, *, lane: download(
-            self, source, destination, lane=next(lanes)
-        ),
-    )
+    download = HpuBackend.download
+
+    def download_on_a_new_one(self: HpuBackend, *args: Any, lane: int) -> Any:
+        self._copies = (self._hpu.Stream(),) * hpu_module.MAX_STREAMS
+        return download(self, *args, lane=lane)
+
+    patch.setattr(HpuBackend, "download", download_on_a_new_one)
 
 
 def pinned_memory_per_batch(patch: Patch) -> None:
     stage, kept = Slot.stage, []
 
     def stage_anew(self: Slot, batch: Any) -> Any:
-        size = self._host_waveforms.numel()
         kept.append(self._host_waveforms)
-        self._host_waveforms = self._backend.host_buffer(size, torch.float32)
+        self._host_waveforms = self._backend.host_buffer(kept[0].numel(), torch.float32)
         return stage(self, batch)
 
     patch.setattr(Slot, "stage", stage_anew)
@@ -246,7 +268,7 @@ def statistics_in_float64(patch: Patch) -> None:
 
 
 def warm_up_without_collecting(patch: Patch) -> None:
-    warm_up, collect = Engine.warm_up, Slot.collect
+    warm_up = Engine.warm_up
 
     def warm_up_only(self: Engine, lengths: Any) -> float:
         with pytest.MonkeyPatch.context() as inner:
@@ -254,7 +276,6 @@ def warm_up_without_collecting(patch: Patch) -> None:
             return warm_up(self, lengths)
 
     patch.setattr(Engine, "warm_up", warm_up_only)
-    assert collect is Slot.collect
 
 
 def warm_up_of_one_bucket_only(patch: Patch) -> None:
@@ -266,9 +287,8 @@ def warm_up_of_one_bucket_only(patch: Patch) -> None:
 
         def once(bucket: Any, waveforms: Any, counts: Any) -> Any:
             if done:
-                return torch.zeros(bucket.batch_size, bucket.num_frames, dtype=torch.int32).to(
-                    "hpu"
-                )
+                ids = torch.zeros(bucket.batch_size, bucket.num_frames, dtype=torch.int32)
+                return ids.to("hpu")
             done.append(bucket)
             return runner_warm_up(bucket, waveforms, counts)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import torch
 
@@ -17,33 +16,15 @@ from tests.hpusim.config import (
     OutOfMemoryError,
     SimError,
 )
+from tests.hpusim.faults import Faults
 from tests.hpusim.graphs import CoreGraph
 from tests.hpusim.hazards import Detector
-from tests.hpusim.memory import PinnedPool, Slot
+from tests.hpusim.memory import PinnedPool, Ref, Slot
 from tests.hpusim.metrics import Metrics
 from tests.hpusim.recipes import Plan
 from tests.hpusim.streams import Clock, Command, StreamState, VectorClock, merge
 
-__all__ = ["ACTIVE", "Faults", "Runtime"]
-
-
-@dataclass(slots=True)
-class Faults:
-    """What goes wrong; tests set the fields while the device runs."""
-
-    fail_at: dict[str, tuple[int, Exception]] = field(default_factory=dict)
-    """Op name -> (nth run, error): fails on the device, surfaces at a later wait."""
-    failing_replays: dict[int, Exception] = field(default_factory=dict)
-    """Number of the replay -> error in the launch thread, surfaces at the next join."""
-    fallback_ops: set[str] = field(default_factory=set)
-    lost_events: set[int] = field(default_factory=set)
-    """Ordinals of event records that never complete."""
-    slow_streams: dict[int, float] = field(default_factory=dict)
-    """Stream id -> factor on the virtual seconds of its commands."""
-    memory_limit_bytes: int | None = None
-    recompile_replays: int = 0
-    """So many of the next replays count a compilation, as after an eviction of their recipe."""
-    device_lost: bool = False
+__all__ = ["ACTIVE", "Runtime"]
 
 
 class Runtime:
@@ -168,6 +149,18 @@ class Runtime:
         elif plan.is_new:
             self.clock.advance(self.config.compile_s)
         plan.is_new = False
+
+    def note_view(self, view: Ref) -> None:
+        """Count a copy or an update in place whose device side is a view, in lazy mode.
+
+        The bridge lowers it to an insert into, or a slice of, the base: a node more in the segment
+        (1.19, lazy_kernels.cpp), and in a capture something that is unsupported.
+        """
+        if not self.config.lazy or view.whole:
+            return
+        self.stats["view_copies"] += 1
+        if self.capture is None:
+            self._segment.append(hash((view.size, view.stride, view.offset, view.slot.size)))
 
     def close_segment(self) -> None:
         """End the lazy segment: one recipe, compiled where its op sequence is new."""

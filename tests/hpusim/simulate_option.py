@@ -16,9 +16,13 @@ def pytest_addoption(parser):
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
     """Install before anything looks for a device; the bridge's environment is set before that."""
-    if config.getoption("--simulate-hpu"):
+    if not config.getoption("--simulate-hpu"):
+        return
+    try:
         prepare_device("hpu", config)
 
         from tests.hpusim.plugin import install_for_session
 
         install_for_session()
+    except RuntimeError as error:  # a real bridge is loaded: DeviceError or SimError
+        raise pytest.UsageError(str(error)) from error

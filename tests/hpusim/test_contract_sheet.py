@@ -6,6 +6,7 @@ Each test names its row as *semantics / bug to catch*.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -107,6 +108,45 @@ def test_int32_copy_to_the_host_does_not_block(hpu: Runtime) -> None:
     before = hpu.stats["host_syncs"]
     pinned(4).copy_(source, non_blocking=True)
     assert hpu.stats["host_syncs"] == before
+
+
+@pytest.mark.parametrize(
+    ("copy", "recipes"),
+    [
+        pytest.param(lambda flat: flat.copy_(torch.ones(4)), 0, id="h2d"),
+        pytest.param(lambda flat: flat[:2].copy_(torch.ones(2)), 1, id="h2d-into-a-view"),
+        pytest.param(lambda flat: flat.cpu(), 0, id="d2h"),
+        pytest.param(lambda flat: flat[2:].cpu(), 1, id="d2h-from-a-view"),
+    ],
+)
+def test_copy_of_a_view_is_a_recipe(
+    hpu: Runtime, copy: Callable[[torch.Tensor], torch.Tensor], recipes: int
+) -> None:
+    """Section 3; in lazy mode the view's side is an insert or a slice / a recipe a batch more."""
+    flat = torch.zeros(4).to("hpu")
+    torch.hpu.synchronize()
+    before = hpu.metrics.by_name["graph_compilation"].total
+    copy(flat)
+    torch.hpu.synchronize()
+    assert hpu.metrics.by_name["graph_compilation"].total - before == recipes
+    assert hpu.stats["view_copies"] == recipes
+
+
+def test_eager_mode_copies_views_as_they_are() -> None:
+    """Section 3; the insert is of lazy mode only."""
+    with hpusim.fresh(Config(lazy=False)) as rt:
+        torch.zeros(4).to("hpu")[:2].copy_(torch.ones(2))
+        assert rt.stats["view_copies"] == 0
+
+
+def test_entering_the_current_stream_ends_no_segment(hpu: Runtime) -> None:
+    """Section 3: a stream switch is a mark_step; a context of the current stream is none."""
+    before = hpu.metrics.by_name["graph_compilation"].total
+    with torch.hpu.stream(torch.hpu.current_stream()):
+        _ = torch.ones(2).to("hpu") + 1
+    assert hpu.metrics.by_name["graph_compilation"].total == before
+    with torch.hpu.stream(torch.hpu.Stream()):
+        assert hpu.metrics.by_name["graph_compilation"].total == before + 1
 
 
 def test_streams_past_the_limit_alias() -> None:

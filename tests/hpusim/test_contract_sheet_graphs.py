@@ -87,6 +87,23 @@ def test_keyword_form_is_another_key(hpu: Runtime) -> None:
     assert hpu.stats["captures"] == 2
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(lambda: torch.ones(6).to("hpu")[:3], id="slice"),
+        pytest.param(lambda: torch.ones(1, 3).to("hpu").view(3), id="reshape"),
+    ],
+)
+def test_view_chain_is_in_the_key(hpu: Runtime, view: Callable[[], torch.Tensor]) -> None:
+    """Row: key; a view of a larger buffer is another key than the capture's tensor: un-graphed."""
+    module, wrapped = graphed(max_graphs=1)
+    wrapped(torch.ones(3).to("hpu"))
+    wrapped(torch.ones(3).to("hpu"))
+    assert module.runs == 1
+    wrapped(view())
+    assert module.runs == 2
+
+
 def test_autocast_flag_is_in_the_key(hpu: Runtime) -> None:
     """Row: key holds the autocast flag / a replay outside the capture's autocast recaptures."""
     module, wrapped = graphed()

@@ -16,7 +16,8 @@ from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.config import EngineConfig
 from w2v_core.engine.engine import Engine
-from w2v_core.types import Transcription
+from w2v_core.errors import BucketOverflowError
+from w2v_core.types import Batch, Transcription
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
 
@@ -123,6 +124,32 @@ def test_exhausted_device_memory_is_an_error_in_warm_up(hpu: hpusim.Runtime) -> 
     hpu.faults.memory_limit_bytes = hpu.in_use_bytes + 1000
     with pytest.raises(RuntimeError, match="out of device memory"):
         cold.warm_up(LENGTHS)
+
+
+def test_exhausted_device_memory_in_a_run_fails_utterances_by_id(
+    hpu: hpusim.Runtime, engine: Engine
+) -> None:
+    hpu.faults.memory_limit_bytes = hpu.in_use_bytes + 2 * 4 * 6_000  # a batch of short ones
+    found = transcribe(engine)
+    assert all("out of device memory" in failure.error for failure in found.failures)
+    assert min(len(found.failures), len(found.hypotheses)) > 0
+    assert len(found.failures) + len(found.hypotheses) == len(LENGTHS)
+    assert wrong(found) == []
+    hpu.faults.memory_limit_bytes = None
+    assert not transcribe(engine).failures
+
+
+def test_batch_larger_than_its_bucket_is_refused(hpu: hpusim.Runtime, engine: Engine) -> None:
+    bucket = engine.buckets[0]
+    too_many = tuple(make_utterances([4000] * (bucket.batch_size + 1)))
+    with pytest.raises(BucketOverflowError, match="batch has 3 utterances; its bucket holds 2"):
+        engine.ring.free[0].stage(Batch(bucket=bucket, utterances=too_many))
+
+
+def test_utterance_longer_than_every_bucket_is_refused(hpu: hpusim.Runtime, engine: Engine) -> None:
+    with pytest.raises(BucketOverflowError, match="20000"):
+        engine.transcribe(make_utterances([4000, 20_000]))
+    assert not transcribe(engine).failures
 
 
 def test_lost_driver_fails_every_utterance(hpu: hpusim.Runtime, engine: Engine) -> None:

@@ -20,9 +20,13 @@ def api() -> Any:
     return package.hpu
 
 
-def captured(x: torch.Tensor, *, dry_run: bool = False) -> tuple[Any, torch.Tensor]:
+def captured(
+    x: torch.Tensor, *, dry_run: bool = False, marked: bool = False
+) -> tuple[Any, torch.Tensor]:
     graph = api().HPUGraph()
     graph.capture_begin(dry_run)
+    if marked:
+        graph.mark_user_inputs([x])
     out = x * 2
     graph.capture_end()
     return graph, out
@@ -57,17 +61,71 @@ def test_graph_context_captures_on_a_stream_of_its_own(hpu: Runtime) -> None:
 
 def test_other_inputs_of_the_same_size_can_be_given(hpu: Runtime) -> None:
     x = torch.ones(2).to("hpu")
-    graph, out = captured(x)
-    graph.replayV3([x], [torch.full((2,), 4.0).to("hpu")])
+    graph, out = captured(x, marked=True)
+    graph.replayV3([torch.full((2,), 4.0).to("hpu")])
     assert out.cpu().tolist() == [8.0, 8.0]
     assert x.cpu().tolist() == [1.0, 1.0]
 
 
-def test_other_inputs_of_another_size_are_fatal(hpu: Runtime) -> None:
+def test_inputs_can_be_named_at_the_replay(hpu: Runtime) -> None:
     x = torch.ones(2).to("hpu")
-    graph, _ = captured(x)
-    with pytest.raises(SimError, match="Mark User Input Sizes is not same Replay Input Sizes"):
-        graph.replayV3([x], [torch.ones(3).to("hpu")])
+    graph, out = captured(x)
+    graph.replayV2([x], [torch.full((2,), 4.0).to("hpu")])
+    assert out.cpu().tolist() == [8.0, 8.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        pytest.param(
+            lambda: torch.ones(3).to("hpu"),
+            "Mark User Input Sizes is not same Replay Input Sizes",
+            id="size",
+        ),
+        pytest.param(
+            lambda: torch.ones(2, dtype=torch.bfloat16).to("hpu"),
+            "given torch.bfloat16",
+            id="dtype",
+        ),
+        pytest.param(lambda: torch.ones(3).to("hpu")[1:], "a view", id="view"),
+    ],
+)
+def test_other_inputs_that_do_not_fit_are_fatal(  # type: ignore[no-untyped-def]
+    hpu: Runtime, make, message: str
+) -> None:
+    graph, _ = captured(torch.ones(2).to("hpu"), marked=True)
+    with pytest.raises(SimError, match=message):
+        graph.replayV3([make()])
+
+
+def test_inputs_are_marked_in_a_capture_only(hpu: Runtime) -> None:
+    with pytest.raises(SimError, match="mark_user_inputs must be while capturing"):
+        api().HPUGraph().mark_user_inputs([torch.ones(2).to("hpu")])
+
+
+@pytest.mark.parametrize("name", ["make_graphed_callables", "ModuleCacher"])
+def test_what_is_for_training_is_not_simulated(hpu: Runtime, name: str) -> None:
+    with pytest.raises(SimError, match=f"{name} is not simulated.*use wrap_in_hpu_graph"):
+        getattr(api(), name)(torch.nn.Linear(1, 1))
+
+
+def test_exception_in_the_graph_context_closes_its_capture(hpu: Runtime) -> None:
+    x = torch.ones(2).to("hpu")
+    with pytest.raises(LookupError), api().graph(api().HPUGraph()):
+        raise LookupError
+    captured(x)
+
+
+def test_replay_runs_on_the_stream_that_is_current(hpu: Runtime) -> None:
+    wrapped = api().wrap_in_hpu_graph(Module(), disable_tensor_cache=True)
+    x, side = torch.ones(2).to("hpu"), torch.hpu.Stream()
+    wrapped(x)
+    torch.hpu.synchronize()
+    busy = hpu.streams[side.stream_id].seq
+    with torch.hpu.stream(side):
+        wrapped(x)
+    torch.hpu.synchronize()
+    assert hpu.streams[side.stream_id].seq == busy + 1
 
 
 @pytest.mark.parametrize(

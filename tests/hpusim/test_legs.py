@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import hpusim
+from tests.hpusim import guard
 from tests.hpusim.leg import Leg
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
@@ -44,6 +45,29 @@ def test_install_refuses_where_a_bridge_is_loaded(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(hpusim.ACTIVE, "rt")  # as in a process that has torch.hpu from elsewhere
     with pytest.raises(hpusim.SimError, match="refuses to install"):
         hpusim.install()
+
+
+def test_install_refuses_where_the_device_has_a_guard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bridge that hides torch.hpu still has its entry in c10's guard table."""
+    monkeypatch.setattr(guard, "_kept", [])  # as in a process that has not installed one
+    with pytest.raises(hpusim.SimError, match="a real HPU bridge is loaded"):
+        guard.install(sys.modules[__name__])
+
+
+def test_session_refuses_to_simulate_where_a_bridge_is_loaded() -> None:
+    code = (
+        "import sys, pytest, torch; torch.hpu = torch; "
+        "sys.exit(pytest.main(['--simulate-hpu', '-m', 'hpu', 'tests/hpusim/test_streams.py']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "refuses to install: torch.hpu exists" in done.stderr
 
 
 def test_synchronous_mock_finds_no_missing_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,14 +38,16 @@ def test_fifty_repeats_leave_streams_memory_and_slots_as_they_were(
     utterances = short_utterances()
     assert len(utterances) == 73
     engine = cheap_engine(hpu_backend, monkeypatch, graphs=True)
-    first = engine.transcribe(utterances)
-    captures = engine.runner.captures
     state = resources(hpu, engine)
+    captures = engine.runner.captures
     before = hpu_backend.counters()
+    first = engine.transcribe(utterances)
+    peak_bytes = hpu.peak_bytes
     last = first
     for _ in range(REPEATS):
         last = engine.transcribe(utterances)
         assert resources(hpu, engine) == state
+    assert hpu.peak_bytes == peak_bytes
     assert last.texts == first.texts
     assert hpu_backend.counters() - before == Counters()
     assert engine.runner.captures == captures == len(engine.buckets)

@@ -14,7 +14,7 @@ from tests.hpusim.streams import CoreEvent, StreamState
 
 __all__ = ["Event", "Stream", "current_stream", "default_stream", "set_stream", "stream"]
 
-_GRAPH_NAMES = ("HPUGraph", "graph", "wrap_in_hpu_graph")
+_GRAPH_NAMES = ("HPUGraph", "ModuleCacher", "graph", "make_graphed_callables", "wrap_in_hpu_graph")
 _cached_stream: list[Stream | None] = [None]
 """1.19 keeps the lazy current stream in one module global, for all threads."""
 
@@ -178,10 +178,18 @@ def default_stream(_device: Any = None) -> Stream:
 
 
 def set_stream(stream: Stream | None) -> None:
-    """Set the calling thread's stream, and in lazy mode the cached one of all threads."""
-    if stream is not None:
+    """Set the calling thread's stream, and in lazy mode the cached one of all threads.
+
+    In lazy mode nothing happens where the cached stream is that one, whatever the thread's is.
+    """
+    if stream is None:
+        return
+    if is_lazy():
+        cached = _cached_stream[0]
+        if cached is not None and cached._state is stream._state:
+            return
         _cached_stream[0] = stream
-        ACTIVE.rt.set_current(stream.stream_id)
+    ACTIVE.rt.set_current(stream.stream_id)
 
 
 @contextlib.contextmanager

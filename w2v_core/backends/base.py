@@ -85,22 +85,20 @@ class Backend(Protocol):
         """Allocate a flat host tensor that asynchronous copies can use (pinned where that pays)."""
         ...
 
-    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
-        """Allocate a flat device tensor."""
-        ...
+    def upload(self, source: torch.Tensor) -> torch.Tensor:
+        """Enqueue an H2D copy before later compute; returns the tensor to compute on.
 
-    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
-        """Enqueue an H2D copy before later compute.
-
-        ``source`` must not change until the event of the slot's download has passed.
+        Until the event of the slot's download has passed, ``source`` must not change and the
+        result must be kept alive. The result is contiguous and no view, except on the host, where
+        it is ``source`` itself.
         """
         ...
 
     def download(self, source: torch.Tensor, destination: torch.Tensor, *, lane: int) -> Event:
         """Enqueue a D2H copy after the compute enqueued so far and return its event.
 
-        ``lane`` (the slot's number) picks the copy stream. ``source`` must not be overwritten, nor
-        ``destination`` read, before the event has passed.
+        ``lane`` (the slot's number) picks the copy stream. Before the event has passed, ``source``
+        must not be overwritten or freed, nor ``destination`` read.
         """
         ...
 

@@ -46,13 +46,12 @@ class CudaBackend:
         """Allocate pinned memory."""
         return torch.zeros(num_elements, dtype=dtype).pin_memory()
 
-    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
-        """Allocate device memory."""
-        return torch.zeros(num_elements, dtype=dtype, device=self.device)
+    def upload(self, source: torch.Tensor) -> torch.Tensor:
+        """Enqueue the H2D copy on the compute stream; returns before it is done.
 
-    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
-        """Enqueue the H2D copy on the compute stream; returns before it is done."""
-        destination.copy_(source, non_blocking=True)
+        The caching allocator hands the same blocks out again, so that nothing grows.
+        """
+        return source.to(self.device, non_blocking=True)
 
     def download(
         self, source: torch.Tensor, destination: torch.Tensor, *, lane: int

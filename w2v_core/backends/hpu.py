@@ -7,9 +7,7 @@ are those of bridge 1.19 (HabanaAI/gaudi-pytorch-bridge).
 from __future__ import annotations
 
 import contextlib
-import inspect
 import threading
-import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,10 +16,18 @@ from typing import Any
 import torch
 
 from w2v_core.backends.base import Counters, Event, Replay, Step
-from w2v_core.backends.hpu_environment import effective_environment
-from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph
+from w2v_core.backends.hpu_copies import check_asynchronous, pin
+from w2v_core.backends.hpu_environment import effective_environment, only_visible_module
+from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, graph_arguments
 from w2v_core.backends.hpu_probe import Bridge, load_bridge, probe_hpu
-from w2v_core.backends.hpu_telemetry import card_state, firmware, first_card, query_hl_smi, software
+from w2v_core.backends.hpu_telemetry import (
+    acquired_card,
+    card_state,
+    firmware,
+    hl_smi_card,
+    query_hl_smi,
+    software,
+)
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import DTYPES, Dtype
@@ -48,7 +54,7 @@ class HpuBackend:
         """Acquire the card.
 
         Raises:
-            DeviceError: the driver does not hand the card out.
+            DeviceError: the driver does not hand the card, or enough streams, out.
         """
         self._bridge = bridge
         self._hpu = bridge.hpu
@@ -64,7 +70,17 @@ class HpuBackend:
         self.graphs_unsupported = self._why_no_graphs()
         self._owner = threading.get_ident()
         self._compute = self._hpu.default_stream()
-        self._copies: dict[int, Any] = {}
+        self._copies = self._open_streams()
+
+    def _open_streams(self) -> tuple[Any, ...]:
+        """Open all copy streams now: the bridge never frees one, and aliases those past its 32."""
+        try:
+            return tuple(self._hpu.Stream() for _ in range(MAX_STREAMS))
+        except RuntimeError as error:
+            raise DeviceError(
+                f"the card refused one of {MAX_STREAMS} copy streams ({error}); something else in "
+                "this process holds its streams: open the backend once, in a process of its own"
+            ) from error
 
     def _why_no_graphs(self) -> str | None:
         if self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph"):
@@ -99,7 +115,7 @@ class HpuBackend:
             DeviceError: the memory cannot be pinned.
         """
         plain = torch.zeros(num_elements, dtype=dtype)
-        pinned = _pin(plain)
+        pinned = pin(plain)
         if pinned is None:
             raise DeviceError(
                 f"{num_elements * plain.element_size()} bytes of host memory cannot be pinned; "
@@ -107,14 +123,15 @@ class HpuBackend:
             )
         return pinned
 
-    def device_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
-        """Allocate device memory."""
-        return torch.zeros(num_elements, dtype=dtype, device=self.device)
+    def upload(self, source: torch.Tensor) -> torch.Tensor:
+        """Enqueue the H2D copy on the compute stream; returns before it is done.
 
-    def upload(self, source: torch.Tensor, destination: torch.Tensor) -> None:
-        """Enqueue the H2D copy on the compute stream; returns before it is done."""
+        Into a fresh tensor: in lazy mode a copy into a view is lowered to a fresh tensor and an
+        insert, a recipe more, and a view has another graph key than the capture's own inputs; a
+        copy into a tensor that a queued replay still reads waits for the launch thread.
+        """
         self._check_thread()
-        destination.copy_(source, non_blocking=True)
+        return source.to(self.device, non_blocking=True)
 
     def download(self, source: torch.Tensor, destination: torch.Tensor, *, lane: int) -> Event:
         """Enqueue the D2H copy on the lane's stream, after the compute enqueued so far.
@@ -124,11 +141,8 @@ class HpuBackend:
                 not contiguous or starts inside its pinned block, or the wrong thread.
         """
         self._check_thread()
-        _check_asynchronous(source, destination)
-        key = lane % MAX_STREAMS
-        if key not in self._copies:
-            self._copies[key] = self._hpu.Stream()
-        stream = self._copies[key]
+        check_asynchronous(source, destination)
+        stream = self._copies[lane % MAX_STREAMS]
         # Before entering the context: off its current stream, lazy mode records an event at once,
         # possibly ahead of the compute that is still to be launched.
         stream.wait_stream(self._compute)
@@ -181,6 +195,9 @@ class HpuBackend:
 
         ``graph_compilation`` counts each synGraphCompile; recipes from the disk cache and eager
         single ops are not in it.
+
+        Raises:
+            DeviceError: the bridge has no such metric, so that steady state cannot be shown.
         """
         return Counters(
             compilations=self._total("graph_compilation"),
@@ -188,7 +205,13 @@ class HpuBackend:
         )
 
     def _total(self, name: str) -> int:
-        return int(self.metric(name).get("TotalNumber", 0))
+        metric = self.metric(name)
+        if "TotalNumber" not in metric:
+            raise DeviceError(
+                f"this bridge has no metric {name!r}, so that a run without any cannot be shown; "
+                "use a SynapseAI release whose habana_frameworks.torch.hpu.metrics has it"
+            )
+        return int(metric["TotalNumber"])
 
     def metric(self, name: str) -> dict[str, Any]:
         """Read ``graph_compilation | cpu_fallback | recipe_cache ...``; empty where unknown."""
@@ -205,21 +228,26 @@ class HpuBackend:
 
     def fingerprint(self) -> Mapping[str, str | int | float | None]:
         """Name card, driver, firmware, SynapseAI build, execution mode and the flags in force."""
+        sysfs = firmware(acquired_card())
+        module_id = str(sysfs.get("module_id") or "") or only_visible_module()
         return {
             "card": self.device_name,
             "driver": str(self._hpu.get_device_capability()),  # despite its name, the driver
             "execution": self.execution,
-            "hpu_graph_signature": self._graph_signature(),
+            "hpu_graph_arguments": self._graph_arguments(),
             **software(),
-            **firmware(),
-            **first_card(query_hl_smi()),
-            **card_state(),
+            **sysfs,
+            "module_id": module_id,
+            **hl_smi_card(query_hl_smi(), module_id),
+            **card_state(module_id),
             **effective_environment(),
         }
 
-    def _graph_signature(self) -> str | None:
+    def _graph_arguments(self) -> str | None:
         wrap = getattr(self._hpu, "wrap_in_hpu_graph", None)
-        return None if wrap is None else ", ".join(inspect.signature(wrap).parameters)
+        if wrap is None:
+            return None
+        return ", ".join(f"{name}={value}" for name, value in graph_arguments(wrap).items())
 
     def _check_thread(self) -> None:
         if threading.get_ident() != self._owner:
@@ -227,43 +255,6 @@ class HpuBackend:
                 "the HPU backend was called from a thread that did not open it; one thread owns "
                 "the device, workers see finished host arrays only"
             )
-
-
-def _check_asynchronous(source: torch.Tensor, destination: torch.Tensor) -> None:
-    """Refuse copies that the bridge would quietly make blocking, or finish after their event."""
-    problem = None
-    if source.dtype != destination.dtype:
-        problem = f"it casts {source.dtype} to {destination.dtype}"
-    elif source.dtype in (torch.int64, torch.float64):
-        problem = f"{source.dtype} goes through a blocking intermediate; use 32 bits"
-    elif destination.storage_offset() != 0 or not destination.is_contiguous():
-        problem = "its destination is not the beginning of a pinned block"
-    elif not _is_pinned(destination):
-        problem = "its destination is not pinned; use host_buffer()"
-    if problem is not None:
-        raise DeviceError(f"a D2H copy cannot be asynchronous: {problem}")
-
-
-def _pin(tensor: torch.Tensor) -> torch.Tensor | None:
-    """Return a pinned copy; None where the host has no more memory to pin.
-
-    Older torch pins for CUDA unless told the device; newer torch deprecates telling it.
-    """
-    for device in ((), ("hpu",)):
-        with warnings.catch_warnings(), contextlib.suppress(RuntimeError):
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pinned = tensor.pin_memory(*device)
-            if _is_pinned(pinned):
-                return pinned
-    return None
-
-
-def _is_pinned(tensor: torch.Tensor) -> bool:
-    if tensor.is_pinned():
-        return True
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return tensor.is_pinned("hpu")
 
 
 def unavailable() -> str | None:

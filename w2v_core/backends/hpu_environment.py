@@ -19,13 +19,21 @@ __all__ = [
     "Execution",
     "bridge_installed",
     "effective_environment",
+    "only_visible_module",
     "prepare_environment",
 ]
 
 Execution = Literal["lazy", "eager"]
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
 BRIDGE = "habana_frameworks.torch"
-_PREFIXES = ("PT_HPU_", "PT_HPUGRAPH_", "PT_ENABLE_", "HABANA_", "HLS_", "GRAPH_VISUALIZATION")
+_PREFIXES = (
+    "PT_",  # PT_HPU_*, PT_HPUGRAPH_*, PT_ENABLE_*, the recipe cache of releases before 1.11
+    "HABANA_",
+    "HLS_",
+    "LOG_LEVEL_",  # logging slows a run
+    "ENABLE_CONSOLE",
+    "GRAPH_VISUALIZATION",
+)
 
 _ALWAYS: Mapping[str, str] = {
     # The seed's two. Defaults since 1.19, needed before; kept so that old releases run alike.
@@ -105,6 +113,15 @@ def prepare_environment(
         )
     environ.update(missing)
     return missing
+
+
+def only_visible_module(environ: Mapping[str, str] | None = None) -> str | None:
+    """Return the module id of the card that the environment leaves no choice about."""
+    environ = os.environ if environ is None else environ
+    for name in ("HLS_MODULE_ID", "HABANA_VISIBLE_MODULES"):
+        if environ.get(name, "").isdigit():
+            return environ[name]
+    return None
 
 
 def effective_environment(environ: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -6,6 +6,7 @@ import gc
 import inspect
 import traceback
 import types
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,7 @@ import torch
 from w2v_core.backends.base import Replay, Step
 from w2v_core.errors import BucketOverflowError, GraphError
 
-__all__ = ["capture_compiled", "capture_graph"]
+__all__ = ["capture_compiled", "capture_graph", "graph_arguments"]
 
 
 class _Counted(torch.nn.Module):
@@ -37,8 +38,9 @@ def capture_graph(
 ) -> Replay:
     """Capture an HPU graph for one shape; blocks.
 
-    The graph gets tensors of its own as static inputs: the bridge keeps the first call's tensors
-    and overwrites them at every replay, and those of a slot must not be overwritten.
+    The graph gets tensors of its own as inputs, made before the capture begins: with the tensor
+    cache on, the bridge keeps the first call's tensors and overwrites them at every replay, and
+    those of a slot must not be overwritten.
 
     Raises:
         GraphError: the capture failed. The bridge leaves the device in capture state until the
@@ -46,13 +48,16 @@ def capture_graph(
     """
     gc.collect()  # destroying any graph clears the capture flag, so none may die in a capture
     module = _Counted(step)
-    wrapped = hpu.wrap_in_hpu_graph(module, **_known_arguments(hpu.wrap_in_hpu_graph))
-    failure: RuntimeError | None = None
+    wrapped = hpu.wrap_in_hpu_graph(module, **graph_arguments(hpu.wrap_in_hpu_graph))
+    own_waveforms, own_num_samples = waveforms.clone(), num_samples.clone()
+    hpu.synchronize()
+    failure: Exception | None = None
     try:
-        wrapped(waveforms.clone(), num_samples.clone())
+        wrapped(own_waveforms, own_num_samples)
         hpu.synchronize()
-    except RuntimeError as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, the device is left in capture
         failure = error
+    del own_waveforms, own_num_samples
     if failure is not None:
         traceback.clear_frames(failure.__traceback__)
         del module, wrapped
@@ -68,21 +73,26 @@ def capture_graph(
         if module.runs != runs:
             raise GraphError(
                 f"the graph of {tuple(shape)} was not replayed: the bridge ran the step itself, "
-                "because its key differs from the capture's (autocast, argument form)"
+                "because its key differs from the capture's (autocast, argument form, views)"
             )
         return ids
 
     return replay
 
 
-def _known_arguments(wrap: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Return what the installed signature knows; releases differ.
+WANTED: Mapping[str, Any] = {
+    "asynchronous": True,
+    # A replay then reads its caller's tensors instead of copying them into inputs of its own, and
+    # intermediates are freed. PT_HPUGRAPH_DISABLE_TENSOR_CACHE=0 goes back to the copies.
+    "disable_tensor_cache": True,
+    "max_graphs": 1,  # one wrapper holds one bucket; a second key would be an error of ours
+}
 
-    ``max_graphs=1`` because one wrapper holds one bucket; a second key would be an error of ours.
-    """
-    wanted = {"asynchronous": True, "max_graphs": 1}
+
+def graph_arguments(wrap: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the wanted arguments that the installed signature knows; releases differ."""
     known = inspect.signature(wrap).parameters
-    return {name: value for name, value in wanted.items() if name in known}
+    return {name: value for name, value in WANTED.items() if name in known}
 
 
 def capture_compiled(
@@ -106,7 +116,7 @@ def capture_compiled(
     try:
         compiled(waveforms, num_samples)
         hpu.synchronize()
-    except RuntimeError as error:
+    except Exception as error:
         raise GraphError(_failed(waveforms, error)) from error
     shape = waveforms.shape
 

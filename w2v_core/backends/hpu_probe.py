@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from w2v_core.backends.hpu_environment import BRIDGE, bridge_installed
+from w2v_core.backends.hpu_environment import (
+    BRIDGE,
+    bridge_installed,
+    effective_environment,
+    prepare_environment,
+)
+from w2v_core.backends.hpu_telemetry import software
 
 __all__ = ["Bridge", "Finding", "load_bridge", "probe_hpu"]
 
@@ -59,16 +67,20 @@ class Finding:
 
 
 def load_bridge() -> Bridge:
-    """Import the bridge.
+    """Import the bridge; where nobody has chosen an execution mode yet, lazy is chosen here.
 
     Raises:
         ImportError: it is absent, or a library it needs is.
         AssertionError: it does not fit the installed torch (the bridge asserts, it does not raise).
     """
-    hpu = importlib.import_module(f"{BRIDGE}.hpu")
-    core = importlib.import_module(f"{BRIDGE}.core")
-    metrics = importlib.import_module(f"{BRIDGE}.hpu.metrics")
-    internal = importlib.import_module(f"{BRIDGE}.utils.internal")
+    if BRIDGE not in sys.modules:
+        prepare_environment()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the vendor's own; where warnings are errors, no device
+        hpu = importlib.import_module(f"{BRIDGE}.hpu")
+        core = importlib.import_module(f"{BRIDGE}.core")
+        metrics = importlib.import_module(f"{BRIDGE}.hpu.metrics")
+        internal = importlib.import_module(f"{BRIDGE}.utils.internal")
     return Bridge(
         hpu=hpu,
         mark_step=core.mark_step,
@@ -90,7 +102,8 @@ def probe_hpu(
         return Finding(missing="the Habana plugin for PyTorch", remedy=INSTALL, facts=facts)
     try:
         bridge = load()
-    except AssertionError as error:
+    except (AssertionError, AttributeError) as error:
+        # 1.19 looks into the local part of torch's version, which stock torch need not have.
         facts["plugin"] = f"refused this torch: {error}"
         return Finding(
             missing=f"a torch that fits the Habana plugin (this one is {_torch_version()})",
@@ -103,8 +116,10 @@ def probe_hpu(
         return Finding(
             missing="a library that the Habana plugin needs", remedy=INSTALL, facts=facts
         )
-    facts["execution"] = "lazy" if bridge.is_lazy else "eager"
+    facts["plugin"] = str(software()["synapse_build"] or "version unknown")
     facts["torch"] = _torch_version()
+    facts["execution"] = "lazy" if bridge.is_lazy else "eager"
+    facts.update(effective_environment())
     count = int(bridge.hpu.device_count()) if bridge.hpu.is_available() else 0
     facts["cards"] = str(count)
     if count == 0:

@@ -1,16 +1,29 @@
-"""What identifies a Gaudi and its software, and what it draws: read-only, every reader optional."""
+"""What identifies a Gaudi and its software, and what it draws: read-only, every reader optional.
+
+A host has eight cards and a process has one of them. Which one, the open device file tells; where
+it does not, a field is told only if all cards agree on it.
+"""
 
 from __future__ import annotations
 
 import csv
 import importlib
 import importlib.metadata
+import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["card_state", "firmware", "first_card", "parse_hl_smi", "query_hl_smi", "software"]
+__all__ = [
+    "acquired_card",
+    "card_state",
+    "firmware",
+    "hl_smi_card",
+    "parse_hl_smi",
+    "query_hl_smi",
+    "software",
+]
 
 FIELDS = (
     "index",
@@ -28,6 +41,8 @@ FIELDS = (
     "utilization.aip",
 )
 ACCEL_ROOTS = (Path("/sys/class/accel"), Path("/sys/class/habanalabs"))  # older drivers: the latter
+DESCRIPTORS = Path("/proc/self/fd")
+DEVICE_FILE = re.compile(r"/dev/(?:accel/)?(?:accel|hl)(\d+)")  # not accel_controlD0, hl_controlD0
 FIRMWARE_FILES = {
     "firmware": "armcp_kernel_ver",
     "firmware_boot": "uboot_ver",
@@ -47,14 +62,39 @@ def software() -> Values:
     return {"synapse_build": plugin}
 
 
-def firmware(roots: tuple[Path, ...] = ACCEL_ROOTS) -> Values:
-    """Read firmware versions and module id of the first card from sysfs."""
+def acquired_card(descriptors: Path = DESCRIPTORS) -> int | None:
+    """Return the number of the card whose device file this process holds open; None without one."""
+    for link in sorted(descriptors.glob("*")):
+        try:
+            found = DEVICE_FILE.fullmatch(str(link.readlink()))
+        except OSError:  # closed meanwhile
+            continue
+        if found is not None:
+            return int(found[1])
+    return None
+
+
+def firmware(card: int | None, roots: tuple[Path, ...] = ACCEL_ROOTS) -> Values:
+    """Read firmware versions and module id of a card from sysfs."""
+    numbered = "*[0-9]" if card is None else f"*[a-z]{card}"
     for root in roots:
-        for device in sorted(root.glob("*/device")):
+        cards = []
+        for device in sorted(root.glob(f"{numbered}/device")):
             found: Values = {key: _read(device / name) for key, name in FIRMWARE_FILES.items()}
             if any(found.values()):
-                return found
+                cards.append(found)
+        if cards:
+            return _agreed(cards)
     return {}
+
+
+def _agreed(cards: Sequence[Mapping[str, str | int | float | None]]) -> Values:
+    """Return the fields that are the same on all cards."""
+    return {
+        key: value
+        for key, value in cards[0].items()
+        if all(card.get(key) == value for card in cards[1:])
+    }
 
 
 def _read(path: Path) -> str | None:
@@ -86,10 +126,11 @@ def query_hl_smi(
     return parse_hl_smi(done.stdout)
 
 
-def card_state(load: Callable[[], Any] | None = None) -> Values:
+def card_state(module_id: str | None, load: Callable[[], Any] | None = None) -> Values:
     """Read power (W), utilisation (fraction) and memory (bytes) through pyhlml.
 
-    Empty where pyhlml or libhlml.so is absent. pyhlml is of the extra ``hpu``.
+    Empty where pyhlml or libhlml.so is absent, or several cards are there and none has this module
+    id. pyhlml is of the extra ``hpu``.
     """
     try:
         hlml = load() if load is not None else importlib.import_module("pyhlml")
@@ -97,7 +138,9 @@ def card_state(load: Callable[[], Any] | None = None) -> Values:
     except Exception:  # noqa: BLE001 - HLMLError of a plain host is known to pyhlml alone
         return {}
     try:
-        card = hlml.hlmlDeviceGetHandleByIndex(0)
+        card = _handle(hlml, module_id)
+        if card is None:
+            return {}
         memory = hlml.hlmlDeviceGetMemoryInfo(card)
         return {
             "card_power_w": hlml.hlmlDeviceGetPowerUsage(card) / 1000,  # pyhlml: mW
@@ -113,18 +156,29 @@ def card_state(load: Callable[[], Any] | None = None) -> Values:
         hlml.hlmlShutdown()
 
 
+def _handle(hlml: Any, module_id: str | None) -> Any | None:  # noqa: ANN401
+    handles = [hlml.hlmlDeviceGetHandleByIndex(i) for i in range(hlml.hlmlDeviceGetCount())]
+    if len(handles) == 1:
+        return handles[0]
+    for handle in handles:
+        if str(hlml.hlmlDeviceGetModuleID(handle)) == module_id:
+            return handle
+    return None
+
+
 def _text(value: bytes | str) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def first_card(cards: list[dict[str, str]]) -> Values:
-    """Return the identity fields of the first card that hl-smi lists."""
-    if not cards:
-        return {}
-    card: Mapping[str, str] = cards[0]
-    return {
-        "card": card["name"],
-        "card_uuid": card["uuid"],
-        "module_id": card["module_id"],
-        "driver": card["driver_version"],
+def hl_smi_card(cards: Sequence[Mapping[str, str]], module_id: str | None) -> Values:
+    """Return the identity fields of the card with this module id, as hl-smi lists it."""
+    fields = {
+        "card": "name",
+        "card_uuid": "uuid",
+        "module_id": "module_id",
+        "bus_id": "bus_id",
+        "driver": "driver_version",
     }
+    listed = [{key: card[name] for key, name in fields.items()} for card in cards]
+    ours = [card for card in listed if card["module_id"] == module_id]
+    return _agreed(ours or listed) if listed else {}

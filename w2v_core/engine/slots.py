@@ -1,4 +1,7 @@
-"""A fixed ring of slots: memory, streams and pinned buffers are bounded whatever the corpus is."""
+"""A fixed ring of slots: memory, streams and pinned buffers are bounded whatever the corpus is.
+
+A slot owns its host buffers for ever and its device tensors while its batch is in flight.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,10 @@ __all__ = ["Slot", "SlotRing"]
 class Slot:
     """One batch in flight: host and device input, device and host ids, and an event.
 
-    Buffers are flat and sized for the largest bucket; a bucket uses their beginning, because a
-    pinned buffer is recognised by its exact base address on Gaudi (contract, section 3).
+    Host buffers are flat and sized for the largest bucket; a bucket uses their beginning, because
+    a pinned buffer is recognised by its exact base address on Gaudi (bridge 1.19,
+    host_memory.cpp). Device tensors are a batch's own, of the bucket's shape: a view of a larger
+    buffer would be a recipe more, and another graph key, in Gaudi's lazy mode.
     """
 
     def __init__(self, backend: Backend, *, index: int, buckets: tuple[Bucket, ...]) -> None:
@@ -30,9 +35,8 @@ class Slot:
         self._host_waveforms = backend.host_buffer(samples, torch.float32)
         self._host_num_samples = backend.host_buffer(rows, torch.int32)
         self._host_ids = backend.host_buffer(frames, torch.int32)
-        self._device_waveforms = backend.device_buffer(samples, torch.float32)
-        self._device_num_samples = backend.device_buffer(rows, torch.int32)
-        self._device_ids = backend.device_buffer(frames, torch.int32)
+        self._device: tuple[torch.Tensor, ...] = ()
+        """What copies in flight read or write on the device; freed when the event has passed."""
         self.batch: Batch | None = None
         self.event: Event | None = None
         self.staged_at_s = 0.0
@@ -61,12 +65,10 @@ class Slot:
             rows[row, utterance.num_samples :] = 0.0
             lengths[row] = utterance.num_samples
         rows[len(batch.utterances) :] = 0.0
-        device_waveforms = self._device_waveforms[:size].view(shape)
-        device_counts = self._device_num_samples[: shape[0]]
-        self._backend.upload(waveforms, device_waveforms)
-        self._backend.upload(counts, device_counts)
+        staged = self._backend.upload(waveforms), self._backend.upload(counts)
+        self._device = staged
         self.batch = batch
-        return device_waveforms, device_counts
+        return staged
 
     def collect(self, ids: torch.Tensor) -> None:
         """Keep the step's ids and enqueue their D2H copy; sets the slot's event.
@@ -74,11 +76,9 @@ class Slot:
         The device copy comes first: a replay's output is a static buffer that the next replay of
         the same bucket overwrites.
         """
-        shape = (ids.shape[0], ids.shape[1])
-        size = shape[0] * shape[1]
-        kept = self._device_ids[:size].view(shape)
-        kept.copy_(ids)
-        host = self._host_ids[:size].view(shape)
+        kept = ids.clone()
+        self._device += (kept,)
+        host = self._host_ids[: ids.numel()].view(ids.shape)
         self.event = self._backend.download(kept, host, lane=self.index)
 
     def take_ids(self) -> np.ndarray[tuple[int, int], np.dtype[np.int32]]:
@@ -91,7 +91,8 @@ class Slot:
         return np.array(ids, dtype=np.int32).reshape(shape)
 
     def clear(self) -> None:
-        """Forget the batch; the slot is free."""
+        """Forget the batch and free its device tensors; the event must have passed."""
+        self._device = ()
         self.batch = None
         self.event = None
 
