@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from w2v_core.errors import RecordError
+from w2v_core.errors import ConfigError, RecordError
 from w2v_core.verdict.reading import Session
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Gatekeeper:
         self._path = Path(baseline) if baseline else None
         self._history = Path(history) if history else None
         self._outcomes: dict[str, str] = {}
+        self._judged: set[str] = set()
+        self._has_failed = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
 
     @property
@@ -78,7 +80,11 @@ class Gatekeeper:
 
         if isinstance(self.baseline, str):
             return refused(self.baseline, unusable=True)
-        return judge(self._run.records, self.baseline, session=self.session, history=self._nights)
+        try:
+            nights = self._nights
+        except RecordError as error:
+            return refused(str(error), unusable=True)
+        return judge(self._run.records, self.baseline, session=self.session, history=nights)
 
     @cached_property
     def _nights(self) -> Mapping[str, Sequence[Night]] | None:
@@ -94,23 +100,40 @@ class Gatekeeper:
     def finish(self) -> None:
         """Write the run's reports, with verdict and trend where asked, and append to the history.
 
+        Fails the test that was last where a baseline is given and a gate item did not run.
+
         Raises:
             ReportError: the reports cannot be written.
             RecordError: the history cannot be written, or holds another run under these names.
         """
-        from w2v_core.verdict.calibrate import simulate_nights
+        from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
         from w2v_core.verdict.history import History
 
+        baseline = None if isinstance(self.baseline, str) else self.baseline
         self._run.write(
             session=self.session,
             gate=self.result if self.is_on else None,
-            calibration=simulate_nights() if self.is_on else None,
+            calibration=calibrate_from_baseline(baseline) if baseline is not None else None,
             history=self._nights,
-            baseline=None if isinstance(self.baseline, str) else self.baseline,
+            baseline=baseline,
         )
         if self._history is not None:
             with History(self._history) as opened:
                 opened.append(self._run.records)
+        self._refuse_unjudged()
+
+    def _refuse_unjudged(self) -> None:
+        """Fail where a cell's gate item was deselected or its file left out; -x is no such case."""
+        measured = tuple(r.cell for r in self._run.records)
+        unjudged = [c for c in self.cells(measured) if c not in self._judged]
+        stopped = self._has_failed or not {"failed", "error"}.isdisjoint(self._outcomes.values())
+        if self.is_on and unjudged and not stopped:
+            pytest.fail(
+                f"--baseline was given, but {len(unjudged)} gate items were not judged: "
+                f"{', '.join(unjudged)}; run test_gate.py with all of its items, or leave out "
+                "--baseline",
+                pytrace=False,
+            )
 
     def cells(self, measured: tuple[str, ...]) -> list[str]:
         """Return the gate's items: the run, the baseline's cells and the session's, each once."""
@@ -123,23 +146,28 @@ class Gatekeeper:
         if cell is not None and self._outcomes.get(cell, "passed") == "passed":
             self._outcomes[cell] = outcome
 
-    def check(self, cell: str) -> None:
-        """Fail, skip or pass the gate item of a cell."""
+    def check(self, cell: str, *, rebase: bool = False) -> None:
+        """Fail, skip or pass the gate item of a cell; skip it where a session rebases."""
+        self._judged.add(cell)
+        if rebase:
+            pytest.skip(f"{cell} is not judged: --rebase makes this run the baseline")
         result = self.result
         if cell == WHOLE_RUN:
-            verdict = result.verdict if result.unusable else None
-            findings = [f for f in result.findings if f.verdict != "PASS"]
-            if verdict is not None or any(f.verdict == "FAIL" for f in findings):
-                pytest.fail(result.summary(), pytrace=False)
+            if result.unusable or any(f.verdict == "FAIL" for f in result.findings):
+                self._fail(result.summary())
             return
         found = result.cell(cell)
         if found is None:
-            pytest.fail(f"the gate did not judge {cell}: {result.summary()}", pytrace=False)
+            self._fail(f"the gate did not judge {cell}: {result.summary()}")
         reasons = "; ".join(found.reasons)
         if found.verdict == "FAIL":
-            pytest.fail(reasons, pytrace=False)
+            self._fail(reasons)
         if found.verdict == "INCONCLUSIVE":
-            pytest.skip(f"INCONCLUSIVE: {reasons}")
+            pytest.skip(f"{cell} is INCONCLUSIVE: {reasons}")
+
+    def _fail(self, reason: str) -> NoReturn:
+        self._has_failed = True
+        pytest.fail(reason, pytrace=False)
 
 
 def cell_of(item: pytest.Item) -> str | None:
@@ -150,19 +178,46 @@ def cell_of(item: pytest.Item) -> str | None:
 
 
 def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
-    """Approve this release's complete runs, this session's included, as the baseline.
+    """Approve this session's run, with the release's others like it, as the baseline.
+
+    Earlier runs that measured something else, or that are not valid, are left out.
 
     Returns:
-        A line that says what was approved.
+        What was approved, and how far it carries.
 
     Raises:
         ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
-        RecordError: a run cannot be read.
+        RecordError: this session's run cannot be read.
     """
     import getpass
 
-    from w2v_core.verdict.commands import approve_runs
+    from w2v_core.verdict.commands import approve_runs, told_approval
 
-    runs = sorted(p.parent for p in run.directory.parent.glob("*/run.json"))
-    approved, path = approve_runs(runs, baseline, reason=reason, approved_by=getpass.getuser())
-    return f"{len(approved.cells)} cells of {len(runs)} runs approved: {path}"
+    runs, left_out = _runs_like(run.directory)
+    tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
+    try:
+        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=getpass.getuser())
+    except ConfigError as error:
+        raise ConfigError(f"{error}{tail}") from error
+    return f"{told_approval(approved, path)}{tail}"
+
+
+def _runs_like(directory: Path) -> tuple[list[Path], list[str]]:
+    """Find the runs beside a run that may be approved with it; say why the others may not."""
+    from w2v_core.verdict.approve import unlike
+    from w2v_core.verdict.reading import read_run
+
+    ours = read_run(directory)
+    runs, left_out = [directory], []
+    for path in sorted(p.parent for p in directory.parent.glob("*/run.json")):
+        if path == directory:
+            continue
+        try:
+            problems = unlike(read_run(path), ours)
+        except RecordError as error:
+            problems = [str(error)]
+        if problems:
+            left_out.append(f"{path.name}: {problems[0]}")
+        else:
+            runs.append(path)
+    return runs, left_out

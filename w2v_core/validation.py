@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -11,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from w2v_core.bench.record import CellRecord
 from w2v_core.config import DeviceChoice, EngineConfig
+from w2v_core.progress import Progress, silent
 from w2v_core.report.run_directory import reserve, write_run
 from w2v_core.verdict.reading import Session
-from w2v_core.verdict.thresholds import Threshold, ceiling
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
     from w2v_core.bench.cells import Cell
     from w2v_core.bench.measure import Provenance, RoundTimer
+    from w2v_core.bench.profile import Profile
     from w2v_core.data.catalog import Corpus
     from w2v_core.engine.engine import Engine
     from w2v_core.model.loading import Checkpoint
@@ -40,6 +42,8 @@ class RunConfig:
     release: str = "dev"
     reports_dir: Path = Path("reports")
     command: str = ""
+    overlap: bool = True
+    """Whether batches are staged and decoded while others are computed."""
 
 
 @dataclass
@@ -48,8 +52,12 @@ class ValidationRun:
 
     config: RunConfig
     records: list[CellRecord] = field(default_factory=list)
+    progress: Progress = silent
+    profile: Profile | None = None
+    """The last cell's, where one was asked for."""
     _checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     _corpora: dict[tuple[str, bool], Corpus] = field(default_factory=dict)
+    _normalise_s: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def backend(self) -> Backend:
@@ -103,7 +111,9 @@ class ValidationRun:
         from w2v_core.model.loading import load_checkpoint
 
         if model not in self._checkpoints:
-            self._checkpoints[model] = load_checkpoint(parse_model(model))
+            with self.progress("loading", total=1, unit="checkpoint") as advance:
+                self._checkpoints[model] = load_checkpoint(parse_model(model))
+                advance(1)
         return self._checkpoints[model]
 
     def corpus(self, dataset: str, *, normalise: bool) -> Corpus:
@@ -117,10 +127,13 @@ class ValidationRun:
                 parse_dataset(dataset),
                 limit=self.config.limit,
                 allow_partial=self.config.allow_partial,
+                progress=self.progress,
             )
             if normalise:
+                started_s = time.perf_counter()
                 utterances = tuple(normalised(u) for u in corpus.utterances)
                 corpus = replace(corpus, utterances=utterances)
+                self._normalise_s[dataset] = time.perf_counter() - started_s
             self._corpora[key] = corpus
         return self._corpora[key]
 
@@ -128,27 +141,48 @@ class ValidationRun:
         """Build the cell's engine: weights on the device, nothing compiled yet."""
         from w2v_core.engine.engine import Engine
 
-        return Engine(
-            self.checkpoint(cell.model),
-            self.backend,
-            EngineConfig(
-                dtype=cell.dtype,
-                forward=cell.forward,
-                graphs=cell.graphs,
-                autocast=cell.autocast,
-                plan=cell.plan,
-            ),
+        config = EngineConfig(
+            dtype=cell.dtype,
+            forward=cell.forward,
+            graphs=cell.graphs,
+            autocast=cell.autocast,
+            plan=cell.plan,
         )
+        if not self.config.overlap:
+            config = replace(config, num_slots=1, decode_workers=0)
+        return Engine(self.checkpoint(cell.model), self.backend, config)
 
-    def measure(self, cell: Cell, *, timer: RoundTimer) -> CellRecord:
-        """Measure and judge one cell and keep its record; blocks."""
+    def measure(
+        self, cell: Cell, *, timer: RoundTimer, rounds: int = 1, profile: bool = False
+    ) -> CellRecord:
+        """Measure and judge one cell and keep its record; blocks.
+
+        Args:
+            cell: What to measure.
+            timer: Runs and times the rounds.
+            rounds: How many it will run, for the progress that is shown.
+            profile: Trace a further pass into the run's directory, after all others.
+        """
         from w2v_core.bench.measure import measure_cell
 
         engine = self.engine(cell)
         corpus = self.corpus(cell.dataset, normalise=engine.checkpoint.do_normalize)
+        is_normalised = engine.checkpoint.do_normalize
         record = measure_cell(
-            engine, corpus, cell, timer=timer, provenance=self.provenance, limit=self.config.limit
+            engine,
+            corpus,
+            cell,
+            timer=timer,
+            provenance=self.provenance,
+            limit=self.config.limit,
+            normalise_s=self._normalise_s[cell.dataset] if is_normalised else 0.0,
+            rounds=rounds,
+            progress=self.progress,
         )
+        if profile:
+            from w2v_core.bench.profile import profile_pass
+
+            self.profile = profile_pass(engine, corpus.utterances, self.directory)
         record = judge_threshold(record)
         self.records.append(record)
         return record
@@ -181,18 +215,17 @@ class ValidationRun:
 
 def judge_threshold(record: CellRecord) -> CellRecord:
     """Hold the record's WER against its absolute ceiling, where there is one."""
-    threshold = ceiling(
-        record.model,
-        record.dataset,
-        record.dtype,
-        record.limit,
-        forward=record.forward,
-        golden_wer=record.golden_wer,
-    )
-    if not isinstance(threshold, Threshold):
+    from w2v_core.verdict.wer import ceiling_finding
+
+    finding = ceiling_finding(record)
+    if finding is None or finding.verdict != "FAIL":
         return record
-    if record.wer is not None and threshold.admits(record.wer):
-        return record
-    shown = "not measured" if record.wer is None else f"{record.wer * 100:.4g} %"
-    reason = f"WER {shown} is above its ceiling of {threshold}; source: {threshold.source}"
-    return replace(record, valid=False, invalid_reasons=(*record.invalid_reasons, reason))
+    return replace(record, valid=False, invalid_reasons=(*record.invalid_reasons, finding.reason))
+
+
+def threshold_verdict(record: CellRecord) -> str:
+    """Return PASS or FAIL against the WER ceiling; INCONCLUSIVE where there is none to be held."""
+    from w2v_core.verdict.wer import ceiling_finding
+
+    finding = ceiling_finding(record)
+    return finding.verdict if finding is not None else "INCONCLUSIVE"

@@ -1,17 +1,23 @@
 """``--baseline``: the gate's items are real tests, red in JUnit where the gate is red."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.helpers.records import write_run
-from tests.helpers.suite import run_suite, tiny_inputs
+from tests.helpers.replay import GOOD, MUTANTS
+from tests.helpers.suite import ROOT, run_suite, tiny_inputs
 from w2v_core.bench.record import from_json
+from w2v_core.verdict.baseline import load_baseline
 from w2v_core.verdict.commands import approve_runs
 from w2v_core.verdict.history import History
 
+BAD = ("failure", "error")
 VANISHED = "tiny-float32-vanished-nographs-exact"
 
 
@@ -28,8 +34,8 @@ def record(inputs, tmp_path_factory):
     return from_json(json.loads(out.read_text())["benchmarks"][0]["extra_info"]["record"])
 
 
-def approve(folder, record, *, faster=1.0, cells=()):
-    """Approve five runs like the record's, ``faster`` times as fast."""
+def copies(folder, record, *, faster=1.0, cells=()):
+    """Write five runs like the record's, ``faster`` times as fast."""
     runs = []
     for i in range(5):
         speed = faster * (1.0 + 0.001 * i)
@@ -44,6 +50,12 @@ def approve(folder, record, *, faster=1.0, cells=()):
         )
         both = [one, *(replace(one, cell=cell) for cell in cells)]
         runs.append(write_run(folder / f"run-{i}", both))
+    return runs
+
+
+def approve(folder, record, **changes):
+    """Approve five runs like the record's; return the baseline's file."""
+    runs = copies(folder, record, **changes)
     return approve_runs(runs, folder / "baseline.json", approved_by="test")[1]
 
 
@@ -57,9 +69,51 @@ def judged_by(baseline, inputs, folder, *options):
     )
     outcomes = {}
     for case in ET.parse(junit).iter("testcase"):
-        kinds = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        kinds = [child.tag for child in case if child.tag in (*BAD, "skipped")]
         outcomes[case.get("name")] = kinds[0] if kinds else "passed"
     return done, outcomes
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """Every mutant's session, all in one process; the folder of what they left."""
+    folder = tmp_path_factory.mktemp("sessions")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.helpers.replay", folder, GOOD, *MUTANTS],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def complaints(sessions, name):
+    """Return a session's exit code, and JUnit's failures and errors as (test, message)."""
+    code = json.loads((sessions / "exit_codes.json").read_text())[name]
+    cases = ET.parse(sessions / f"{name}.xml").iter("testcase")
+    told = [(c.get("name"), k.get("message")) for c in cases for k in c if k.tag in BAD]
+    return code, told
+
+
+def is_the_gates(test, message):
+    """Whether JUnit's complaint is the gate's own: at its item, or about items that did not run."""
+    return test.startswith("test_gate") or "were not judged" in message
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_mutant_is_red_in_junit_and_says_why(sessions, name):
+    code, told = complaints(sessions, name)
+
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert MUTANTS[name].said in "\n".join(m for t, m in told if is_the_gates(t, m))
+
+
+def test_the_night_that_the_mutants_are_made_from_is_green(sessions):
+    assert complaints(sessions, GOOD) == (pytest.ExitCode.OK, [])
 
 
 def test_a_vanished_cell_is_red_and_the_measured_one_is_not(inputs, record, tmp_path):
@@ -101,12 +155,21 @@ def test_every_run_is_appended_to_the_history(inputs, record, tmp_path):
         assert list(history.query()["cell"]) == [record.cell] * 2
 
 
-def test_a_session_can_rebase(inputs, tmp_path):
-    options = [*inputs, "--rounds", "1", "--reports-dir", tmp_path]
-    few = run_suite(*options, "--baseline", tmp_path / "b.json", "--rebase", "first")
+def test_a_session_can_rebase_and_a_worse_one_says_why(inputs, record, tmp_path):
+    """The fifth run of a release: refused while four, approved with a reason, red without one."""
+    path = approve(tmp_path / "old", record, faster=100.0)
+    options = [*inputs, "--rounds", "1", "--reports-dir", tmp_path, "--baseline", path]
+    few = run_suite(*options, "--rebase", "new pool")
+    copies(tmp_path / "dev", record)
+    silent, told = (run_suite(*options, "--rebase", reason) for reason in ("", "new pool"))
+    approvals = load_baseline(path).approvals
 
-    assert few.returncode == 1
+    assert (few.returncode, silent.returncode, told.returncode) == (1, 1, 0), told.stdout
     assert "not approved: " in few.stdout
+    assert "worse than the baseline in force" in silent.stdout
+    assert "accepted as worse: " in told.stdout
+    assert [a.reason for a in approvals] == ["first baseline", "new pool"]
+    assert "is slower by 9" in approvals[-1].worse[0]
 
 
 def test_a_missing_baseline_is_red(inputs, tmp_path):

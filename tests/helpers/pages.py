@@ -4,6 +4,7 @@ from dataclasses import replace
 from itertools import product
 
 from tests.helpers.records import make_run, make_scores
+from w2v_core.bench.record import SERIAL_STAGES, BucketUse
 from w2v_core.report.html import render_page
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import simulate_nights
@@ -18,6 +19,25 @@ CELLS = tuple(
     )
 )
 WORDS = ("THE", "QUICK", "BROWN", "FOX", "JUMPS", "OVER", "A", "LAZY", "DOG", "AND", "SLEEPS")
+STAGES = dict(zip(SERIAL_STAGES, (0.004, 0.006, 0.05, 0.003, 0.008), strict=True))
+BUCKETS = (
+    BucketUse(
+        num_frames=220,
+        batch_size=8,
+        num_batches=4,
+        num_utterances=30,
+        real_frames=5_970,
+        padded_frames=7_040,
+    ),
+    BucketUse(
+        num_frames=400,
+        batch_size=8,
+        num_batches=2,
+        num_utterances=10,
+        real_frames=2_900,
+        padded_frames=6_400,
+    ),
+)
 NIGHTS = 40
 SLOW = "large-bfloat16"
 
@@ -78,6 +98,8 @@ def _scored(record):
     return replace(
         record,
         scores=scores,
+        buckets=BUCKETS,
+        serial_stage_s=STAGES,
         num_utterances=len(scores),
         limit=len(scores),
         audio_s=sum(s.audio_s for s in scores),

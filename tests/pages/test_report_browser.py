@@ -12,6 +12,8 @@ from tests.faults.test_hostile_text import HOSTILE, make_hostile
 from tests.helpers.pages import rich_page
 from tests.helpers.records import make_record
 from w2v_core.report.html import render_page
+from w2v_core.report.index import render_index
+from w2v_core.report.run_directory import reserve, write_run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 390)
@@ -163,4 +165,16 @@ def test_hostile_text_neither_executes_nor_overflows(name, tmp_path):
     found = probe(page.replace("<body>", f"<body>{trap}"), tmp_path, width=390)
 
     assert found["alerted"] == []
+    assert found["scroll"] <= 390
+
+
+def test_the_index_of_hostile_runs_neither_overflows_nor_fades(tmp_path):
+    for name in ("html", "long"):
+        directory = reserve(tmp_path / "reports", release=HOSTILE[name], run_id=HOSTILE[name])
+        write_run(directory, [make_hostile(HOSTILE[name])])
+    reserve(tmp_path / "reports", release="1.24", run_id="killed")
+
+    found = probe(render_index(tmp_path / "reports"), tmp_path, width=390)
+
+    assert (found["wide"], found["faint"], found["headings"]) == ([], [], [1])
     assert found["scroll"] <= 390

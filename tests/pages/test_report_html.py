@@ -15,28 +15,13 @@ import pytest
 from tests.helpers.pages import rich_page
 from tests.helpers.records import make_record, make_run, make_scores
 from w2v_core.report import plots
-from w2v_core.report.html import render_page
+from w2v_core.report.html import SECTIONS, render_page
 from w2v_core.verdict.calibrate import simulate_nights
 from w2v_core.verdict.decision import Policy
 from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 ROOT = Path(__file__).resolve().parents[2]
-SECTIONS = (
-    "Worst cells",
-    "Matrix",
-    "Throughput",
-    "WER",
-    "WER cost of stock padding",
-    "Latency",
-    "Stages",
-    "Buckets and padding",
-    "Nights",
-    "Warnings",
-    "Worst utterances",
-    "Fingerprint",
-    "Command",
-)
 
 
 class Page(HTMLParser):
@@ -187,7 +172,9 @@ def test_a_quarter_of_ninety_six_cells_is_drawn_and_all_are_in_the_matrix():
     page = render_page(tonight, history=history)
 
     assert len(page.encode()) <= 1_000_000
-    assert text_of(page, "Matrix").count('<th scope="row"') == 96
+    tiles, cells = text_of(page, "Matrix").split("<h3>All cells</h3>")
+    assert cells.count('<th scope="row"') == 96
+    assert tiles.count("<td") == tiles.count("<b>") == 96
     assert "Drawn are 24 of 96 cells" in text_of(page, "Throughput")
     assert "96 cells over 91 nights" in text_of(page, "Nights")
 
@@ -297,3 +284,9 @@ def test_a_dollar_in_a_name_is_no_formula_to_a_chart():
     cell = "base$x$-float32-test_clean-graphs-exact"
 
     assert f">{cell}</text>" in text_of(render_page([make_record(cell=cell)]), "Throughput")
+
+
+def test_every_section_can_be_reached_from_the_top(page, parsed):
+    linked = [x[1:] for x in parsed.links if x.startswith("#") and f'href="{x}">' in page]
+
+    assert len([x for x in linked if f'<section id="{x}">' in page]) == len(SECTIONS)

@@ -10,15 +10,17 @@ from scipy import stats
 
 from tests.helpers.records import make_run
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.calibrate import (
+from w2v_core.verdict.approve import approve
+from w2v_core.verdict.calibrate import draw_noise, simulate_nights
+from w2v_core.verdict.calibrate_recorded import (
+    calibrate_from_baseline,
     calibrate_from_nights,
     calibrate_from_pairs,
-    draw_noise,
-    simulate_nights,
 )
 from w2v_core.verdict.decision import VERDICTS, Policy, decide_pairs
 from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.paired import Pair, judge_pairs, log_ratios
+from w2v_core.verdict.reading import Run
 
 SCENARIOS = [
     # noise, pairs per stage, sd of a pair, most false alarms, least power
@@ -130,6 +132,22 @@ def test_a_history_sets_the_variance():
     assert found.pair_sd == pytest.approx((0.014, 0.014), rel=0.4)
     with pytest.raises(ConfigError, match="3 valid runs"):
         calibrate_from_nights({"short": nights["short"]})
+
+
+@pytest.mark.parametrize(
+    ("sd", "least_power", "most_power"),
+    [pytest.param(0.002, 0.95, 1.0, id="quiet"), pytest.param(0.05, 0.0, 0.05, id="noisy")],
+)
+def test_a_baseline_sets_the_rates_of_single_runs(sd, least_power, most_power):
+    """One run against six: 3 % is found where runs vary by 0.2 %, and hardly where by 5 %."""
+    cells = tuple(f"m{i}-float32-test_clean-graphs-exact" for i in range(8))
+    runs = [Run(source=str(i), records=make_run(i, sd=sd, cells=cells)) for i in range(6)]
+    found = calibrate_from_baseline(approve(runs))
+
+    assert (found.cells, found.baseline_runs, found.pairs) == (8, 6, 1)
+    # Cells of different noise that share their variances have up to 1.5 % instead of 1 %.
+    assert found.family_false_alarm_rate <= 0.02
+    assert least_power <= found.power_at_3_percent <= most_power
 
 
 def test_the_bound_of_a_rate_is_clopper_and_pearsons():

@@ -7,6 +7,7 @@ import pytest
 
 from tests.helpers.records import make_run, write_run
 from w2v_core.cli import main
+from w2v_core.verdict.history import History
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,28 @@ def test_calibrate_prints_the_gates_error_rates(capsys):
 
     assert found["family_false_alarm_rate"] <= 0.02
     assert found["power_at_3_percent"] >= 0.9
+
+
+def test_a_history_calibrates(runs, tmp_path, capsys):
+    path = tmp_path / "history.sqlite"
+    with History(path) as history:
+        for night in range(6):
+            history.append(make_run(night, sd=0.002))
+
+    assert main(["calibrate", "--history", str(path), "--nights", "50", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["cells"] == 3
+    assert main(["calibrate", "--history", str(tmp_path / "none")]) == 3
+
+
+def test_an_interrupted_pair_says_where_its_runs_are(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("w2v_core.verdict.pair.subprocess.run", interrupted)
+    code = main(["pair", "--a", "x {out}", "--b", "y {out}", "--directory", str(tmp_path)])
+
+    assert code == 130
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["gate", "baseline", "compare", "pair", "calibrate"])

@@ -1,17 +1,23 @@
 """A record is valid only where everything that makes its figures true holds."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 
 from tests.helpers.engines import make_engine, make_utterance
 from w2v_core.backends.base import Counters
 from w2v_core.backends.cpu import CpuBackend
+from w2v_core.bench import stages
 from w2v_core.bench.cells import form_cells
 from w2v_core.bench.measure import Provenance, Round, measure_cell, time_rounds
 from w2v_core.bench.record import from_json, to_json
+from w2v_core.bench.stages import measure_stages
 from w2v_core.config import BatchPlan
 from w2v_core.data.catalog import Corpus, parse_dataset
-from w2v_core.types import Exclusion
+from w2v_core.errors import RecordError
+from w2v_core.types import FRAME_STRIDE, Exclusion, num_frames
 
 PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)
 PROVENANCE = Provenance(
@@ -144,3 +150,102 @@ def test_an_unsteady_timed_region_makes_the_record_invalid(monkeypatch, counters
     record = measure()
 
     assert reason in record.invalid_reasons
+
+
+def test_every_utterance_and_every_padded_sample_is_in_its_bucket():
+    passes = []
+
+    def timer(run):
+        passes.append(run())
+        return [Round(transcription=passes[0], wall_s=1.0)]
+
+    buckets = measure(timer=timer).buckets
+
+    assert sum(b.num_utterances for b in buckets) == len(LENGTHS)
+    assert sum(b.real_frames for b in buckets) == sum(num_frames(n) for n in LENGTHS)
+    assert passes[0].padded_samples == sum(
+        b.num_batches * b.batch_size * (FRAME_STRIDE * b.num_frames + 80) for b in buckets
+    )
+
+
+def test_a_buckets_efficiency_counts_padding_rows():
+    (short, long) = measure().buckets
+
+    assert (short.num_batches, short.batch_size, short.num_utterances) == (1, 2, 2)
+    assert (long.num_batches, long.batch_size, long.num_utterances) == (1, 2, 1)
+    assert long.padding_efficiency == pytest.approx(24 / (2 * long.num_frames))
+
+
+def test_each_stage_is_timed_alone_even_where_the_device_works_behind_the_hosts_back(monkeypatch):
+    """A clock that only moves with work: enqueued work costs at the next synchronisation."""
+    engine = make_engine(plan=PLAN)
+    engine.warm_up(LENGTHS)
+    clock = SimulatedClock(engine, monkeypatch)
+
+    found = measure_stages(engine, make_corpus().utterances, normalise_s=7.0)
+
+    batches = sum(b.num_batches for b in found.buckets)
+    assert found.serial_stage_s == {
+        "normalise": 7.0,
+        "h2d": batches * 2 * clock.UPLOAD_S,  # waveforms and lengths
+        "compute": batches * clock.COMPUTE_S,
+        "d2h": batches * clock.DOWNLOAD_S,
+        "decode": batches * clock.DECODE_S,
+    }
+
+
+class SimulatedClock:
+    UPLOAD_S, COMPUTE_S, DOWNLOAD_S, DECODE_S = 1.0, 100.0, 10_000.0, 1_000_000.0
+
+    def __init__(self, engine, monkeypatch):
+        self.now_s = self.pending_s = 0.0
+        monkeypatch.setattr(stages.time, "perf_counter", lambda: self.now_s)
+        enqueued = ((engine.backend, "upload", self.UPLOAD_S), (engine, "runner", self.COMPUTE_S))
+        for owner, name, cost in (*enqueued, (engine.backend, "download", self.DOWNLOAD_S)):
+            monkeypatch.setattr(owner, name, self.enqueue(getattr(owner, name), cost))
+        monkeypatch.setattr(engine.backend, "synchronize", self.wait)
+        monkeypatch.setattr(stages, "decode_batch", self.decode)
+
+    def enqueue(self, call, cost_s):
+        def enqueued(*arguments, **options):
+            self.pending_s += cost_s
+            return call(*arguments, **options)
+
+        return enqueued
+
+    def wait(self):
+        self.now_s += self.pending_s
+        self.pending_s = 0.0
+
+    def decode(self, ids, frames, vocabulary):
+        self.now_s += self.DECODE_S
+
+
+def test_a_failed_utterance_leaves_no_stages(monkeypatch):
+    engine = make_engine(plan=PLAN)
+    engine._model.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
+
+    assert measure(engine=engine).serial_stage_s is None
+
+
+def test_a_record_of_the_first_schema_version_is_read_without_what_came_later():
+    stored = to_json(measure())
+    stored["record"].update(schema_version=1)
+    del stored["record"]["buckets"], stored["record"]["serial_stage_s"]
+    text = json.dumps(stored["record"], sort_keys=True, separators=(",", ":"))
+    stored["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+    record = from_json(stored)
+
+    assert (record.buckets, record.serial_stage_s) == (None, None)
+    assert from_json(to_json(record)) == record
+
+
+def test_a_field_cannot_go_missing_under_the_current_schema_version():
+    stored = to_json(measure())
+    del stored["record"]["buckets"]
+    text = json.dumps(stored["record"], sort_keys=True, separators=(",", ":"))
+    stored["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+
+    with pytest.raises(RecordError, match="buckets"):
+        from_json(stored)

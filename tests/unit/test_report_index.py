@@ -6,6 +6,8 @@ import pytest
 
 from tests.helpers.records import make_record
 from w2v_core.report.run_directory import reserve, write_index, write_run
+from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 
 def write(reports, run_id, *records, release="1.24"):
@@ -39,21 +41,32 @@ def test_runs_are_listed_newest_first_across_releases(reports):
     ]
 
 
-def test_each_run_shows_its_release_and_its_valid_cells(reports):
-    assert [row[1:5] for row in rows(reports)][1:] == [
-        ["1.25", "1", "of", "1"],
-        ["1.24", "1", "of", "2"],
+def test_each_run_shows_its_release_and_its_headline(reports):
+    assert [" ".join(row[1:7]) for row in rows(reports)][1:] == [
+        "1.25 1 of 1 cells valid",
+        "1.24 1 of 2 cells valid",
     ]
+
+
+def test_a_run_has_the_colour_of_its_verdict(tmp_path):
+    directory = reserve(tmp_path, release="1.24", run_id="night")
+    record = make_record()
+    finding = Finding(kind="throughput", verdict="FAIL", reason="slower")
+    cell = CellVerdict(cell=record.cell, findings=(finding,))
+    write_run(directory, [record], gate=GateResult(cells=(cell,), findings=(), policy=Policy()))
+
+    index = (tmp_path / "index.html").read_text()
+    assert '<td class="bad">FAIL: 1 FAIL; 1 of 1 cells valid</td>' in index
 
 
 def test_a_run_that_did_not_finish_is_marked(reports):
     assert rows(reports)[0][2] == "incomplete"
 
 
-def test_a_damaged_table_is_marked_and_hides_no_other_run(tmp_path):
+def test_a_damaged_page_is_marked_and_hides_no_other_run(tmp_path):
     write(tmp_path, "20260101T020000Z-hpu-a", make_record())
     broken = write(tmp_path, "20260102T020000Z-hpu-b", make_record())
-    (broken / "summary.csv").write_bytes(b"\xff\xfe nonsense")
+    (broken / "summary.html").write_bytes(b"\xff\xfe nonsense")
 
     assert [row[2] for row in rows(tmp_path)] == ["unreadable", "1"]
 

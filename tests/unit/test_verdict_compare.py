@@ -14,7 +14,7 @@ import pytest
 from tests.helpers.records import CELLS, ENVIRONMENT, make_record, make_run, make_scores, write_run
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.verdict.commands import compare_sides
-from w2v_core.verdict.compare import _holm, compare, compare_many
+from w2v_core.verdict.compare import _holm, compare
 from w2v_core.verdict.comparison import INTERVAL_LEVEL
 from w2v_core.verdict.comparison_text import (
     csv_rows,
@@ -130,7 +130,6 @@ def test_another_host_or_card_is_not_the_release(b, field):
 
 
 def test_one_shared_host_of_two_is_not_enough():
-    """Both releases have to have run on both."""
     a = [*side(environment=HOST_1), *side(10, environment=HOST_2)]
 
     assert "run both releases on both" in compare(a, side(20, environment=HOST_1)).attribution
@@ -209,22 +208,9 @@ def test_the_difference_of_fingerprints_marks_what_matters():
 
 
 def test_a_field_that_only_one_side_has_differs():
-    """An environment variable that was not set is not the same as any value."""
     (row,) = difference({}, {"PT_HPU_LAZY_MODE": "1"})
 
     assert (row.a, row.b) == ("(not set)", "1")
-
-
-def test_several_releases_are_a_matrix():
-    """Each against the first one; the worst decides."""
-    matrix = compare_many(
-        {"1.23": side(), "1.24": side(20), "1.25": side(40, slowdown=0.08, environment=NEWER)}
-    )
-
-    assert [c.verdict for c in matrix.comparisons] == ["PASS", "FAIL"]
-    assert (matrix.verdict, matrix.exit_code) == ("FAIL", 1)
-    assert [r["verdict 1.24"] for r in matrix.rows()] == ["PASS"] * 3
-    assert json.loads(json.dumps(to_json(matrix)))["releases"] == ["1.23", "1.24", "1.25"]
 
 
 def slow_comparison():

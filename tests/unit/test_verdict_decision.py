@@ -89,6 +89,20 @@ def test_runs_need_a_baseline_that_is_wide_enough():
     assert (decision.codes == INCONCLUSIVE).all()
 
 
+def test_the_planned_number_of_runs_on_both_sides_decides():
+    """As many runs on either side as the plan says decide nearly every night; a third do not."""
+    generator = np.random.default_rng(0)
+    pilot = decide_runs(*generator.normal(0, 0.03, (2, 8, 20)), POLICY)
+    needed = int(np.median(pilot.runs_on_both))
+    enough, few = (
+        decide_runs(*generator.normal(0, 0.03, (2, 200, 8, n)), POLICY).codes
+        for n in (needed, needed // 3)
+    )
+
+    assert (enough == PASS).mean() > 0.93
+    assert (few == PASS).mean() < 0.6
+
+
 def test_runs_against_a_baseline():
     """One stage: equal passes, the margin's double fails, a cell without a run does neither."""
     baseline = (0.001 * WOBBLE)[None].repeat(3, axis=0)

@@ -74,15 +74,26 @@ def test_a_slow_night_fails_its_cells_only():
 
 
 def test_one_noisy_run_asks_for_more():
-    """Runs that vary by 4 % cannot decide 3 %: the number of further runs is said."""
-    noisy = approve([Run(source=str(i), records=make_run(i, sd=0.04)) for i in range(30)])
+    """Runs that vary by 1 % against a baseline of 30: the number of further runs is said."""
+    noisy = approve([Run(source=str(i), records=make_run(i, sd=0.01)) for i in range(30)])
     result = judge(
         make_run(40, sd=0.0), noisy, now=START + timedelta(days=40, hours=3), max_age=None
     )
     speed = result.cells[0].throughput
 
-    assert speed.further_runs is None or speed.further_runs > 3
-    assert result.cells[0].verdict == "INCONCLUSIVE"
+    assert speed.further_runs > 0
+    assert f"{speed.further_runs} further runs would decide" in " ".join(result.reasons)
+
+
+def test_a_baseline_too_small_for_its_noise_is_said_to_be():
+    """Runs that vary by 4 %: no number of runs against six decides; so many on either side do."""
+    noisy = approve([Run(source=str(i), records=make_run(i, sd=0.04)) for i in range(6)])
+    result = judge(make_run(8), noisy, now=START + timedelta(days=8, hours=3))
+    speed = result.cells[0].throughput
+
+    assert speed.further_runs is None
+    assert speed.runs_on_both > 20
+    assert f"{speed.runs_on_both} on either side would decide" in " ".join(result.reasons)
 
 
 def test_several_runs_narrow_the_interval():
@@ -176,7 +187,15 @@ def test_a_result_is_json_rows_and_one_line():
     assert json.loads(text)["exit_code"] == 1
     assert len(result.rows()) == 3
     assert result.rows()[0]["ratio"] < 0.95
-    assert result.summary().startswith("FAIL (3 FAIL); ")
+    assert result.summary().startswith("FAIL (3 FAIL: throughput FAIL, wer INCONCLUSIVE); ")
+
+
+def test_speed_and_wer_are_told_apart():
+    """A set too small for a WER verdict leaves the speed's own: INCONCLUSIVE, by its WER only."""
+    result = judged(tonight())
+
+    assert (result.verdict, result.exit_code) == ("INCONCLUSIVE", 2)
+    assert result.to_json()["by_kind"] == {"throughput": "PASS", "wer": "INCONCLUSIVE"}
 
 
 def test_nothing_to_judge_is_red():

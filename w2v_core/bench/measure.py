@@ -7,19 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from w2v_core.backends.base import Counters
 from w2v_core.bench.cells import Cell
+from w2v_core.bench.figures import latency_s, stage_s, utterance_scores
 from w2v_core.bench.parity import GoldenFinding, check_goldens
-from w2v_core.bench.record import CellRecord, UtteranceScore
+from w2v_core.bench.record import CellRecord
+from w2v_core.bench.stages import StagePass, measure_stages
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
+from w2v_core.progress import Advance, Progress, silent
 from w2v_core.scoring.text import DEFAULT_RECIPE
-from w2v_core.scoring.wer import WordEdits, corpus_wer, score
+from w2v_core.scoring.wer import corpus_wer, score
 from w2v_core.types import Transcription, Utterance
 
-__all__ = ["Provenance", "Round", "RoundTimer", "measure_cell", "time_rounds"]
+__all__ = ["Provenance", "Round", "RoundTimer", "TimedPass", "measure_cell", "time_rounds"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,24 @@ class Round:
     wall_s: float
 
 
-RoundTimer = Callable[[Callable[[], Transcription]], Sequence[Round]]
+class TimedPass:
+    """One pass over the whole set, for a timer to call."""
+
+    def __init__(self, engine: Engine, utterances: Sequence[Utterance], advance: Advance) -> None:
+        self._engine = engine
+        self._utterances = utterances
+        self._advance = advance
+
+    def __call__(self) -> Transcription:
+        """Transcribe the set; blocks until the last transcript."""
+        return self._engine.transcribe(self._utterances, record_failures=True)
+
+    def count(self) -> None:
+        """Show a pass as done; call it when no clock runs."""
+        self._advance(sum(u.audio_s for u in self._utterances))
+
+
+RoundTimer = Callable[[TimedPass], Sequence[Round]]
 """Runs the pass as often as it wants and times each run."""
 
 
@@ -54,13 +72,17 @@ class _Measurement:
     captures_timed: int
     counters_timed: Counters
     peak_memory_bytes: int
+    stages: StagePass | None
 
 
 def time_rounds(rounds: int) -> RoundTimer:
     """Time ``rounds`` passes by the engine's own wall clock; for use without pytest-benchmark."""
 
-    def timer(run: Callable[[], Transcription]) -> Sequence[Round]:
-        passes = [run() for _ in range(rounds)]
+    def timer(run: TimedPass) -> Sequence[Round]:
+        passes = []
+        for _ in range(rounds):
+            passes.append(run())
+            run.count()
         return [Round(transcription=p, wall_s=p.wall_s) for p in passes]
 
     return timer
@@ -74,15 +96,26 @@ def measure_cell(
     timer: RoundTimer,
     provenance: Provenance,
     limit: int | None = None,
+    normalise_s: float = 0.0,
+    rounds: int = 1,
+    progress: Progress = silent,
 ) -> CellRecord:
-    """Measure a cell; blocks for warm-up, one scored pass, the timed rounds and the parity pass.
+    """Measure a cell; blocks for warm-up, scored pass, timed rounds, stages and the parity pass.
 
     The record is valid only where every utterance is accounted for, every round returned the scored
     transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
     golden transcripts were met. WER thresholds are judged by ``verdict``, not here.
+    ``normalise_s`` is what normalising the corpus took, for the breakdown by stage; ``rounds`` is
+    how many ``timer`` will run, for ``progress``.
     """
-    utterances = corpus.utterances
-    measured = _run(engine, utterances, timer=timer)
+    measured = _run(
+        engine,
+        corpus.utterances,
+        timer=timer,
+        normalise_s=normalise_s,
+        rounds=rounds,
+        progress=progress,
+    )
     finding = check_goldens(engine, corpus, measured.scored)
     reasons = [
         *_accounting_reasons(corpus, measured.scored),
@@ -101,22 +134,38 @@ def measure_cell(
     )
 
 
-def _run(engine: Engine, utterances: Sequence[Utterance], *, timer: RoundTimer) -> _Measurement:
-    warm_up_s = engine.warm_up([u.num_samples for u in utterances])
+def _run(
+    engine: Engine,
+    utterances: Sequence[Utterance],
+    *,
+    timer: RoundTimer,
+    normalise_s: float,
+    rounds: int,
+    progress: Progress,
+) -> _Measurement:
+    warm_up_s = engine.warm_up([u.num_samples for u in utterances], progress=progress)
     captures = engine.runner.captures
-    scored = engine.transcribe(utterances, record_failures=True, keep_frame_ids=True)
+    audio_s = sum(u.audio_s for u in utterances)
+    with progress("scored pass", total=audio_s, unit="audio s") as advance:
+        scored = engine.transcribe(
+            utterances, record_failures=True, keep_frame_ids=True, advance=advance
+        )
     engine.backend.reset_peak_memory()
     before = engine.backend.counters()
-    rounds = timer(lambda: engine.transcribe(utterances, record_failures=True))
+    with progress("timed rounds", total=rounds * audio_s, unit="audio s") as advance:
+        timed = timer(TimedPass(engine, utterances, advance))
     engine.backend.synchronize()
     return _Measurement(
         warm_up_s=warm_up_s,
         captures=captures,
         scored=scored,
-        rounds=rounds,
+        rounds=timed,
         captures_timed=engine.runner.captures - captures,
         counters_timed=engine.backend.counters() - before,
         peak_memory_bytes=engine.backend.peak_memory_bytes(),
+        stages=(  # last: what is counted above must not see it
+            None if scored.failures else measure_stages(engine, utterances, normalise_s=normalise_s)
+        ),
     )
 
 
@@ -167,55 +216,6 @@ def _round_reasons(measured: _Measurement) -> list[str]:
     return reasons
 
 
-def _scores(
-    corpus: Corpus,
-    edits: Sequence[WordEdits],
-    texts: Mapping[str, str],
-    rounds: Sequence[Round],
-) -> tuple[UtteranceScore, ...]:
-    by_id = {u.utterance_id: u for u in corpus.utterances}
-    latencies: dict[str, list[float]] = {}
-    for timed in rounds:
-        for hypothesis in timed.transcription.hypotheses:
-            latencies.setdefault(hypothesis.utterance_id, []).append(hypothesis.latency_s)
-    return tuple(
-        UtteranceScore(
-            utterance_id=e.utterance_id,
-            speaker=by_id[e.utterance_id].speaker,
-            reference=by_id[e.utterance_id].reference or "",
-            hypothesis=texts.get(e.utterance_id, ""),
-            substitutions=e.substitutions,
-            deletions=e.deletions,
-            insertions=e.insertions,
-            reference_words=e.reference_words,
-            audio_s=by_id[e.utterance_id].audio_s,
-            latency_s=(
-                statistics.median(latencies[e.utterance_id])
-                if e.utterance_id in latencies
-                else None
-            ),
-        )
-        for e in edits
-    )
-
-
-def _latency_s(rounds: Sequence[Round]) -> dict[str, float]:
-    values = [h.latency_s for r in rounds for h in r.transcription.hypotheses if h.num_frames]
-    if not values:
-        return {"p50": 0.0, "p90": 0.0, "p99": 0.0}
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
-    return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
-
-
-def _stage_s(rounds: Sequence[Round]) -> dict[str, float]:
-    stages = [r.transcription.stages for r in rounds]
-    names = {"stage": "stage_s", "forward": "forward_s", "wait": "wait_s", "decode": "decode_s"}
-    return {
-        name: statistics.fmean(getattr(s, attribute) for s in stages) if stages else 0.0
-        for name, attribute in names.items()
-    }
-
-
 def _record(
     engine: Engine,
     corpus: Corpus,
@@ -231,6 +231,7 @@ def _record(
     references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
     edits = score(references, {i: t for i, t in scored.texts.items() if i in references})
     rounds_s = tuple(r.wall_s for r in measured.rounds)
+    passes = [r.transcription for r in measured.rounds]
     median_s = statistics.median(rounds_s) if rounds_s else float("inf")
     return CellRecord(
         run_id=provenance.run_id,
@@ -244,7 +245,7 @@ def _record(
         dataset=corpus.spec.name,
         graphs=cell.graphs,
         forward=cell.forward,
-        batch_plan=str(engine.plan),
+        batch_plan=str(engine.plan) + ("" if engine.config.overlaps else "-serial"),
         autocast=cell.autocast,
         num_utterances=len(corpus.utterances),
         limit=limit,
@@ -259,9 +260,11 @@ def _record(
         warm_up_s=measured.warm_up_s,
         rtfx=scored.audio_s / median_s,
         utterances_per_s=len(scored.hypotheses) / median_s,
-        latency_s=_latency_s(measured.rounds),
-        stage_s=_stage_s(measured.rounds),
+        latency_s=latency_s(passes),
+        stage_s=stage_s(passes),
         padding_efficiency=scored.padding_efficiency,
+        buckets=measured.stages.buckets if measured.stages else None,
+        serial_stage_s=measured.stages.serial_stage_s if measured.stages else None,
         graph_captures=measured.captures,
         captures_timed=measured.captures_timed,
         compilations_timed=measured.counters_timed.compilations,
@@ -280,5 +283,5 @@ def _record(
             "checkpoint_revision": engine.checkpoint.revision,
         },
         command=provenance.command,
-        scores=_scores(corpus, edits, scored.texts, measured.rounds),
+        scores=utterance_scores(corpus, edits, scored.texts, passes),
     )

@@ -13,9 +13,23 @@ from typing import Any
 
 from w2v_core.errors import RecordError
 
-__all__ = ["SCHEMA_VERSION", "CellRecord", "UtteranceScore", "from_json", "to_json"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "SERIAL_STAGES",
+    "BucketUse",
+    "CellRecord",
+    "UtteranceScore",
+    "from_json",
+    "to_json",
+]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_SINCE = {"buckets": 2, "serial_stage_s": 2}
+"""Fields by the schema version that brought them; those that are not here are in every version.
+A record of an earlier version is read with the defaults in their place."""
+
+SERIAL_STAGES = ("normalise", "h2d", "compute", "d2h", "decode")
+"""The stages of an utterance's way in order, as ``bench/stages.py`` times them."""
 
 TIMED_REGION = (
     "timed from the first utterance's staging (normalised waveforms in host memory) to the last "
@@ -39,6 +53,27 @@ class UtteranceScore:
     latency_s: float | None = None
     """From its batch's staging to its transcript, median over the timed rounds; None where no round
     transcribed it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketUse:
+    """How one pass over the set used a bucket."""
+
+    num_frames: int
+    """Frames per row of the static shape."""
+    batch_size: int
+    """Rows, padding rows included."""
+    num_batches: int
+    num_utterances: int
+    real_frames: int
+    """Frames of the utterances themselves."""
+    padded_frames: int
+    """Frames that the static shapes computed, padding and padding rows included."""
+
+    @property
+    def padding_efficiency(self) -> float:
+        """Real frames over padded frames, a fraction."""
+        return self.real_frames / self.padded_frames if self.padded_frames else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +119,12 @@ class CellRecord:
     stage_s: Mapping[str, float]
     """stage, forward, wait, decode: host seconds per round, mean over rounds."""
     padding_efficiency: float
+    """Real over padded audio samples, padding rows counted; a fraction."""
+    buckets: tuple[BucketUse, ...] | None = None
+    """Use of each bucket in one pass, smallest first; None in a record of schema version 1."""
+    serial_stage_s: Mapping[str, float] | None = None
+    """Seconds of a pass by stage (``SERIAL_STAGES``) where no two overlap; outside the timed
+    region. None where utterances failed, and in a record of schema version 1."""
     graph_captures: int
     """Captures in warm-up, total."""
     captures_timed: int
@@ -134,20 +175,22 @@ def from_json(data: Mapping[str, Any], *, source: str = "record") -> CellRecord:
     if not isinstance(payload, dict) or not isinstance(checksum, str):
         raise RecordError(f"{source}: no record with a checksum; was the file cut off?")
     version = payload.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
         raise RecordError(
-            f"{source}: schema version {version!r}; this version reads {SCHEMA_VERSION}"
+            f"{source}: schema version {version!r}; this version reads 1 to {SCHEMA_VERSION}"
         )
     if _checksum(payload) != checksum:
         raise RecordError(f"{source}: checksum does not fit; the record was edited or cut off")
-    names = {f.name for f in fields(CellRecord)}
+    names = {f.name for f in fields(CellRecord) if _SINCE.get(f.name, 1) <= version}
     if set(payload) != names:
         odd = ", ".join(sorted(set(payload) ^ names))
         raise RecordError(f"{source}: fields do not fit the schema: {odd}")
-    values: dict[str, Any] = dict(payload)
+    values: dict[str, Any] = {**payload, "schema_version": SCHEMA_VERSION}
     for name in ("rounds_s", "failed", "invalid_reasons"):
         values[name] = tuple(values[name])
     if values["changed_vs_golden"] is not None:
         values["changed_vs_golden"] = tuple(values["changed_vs_golden"])
+    if values.get("buckets") is not None:
+        values["buckets"] = tuple(BucketUse(**use) for use in values["buckets"])
     values["scores"] = tuple(UtteranceScore(**score) for score in values["scores"])
     return CellRecord(**values)

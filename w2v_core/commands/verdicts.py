@@ -10,6 +10,7 @@ import getpass
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +18,14 @@ from w2v_core.verdict.outcome import UNUSABLE
 
 if TYPE_CHECKING:
     from w2v_core.verdict.calibrate import Calibration
+    from w2v_core.verdict.comparison import Comparison, Matrix
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["add_parser"]
 
 EXIT_CODES = "Exit codes: 0 pass, 1 regression, 2 inconclusive, 3 unusable input."
+JUDGED = f"{EXIT_CODES} Line 1, and by_kind of --json, tell speed from WER."
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -34,7 +38,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("gate", help="judge runs against a baseline", epilog=EXIT_CODES)
+    parser = commands.add_parser("gate", help="judge runs against a baseline", epilog=JUDGED)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories or benchmark JSON")
     parser.add_argument("--baseline", type=Path, required=True, help="file, or directory of them")
     parser.add_argument("--history", type=Path, default=None, help="also judge drift over it")
@@ -60,16 +64,26 @@ def _gate(arguments: argparse.Namespace) -> int:
 def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     baseline = commands.add_parser("baseline", help="approve runs as the baseline")
     actions = baseline.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parser = actions.add_parser("approve", help="make five or more runs the baseline")
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--baseline", type=Path, default=Path("reports/baselines"))
+    parser = actions.add_parser(
+        "approve",
+        help="make five or more runs the baseline",
+        epilog="Exit codes: 0 approved, 3 the runs do not qualify.",
+        description="Complete, valid, non-simulated runs of the same cells on one kind of machine.",
+    )
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories or benchmark JSON")
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        default=Path("reports/baselines"),
+        help="file, or directory where the fingerprint names the file (default reports/baselines)",
+    )
     parser.add_argument("--reason", default="", help="why; needed where a cell gets worse")
     parser.add_argument("--by", default=None, help="who approves (default: the user's name)")
     parser.set_defaults(handler=_approve, usage_error=UNUSABLE)
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict.commands import approve_runs
+    from w2v_core.verdict.commands import approve_runs, told_approval
 
     approved, path = approve_runs(
         arguments.runs,
@@ -77,7 +91,7 @@ def _approve(arguments: argparse.Namespace) -> int:
         reason=arguments.reason,
         approved_by=arguments.by or getpass.getuser(),
     )
-    sys.stdout.write(f"{len(approved.cells)} cells approved: {path}\n")
+    sys.stdout.write(f"{told_approval(approved, path)}\n")
     return 0
 
 
@@ -99,31 +113,17 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    import pandas as pd
-
     from w2v_core.verdict import comparison_text as text
     from w2v_core.verdict.commands import compare_sides
-    from w2v_core.verdict.comparison import Matrix
 
     found = compare_sides(arguments.sides, history=arguments.history)
-    if arguments.format == "json":
-        printed = json.dumps(text.to_json(found))
-    elif isinstance(found, Matrix):
-        table = pd.DataFrame(found.rows())
-        markdown = arguments.format == "markdown"
-        printed = (
-            table.to_csv(index=False)
-            if arguments.format == "csv"
-            else table.to_markdown(index=False, tablefmt="pipe" if markdown else "simple")
-        )
-    else:
-        render = {
-            "text": text.render_text,
-            "markdown": text.render_markdown,
-            "csv": text.render_csv,
-        }
-        printed = render[arguments.format](found)
-    sys.stdout.write(printed.rstrip("\n") + "\n")
+    render: dict[str, Callable[[Comparison | Matrix], str]] = {
+        "text": text.render_text,
+        "markdown": text.render_markdown,
+        "csv": text.render_csv,
+        "json": lambda found: json.dumps(text.to_json(found)),
+    }
+    sys.stdout.write(render[arguments.format](found).rstrip("\n") + "\n")
     return found.exit_code
 
 
@@ -131,8 +131,9 @@ def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     parser = commands.add_parser(
         "pair",
         help="run two installations interleaved and judge the pairs",
-        epilog=EXIT_CODES,
-        description="A B B A ...; a command writes its run to {out}, for example "
+        epilog=JUDGED,
+        description="Run A B B A ... and judge B. A screen that does not pass is confirmed on as "
+        "many fresh pairs; only what both show fails. A command writes its run to {out}: "
         "'w2v run --model canary-base --dataset canary-speech --reports-dir {out}'.",
     )
     parser.add_argument("--a", required=True, help="command of the reference")
@@ -148,14 +149,19 @@ def _pair(arguments: argparse.Namespace) -> int:
     from w2v_core.verdict.pair import run_pairs
 
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-pair-"))
-    paired = run_pairs(
-        arguments.a,
-        arguments.b,
-        pairs=arguments.pairs,
-        directory=directory,
-        timeout_s=arguments.timeout,
-        report=_report,
-    )
+    try:
+        paired = run_pairs(
+            arguments.a,
+            arguments.b,
+            pairs=arguments.pairs,
+            directory=directory,
+            timeout_s=arguments.timeout,
+            report=_report,
+        )
+    except KeyboardInterrupt:
+        _report(f"interrupted: nothing was judged; the runs so far are in {directory}")
+        return INTERRUPTED
+    _report(f"{len(paired.screen)} + {len(paired.confirm)} pairs are kept in {directory}")
     _print_gate(paired.result, as_json=arguments.json)
     return paired.result.exit_code
 
@@ -165,21 +171,29 @@ def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "calibrate",
         help="measure the gate's false-alarm rate and power",
         epilog="Exit codes: 0 measured, 3 unusable input.",
-        description="Put nights through the gate's own code: simulated ones (--simulate), or ones "
-        "like the pairs of a command with itself on this machine (--command, with {out} as in "
-        "w2v pair).",
+        description="Put nights of pairs, null ones and ones in which a cell lost 3 percent, "
+        "through the gate's own code.",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--simulate", action="store_true", help="simulated noise")
+    source.add_argument("--simulate", action="store_true", help="noise of --noise and --pair-sd")
     source.add_argument(
-        "--command", dest="line", default=None, help="measured noise of this command"
+        "--history", type=Path, default=None, help="noise of the runs in this history"
+    )
+    source.add_argument(
+        "--command",
+        dest="line",
+        default=None,
+        help="noise of this command on this machine: --pairs pairs with itself; {out} as in pair",
     )
     parser.add_argument("--directory", type=Path, default=None, help="keep the runs there")
-    parser.add_argument("--nights", type=int, default=1000)
-    parser.add_argument("--cells", type=int, default=24)
-    parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--pair-sd", type=float, default=0.007, help="of a pair's log ratio")
+    parser.add_argument("--nights", type=int, default=1000, help="to simulate (default 1000)")
+    parser.add_argument("--cells", type=int, default=24, help="of --simulate (default 24)")
+    parser.add_argument("--pairs", type=int, default=5, help="a stage (default 5)")
+    parser.add_argument(
+        "--pair-sd", type=float, default=0.007, help="of a pair's log ratio (default 0.007)"
+    )
     parser.add_argument("--noise", choices=("normal", "t3", "ar1"), default="normal")
+    parser.add_argument("--timeout", type=float, default=None, help="seconds for one run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(handler=_calibrate, usage_error=UNUSABLE)
@@ -197,7 +211,7 @@ def _calibrate(arguments: argparse.Namespace) -> int:
 
 def _calibration(arguments: argparse.Namespace) -> Calibration:
     from w2v_core.verdict.calibrate import simulate_nights
-    from w2v_core.verdict.commands import calibrate_command
+    from w2v_core.verdict.commands import calibrate_command, calibrate_history
 
     if arguments.line is not None:
         return calibrate_command(
@@ -205,7 +219,12 @@ def _calibration(arguments: argparse.Namespace) -> Calibration:
             pairs=arguments.pairs,
             directory=arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-calibrate-")),
             nights=arguments.nights,
+            timeout_s=arguments.timeout,
             report=_report,
+        )
+    if arguments.history is not None:
+        return calibrate_history(
+            arguments.history, pairs=arguments.pairs, nights=arguments.nights, seed=arguments.seed
         )
     return simulate_nights(
         nights=arguments.nights,

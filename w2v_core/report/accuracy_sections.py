@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from w2v_core.bench.record import CellRecord
 from w2v_core.report import plots
 from w2v_core.report.accuracy import Piece, align, padding_costs, wer_interval, worst
+from w2v_core.report.names import labels, shared
 from w2v_core.report.page import Cell, chart, missing, note, section, table
 from w2v_core.report.speed_sections import MOST_ROWS, NO_CHARTS
 from w2v_core.report.text import html_safe
@@ -24,11 +25,13 @@ def wer(order: Sequence[CellRecord]) -> str:
         return section(title, missing("no cell has references."))
     if not plots.can_draw():
         return section(title, missing(NO_CHARTS))
-    rows = []
+    rows, name = [], labels(order)
     for record in measured[:MOST_ROWS]:
         value = (record.wer or 0.0) * 100
         low, high = wer_interval(record.scores) or (record.wer or 0.0, record.wer or 0.0)
-        rows.append(plots.Bar(record.cell, (value, low * 100, high * 100), is_bad=not record.valid))
+        rows.append(
+            plots.Bar(name[record.cell], (value, low * 100, high * 100), is_bad=not record.valid)
+        )
     recipes = ", ".join(sorted({r.text_normalisation for r in measured}))
     left = len(measured) - len(rows)
     more = f" Drawn are {len(rows)} of {len(measured)} cells." if left else ""
@@ -41,7 +44,7 @@ def wer(order: Sequence[CellRecord]) -> str:
             "Corpus WER with the 95 % interval of its sampling error, speakers as units where "
             "there are eight or more, else utterances. Cells share their utterances, so the "
             f"difference of two is known much better than this. Text normalisation: {recipes}."
-            f"{more}"
+            f"{more}{shared(order)}"
         ),
         chart(drawn, label=title),
     )
@@ -52,7 +55,7 @@ def padding(records: Sequence[CellRecord]) -> str:
     title = "WER cost of stock padding"
     costs = padding_costs(records)
     if not costs:
-        return section(title, missing("needs both forwards; run with --forwards exact,stock."))
+        return section(title, missing("needs both forwards: pytest --forwards exact,stock."))
     rows = [
         [
             Cell(c.stock.cell),
@@ -81,10 +84,13 @@ def worst_utterances(records: Sequence[CellRecord]) -> str:
         return section(title, text if has_words else missing("no cell has references."))
     rows = [
         [
-            Cell(bad.score.utterance_id),
+            Cell(
+                f"{html_safe(bad.score.utterance_id)}"
+                f'<span class="sub">{html_safe(bad.cell)}</span>',
+                is_markup=True,
+            ),
             Cell(f"{bad.edits} / {bad.score.reference_words}", "n"),
             Cell(_markup(align(bad)), "wide", is_markup=True),
-            Cell(bad.cell),
         ]
         for bad in found
     ]
@@ -94,9 +100,7 @@ def worst_utterances(records: Sequence[CellRecord]) -> str:
             "Each in its worst cell, up to 200 words: struck out is what the reference has, "
             "underlined what the hypothesis has instead."
         ),
-        table(
-            ("utterance", "errors / words", "alignment", "cell"), rows, label=title, kind="stack"
-        ),
+        table(("utterance", "errors / words", "alignment"), rows, label=title, kind="stack"),
     )
 
 

@@ -96,4 +96,5 @@ def warnings(record: CellRecord) -> tuple[str, ...]:
         found.append(f"there are only {len(rounds)} rounds")
     if not found:
         return ()
-    return (f"the result may be unstable: {', '.join(found)}; rerun with more --rounds",)
+    remedy = "rerun with more rounds; w2v doctor names what disturbs"
+    return (f"the result may be unstable: {', '.join(found)}; {remedy}",)

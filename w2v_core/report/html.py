@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from w2v_core.bench.record import CellRecord
-from w2v_core.report import accuracy_sections, speed_sections, verdict_sections
+from w2v_core.report import accuracy_sections, speed_sections, stage_sections, verdict_sections
 from w2v_core.report.evidence import headline, ranked
-from w2v_core.report.page import document
+from w2v_core.report.heat import matrix
+from w2v_core.report.overview import header
+from w2v_core.report.page import document, navigation
 from w2v_core.report.trend import History, trends
 
 if TYPE_CHECKING:
@@ -16,7 +18,23 @@ if TYPE_CHECKING:
     from w2v_core.verdict.calibrate import Calibration
     from w2v_core.verdict.outcome import GateResult
 
-__all__ = ["render_page"]
+__all__ = ["SECTIONS", "render_page"]
+
+SECTIONS = (
+    "Worst cells",
+    "Matrix",
+    "Throughput",
+    "WER",
+    "WER cost of stock padding",
+    "Latency",
+    "Stages",
+    "Buckets and padding",
+    "Nights",
+    "Warnings",
+    "Worst utterances",
+    "Fingerprint",
+    "Command",
+)
 
 
 def render_page(
@@ -41,15 +59,16 @@ def render_page(
     order = ranked(records, gate)
     nights = trends(history, records, baseline) if history is not None else None
     body = [
-        verdict_sections.header(records, gate, calibration),
+        header(records, gate, calibration),
+        navigation(SECTIONS),
         verdict_sections.worst_cells(order, gate),
-        verdict_sections.matrix(order, gate),
-        speed_sections.throughput(order),
+        matrix(order, gate),
+        speed_sections.throughput(order, gate),
         accuracy_sections.wer(order),
         accuracy_sections.padding(records),
         speed_sections.latency(order),
-        speed_sections.stages(order),
-        speed_sections.batching(order),
+        stage_sections.stages(order),
+        stage_sections.batching(order),
         speed_sections.trend(nights, has_anchor=baseline is not None),
         verdict_sections.doubts(order),
         accuracy_sections.worst_utterances(records),

@@ -1,8 +1,9 @@
-"""reports/index.html: all runs, newest first. Reads the runs' small tables, not their records."""
+"""reports/index.html: all runs, newest first, each with the headline of its own page."""
 
 from __future__ import annotations
 
-import csv
+import html
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,16 +16,20 @@ __all__ = ["INCOMPLETE", "render_index"]
 INCOMPLETE = "INCOMPLETE"
 """The mark of a run that has not finished."""
 
+_HEADLINE = re.compile(r'<h1 class="(good|bad|doubt|plain)">([^<]*)</h1>')
+_HEAD_CHARS = 20_000  # the headline stands behind the page's style
+
 
 def render_index(reports_dir: Path) -> str:
     """Render the list of the runs in ``<release>/<run>/`` below a directory."""
     runs = sorted(_runs(reports_dir), key=lambda r: (r.name, r.parent.name), reverse=True)
-    title = f"{len(runs)} runs"
-    body = [f"<h1>{title}</h1>"]
+    title = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    body = [f'<h1 class="plain">{title}</h1>']
     if runs:
         body.append(note("Newest first; a run's name is its UTC start, device and commit."))
-        headers = ("run", "release", "cells valid", "files")
-        body.append(table(headers, [_row(run, reports_dir) for run in runs], label="Runs"))
+        headers = ("run", "release", "verdict", "files")
+        rows = [_row(run, reports_dir) for run in runs]
+        body.append(table(headers, rows, label="Runs", kind="stack"))
     else:
         body.append(missing("no run has been written yet."))
     return document(title=f"{title} - w2v", body=body)
@@ -55,12 +60,13 @@ def _state(run: Path) -> Cell:
     if (run / INCOMPLETE).exists():
         return Cell("incomplete", "bad")
     try:
-        with (run / "summary.csv").open(encoding="utf-8", newline="") as file:
-            valid = [row["valid"] == "True" for row in csv.DictReader(file)]
-    except (OSError, KeyError, ValueError, csv.Error):
+        with (run / "summary.html").open(encoding="utf-8") as page:
+            found = _HEADLINE.search(page.read(_HEAD_CHARS))
+    except (OSError, UnicodeError):
+        found = None
+    if found is None:
         return Cell("unreadable", "bad")
-    good = bool(valid) and all(valid)
-    return Cell(f"{sum(valid)} of {len(valid)}", "good" if good else "bad")
+    return Cell(html.unescape(found[2]), found[1])
 
 
 def _link(path: Path, text: str) -> str:

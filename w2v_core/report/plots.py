@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Bar", "Series", "bars", "can_draw", "lines", "points"]
 
-WIDTH_IN = 9.0
+WIDTH_IN = 10.5
 ROW_IN = 0.26
 MARGIN_IN = 0.75  # axis and its label
-LABEL_IN = 3.3  # cell names
-LABEL_CHARS = 44
+LABEL_CHARS = 50
+CHAR_IN = 0.072  # mean width of a character of a label
+LEAST_LEVEL_RANGE = 2.0  # either side of a level, in the axis' unit
 LEAST_RANGE = 0.05  # of the values; an axis shows no less
 LOG_RANGE = 4.0  # values further apart than this go on a logarithmic axis
 COLOURS = {  # stand-ins that matplotlib takes, and what the page has in their place
@@ -35,10 +36,12 @@ COLOURS = {  # stand-ins that matplotlib takes, and what the page has in their p
     "#000006": "var(--series-3)",
     "#000007": "var(--series-4)",
     "#000008": "var(--bad)",
+    "#000009": "var(--series-5)",
 }
 TEXT, MUTED, GRID = list(COLOURS)[:3]
 SERIES = list(COLOURS)[3:7]
 BAD = "#000008"
+PARTS = ("#000009", *SERIES)  # of a whole; the first lies outside of what is timed
 MARKERS = ("o", "s", "^", "D")
 DASHES = ("-", "--", "-.", ":")
 
@@ -64,10 +67,20 @@ def can_draw() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def points(rows: Sequence[Bar], *, name: str, title: str, axis: str, log: bool = False) -> str:
-    """Draw (value, lower, upper) a row: a point on its interval."""
+def points(
+    rows: Sequence[Bar],
+    *,
+    name: str,
+    title: str,
+    axis: str,
+    log: bool = False,
+    level: float | None = None,
+) -> str:
+    """Draw (value, lower, upper) a row: a point on its interval; and a level across them."""
 
     def draw(axes: Axes) -> None:
+        if level is not None:
+            axes.axvline(level, color=MUTED, linewidth=1.2)
         for y, row in enumerate(rows):
             value, lower, upper = row.values
             colour, marker = (BAD, "X") if row.is_bad else (SERIES[0], "o")
@@ -80,10 +93,14 @@ def points(rows: Sequence[Bar], *, name: str, title: str, axis: str, log: bool =
             _log_axis(axes)
             return
         axes.ticklabel_format(axis="x", useOffset=False)
-        if min(values) > (1 - LEAST_RANGE) * max(values):  # or noise would fill the chart
+        if level is not None:
+            reach = max(LEAST_LEVEL_RANGE, *(1.05 * abs(value - level) for value in values))
+            axes.set_xlim(level - reach, level + reach)
+        elif min(values) > (1 - LEAST_RANGE) * max(values):  # or noise would fill the chart
             axes.set_xlim(min(values) * (1 - LEAST_RANGE), max(values) * (1 + LEAST_RANGE))
 
-    return _draw(draw, name=name, title=title, height_in=len(rows) * ROW_IN + MARGIN_IN)
+    height_in = len(rows) * ROW_IN + MARGIN_IN
+    return _draw(draw, name=name, title=title, height_in=height_in, left_in=_label_in(rows))
 
 
 def bars(
@@ -93,10 +110,14 @@ def bars(
 
     def draw(axes: Axes) -> None:
         left = [0.0] * len(rows)
+        if not stacked:
+            for y, row in enumerate(rows):
+                axes.plot(row.values, [y] * len(row.values), color=MUTED, linewidth=1)
         for index, part in enumerate(parts):
             widths = [row.values[index] for row in rows]
             colour = SERIES[index % len(SERIES)]
             if stacked:
+                colour = PARTS[index % len(PARTS)]
                 axes.barh(
                     range(len(rows)), widths, left=left, color=colour, height=0.62, label=part
                 )
@@ -113,11 +134,14 @@ def bars(
                 )
         _rows_axis(axes, rows)
         axes.set_xlabel(axis, color=TEXT)
-        axes.set_xlim(left=0, right=100 if stacked else None)
+        highest = max(value for row in rows for value in row.values)
+        axes.set_xlim(left=0, right=100 if stacked else 1.05 * highest or 1)
         _legend(axes, columns=len(parts))
 
     height_in = len(rows) * ROW_IN + MARGIN_IN + 0.35
-    return _draw(draw, name=name, title=title, height_in=height_in, top_in=0.35)
+    return _draw(
+        draw, name=name, title=title, height_in=height_in, top_in=0.35, left_in=_label_in(rows)
+    )
 
 
 def lines(
@@ -168,7 +192,7 @@ def _draw(
     title: str,
     height_in: float,
     top_in: float = 0.1,
-    left_in: float = LABEL_IN,
+    left_in: float,
 ) -> str:
     import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -179,7 +203,7 @@ def _draw(
         "svg.fonttype": "none",
         "text.parse_math": False,  # a cell's name may hold a dollar
         "font.family": "DejaVu Sans",  # comes with matplotlib, so widths are alike everywhere
-        "font.size": 9.0,
+        "font.size": 8.5,
         "path.simplify": True,
     }
     with mpl.rc_context(settings):
@@ -242,8 +266,13 @@ def _legend(axes: Axes, *, columns: int) -> None:
         frameon=False,
         labelcolor=TEXT,
         borderaxespad=0.2,
-        fontsize=9,
+        fontsize=8.5,
     )
+
+
+def _label_in(rows: Sequence[Bar]) -> float:
+    """Return the width of the labels in inches; the browser sets them in a font of its own."""
+    return 0.3 + CHAR_IN * max(len(_label(row.label)) for row in rows)
 
 
 def _label(text: str) -> str:

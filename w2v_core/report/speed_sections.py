@@ -1,34 +1,34 @@
-"""The parts of a page about time: throughput, latency, stages, batching, nights."""
+"""The parts of a page about speed: throughput, latency, nights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import TIMED_REGION, CellRecord
+from w2v_core.bench.record import CellRecord
 from w2v_core.report import plots
-from w2v_core.report.page import Cell, chart, missing, note, section, table
+from w2v_core.report.names import labels, shared
+from w2v_core.report.page import Cell, chart, missing, note, section, subsection, table
 from w2v_core.report.trend import CUSUM_LIMIT, FIRST_NIGHTS, Trend
 
-__all__ = ["MOST_ROWS", "NO_CHARTS", "batching", "latency", "stages", "throughput", "trend"]
+if TYPE_CHECKING:
+    from w2v_core.verdict.outcome import GateResult
+
+__all__ = ["MOST_ROWS", "NO_CHARTS", "drawn_of", "latency", "throughput", "trend"]
 
 MOST_ROWS = 24
 """Cells in a chart; the tables have all."""
 MOST_LINES = 4
 MOST_TICKS = 8
 NO_CHARTS = "charts need matplotlib: pip install 'w2v-core[report]'; the figures are in the matrix."
-STAGES = {
-    "stage": "staging and H2D",
-    "forward": "forward",
-    "wait": "waiting for D2H",
-    "decode": "CTC decoding",
-}
 
 
-def throughput(order: Sequence[CellRecord]) -> str:
-    """Draw RTFx by cell with the range of its rounds."""
+def throughput(order: Sequence[CellRecord], gate: GateResult | None) -> str:
+    """Draw RTFx by cell with the range of its rounds, and the change against the baseline."""
+    name = labels(order)
     rows = [
         plots.Bar(
-            r.cell,
+            name[r.cell],
             (r.rtfx, r.audio_s / max(r.rounds_s), r.audio_s / min(r.rounds_s)),
             is_bad=not r.valid,
         )
@@ -52,19 +52,51 @@ def throughput(order: Sequence[CellRecord]) -> str:
         note(
             "The point is the median round, the bar reaches from the slowest to the fastest round "
             "of this run; rounds of one run say nothing about how runs differ. A cross is an "
-            f"invalid cell. {_of(rows)}"
+            f"invalid cell.{drawn_of(rows)}{shared(order)}"
         ),
         chart(drawn, label=title),
+        _against_baseline(order, gate),
+    )
+
+
+def _against_baseline(order: Sequence[CellRecord], gate: GateResult | None) -> str:
+    """Draw the change of throughput with the gate's interval; nothing where none was judged."""
+    name = labels(order)
+    rows = []
+    for record in order:
+        judged = gate.cell(record.cell) if gate is not None else None
+        speed = judged.throughput if judged is not None else None
+        if judged is None or speed is None:
+            continue
+        percents = tuple((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
+        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in judged.findings)
+        rows.append(plots.Bar(name[record.cell], (percents[0], *percents[1:]), is_bad=bad))
+    if not rows:
+        return ""
+    drawn = plots.points(
+        rows[:MOST_ROWS],
+        name="baseline",
+        title="Change of throughput against the baseline by cell, with its interval",
+        axis="change of throughput against the baseline, %",
+        level=0.0,
+    )
+    return subsection(
+        "Against the baseline",
+        note(
+            "With the gate's interval, simultaneous over the cells, which holds how runs differ. "
+            f"Left of 0 is slower; a cross is slower than tolerated.{drawn_of(rows)}"
+        ),
+        chart(drawn, label="Throughput against the baseline"),
     )
 
 
 def latency(order: Sequence[CellRecord]) -> str:
     """Draw the latency percentiles by cell."""
-    names = ("p50", "p90", "p99")
+    percentiles, name = ("p50", "p90", "p99"), labels(order)
     rows = [
-        plots.Bar(r.cell, tuple(r.latency_s[n] * 1e3 for n in names))
+        plots.Bar(name[r.cell], tuple(r.latency_s[p] * 1e3 for p in percentiles))
         for r in order
-        if r.rounds_s and all(n in r.latency_s for n in names)
+        if r.rounds_s and all(p in r.latency_s for p in percentiles)
     ]
     title = "Latency"
     if not rows:
@@ -73,7 +105,7 @@ def latency(order: Sequence[CellRecord]) -> str:
         return section(title, missing(NO_CHARTS))
     drawn = plots.bars(
         rows[:MOST_ROWS],
-        parts=names,
+        parts=percentiles,
         name="latency",
         title="Latency percentiles by cell in milliseconds",
         axis="ms from the batch's staging to the transcript",
@@ -81,75 +113,8 @@ def latency(order: Sequence[CellRecord]) -> str:
     )
     return section(
         title,
-        note(f"Over all utterances of all rounds. {_of(rows)}"),
+        note(f"Over all utterances of all rounds.{drawn_of(rows)}{shared(order)}"),
         chart(drawn, label=title),
-    )
-
-
-def stages(order: Sequence[CellRecord]) -> str:
-    """Draw where the host's time goes."""
-    rows = [
-        plots.Bar(r.cell, tuple(r.stage_s.get(name, 0.0) / total * 100 for name in STAGES))
-        for r in order
-        if (total := sum(r.stage_s.get(name, 0.0) for name in STAGES)) > 0
-    ]
-    title = "Stages"
-    if not rows:
-        return section(title, missing("no cell holds stage times."))
-    if not plots.can_draw():
-        return section(title, missing(NO_CHARTS))
-    drawn = plots.bars(
-        rows[:MOST_ROWS],
-        parts=list(STAGES.values()),
-        name="stages",
-        title="Share of the host's seconds by stage and cell",
-        axis="% of the host's seconds",
-        stacked=True,
-    )
-    return section(
-        title,
-        note(
-            "Host seconds per round; stages overlap, so they do not add up to the wall time. On an "
-            "asynchronous device, forward is its enqueue and the computing shows as waiting. "
-            f"Normalising is not in it: {TIMED_REGION}. {_of(rows)}"
-        ),
-        chart(drawn, label=title),
-    )
-
-
-def batching(order: Sequence[CellRecord]) -> str:
-    """Show the batch plans and what padding costs."""
-    title = "Buckets and padding"
-    if not order:
-        return section(title, missing("no cell was measured."))
-    rows = [
-        [
-            Cell(r.cell),
-            Cell(r.batch_plan),
-            Cell(str(r.num_utterances), "n"),
-            Cell(f"{r.padding_efficiency:.1%}", "n"),
-            Cell(str(r.graph_captures), "n"),
-            Cell(f"{r.warm_up_s:.3g}", "n"),
-            Cell(f"{r.captures_timed} / {r.compilations_timed} / {r.cpu_fallbacks_timed}", "n"),
-        ]
-        for r in order
-    ]
-    headers = (
-        "cell",
-        "plan (kind-buckets x rows)",
-        "utterances",
-        "padding eff.",
-        "captures",
-        "warm-up s",
-        "timed captures / compilations / fallbacks",
-    )
-    return section(
-        title,
-        note(
-            "Padding efficiency is real over padded audio samples, padding rows counted. How often "
-            "each bucket was used is not in the record."
-        ),
-        table(headers, rows, label=title),
     )
 
 
@@ -242,7 +207,8 @@ def _ticks(dates: Sequence[str]) -> list[tuple[float, str]]:
     return [(float(i), dates[i][:10]) for i in range(0, len(dates), step)]
 
 
-def _of(rows: Sequence[object]) -> str:
+def drawn_of(rows: Sequence[object]) -> str:
+    """Say how many of the rows a chart or table shows; empty where it shows all."""
     if len(rows) <= MOST_ROWS:
         return ""
-    return f"Drawn are {MOST_ROWS} of {len(rows)} cells, those with most against them first."
+    return f" Drawn are {MOST_ROWS} of {len(rows)} cells, those with most against them first."

@@ -20,7 +20,7 @@ from w2v_core.verdict.integrity import (
 from w2v_core.verdict.reading import RED_OUTCOMES, Run
 from w2v_core.verdict.wer import ceiling_finding
 
-__all__ = ["MIN_RUNS", "approve"]
+__all__ = ["MIN_RUNS", "approve", "unlike"]
 
 MIN_RUNS = 5  # fewer say too little about how much runs vary
 _SHOWN = 5
@@ -64,6 +64,17 @@ def approve(
         cells=cells,
         approvals=(*(previous.approvals if previous is not None else ()), approval),
     )
+
+
+def unlike(run: Run, known: Run) -> list[str]:
+    """Say why a run cannot be approved beside another one; empty where it can."""
+    theirs = {r.cell: r for r in known.records}
+    if {r.cell for r in run.records} != set(theirs):
+        return ["it measured other cells"]
+    problems = [*run_reasons(run.records), *_session_problems(run)]
+    for record in run.records:
+        problems += [*_record_problems(record), *against_baseline(record, [theirs[record.cell]])]
+    return problems
 
 
 def _approval(

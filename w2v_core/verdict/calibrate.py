@@ -1,13 +1,14 @@
 """The gate measures itself: false alarms and power, by the code that judges.
 
-Nights are simulated from a recorded (or given) variance of pairs and put through the screen and
-the confirmation of decision.py, thousands at once. A slowdown is planted by adding its logarithm to
-one cell's pairs, which is what a slower installation does to every pair.
+Nights are simulated from a given (or recorded, see calibrate_recorded.py) variance and put through
+decision.py, thousands at once: pairs through screen and confirmation, single runs through the
+comparison with a baseline's runs. A slowdown is planted by adding its logarithm to one cell's pairs
+or runs, which is what a slower installation does to every one of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
@@ -17,27 +18,27 @@ from scipy import stats
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.decision import FAIL, PASS, Policy, decide_night
-from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.paired import MIN_PAIRS, Pair, log_ratios
-from w2v_core.verdict.statistics import Floats, moderate, paired_effects
+from w2v_core.verdict.decision import FAIL, PASS, Policy, decide_night, decide_runs
+from w2v_core.verdict.paired import MIN_PAIRS
+from w2v_core.verdict.statistics import Floats
 
 __all__ = [
     "NOISES",
     "Calibration",
     "Noise",
-    "calibrate_from_nights",
-    "calibrate_from_pairs",
     "draw_noise",
     "simulate_nights",
+    "simulate_runs",
 ]
 
 Noise = Literal["normal", "t3", "ar1", "recorded"]
 NOISES: tuple[Noise, ...] = get_args(Noise)
 
+Codes = npt.NDArray[np.int8]
+Asked = npt.NDArray[np.bool_]
+
 PLANTED = 0.03  # the slowdown that `power_at_3_percent` is about
 _AUTOCORRELATION = 0.5  # of "ar1"
-_FEWEST = 3  # runs or pairs; fewer say nothing about a deviation
 _CHUNK = 2000  # nights at once: 24 cells x 16 pairs x 8 bytes x 2,000 is 6 MB
 
 
@@ -48,9 +49,9 @@ class Calibration:
     nights: int
     cells: int
     pairs: int
-    """Per stage: as many again confirm."""
+    """Per stage: as many again confirm; or the runs of a night, against ``baseline_runs``."""
     pair_sd: tuple[float, ...]
-    """Standard deviation of a pair's log ratio, one value, or one a cell."""
+    """Standard deviation of a pair's log ratio (of a run's log RTFx), one value, or one a cell."""
     noise: Noise
     margin: float
     tolerance: float
@@ -70,6 +71,8 @@ class Calibration:
     confirmed_rate: float
     """Nights without a slowdown that needed the confirmation."""
     seed: int
+    baseline_runs: int = 0
+    """Runs of the baseline; 0 where pairs were judged."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -109,9 +112,14 @@ def simulate_nights(
     sds = _deviations(pair_sd, parse_count("--cells", cells))
     generator = np.random.default_rng(seed)
 
-    def draw(size: int) -> Floats:
+    def draw(size: int, planted: float) -> Floats:
         shape = (size, cells, 2 * pairs)
-        return draw_noise(generator, noise, shape, recorded=recorded) * sds[:, None]
+        values = draw_noise(generator, noise, shape, recorded=recorded) * sds[:, None]
+        values[:, 0, :] += planted
+        return values
+
+    def decide(values: Floats) -> tuple[Codes, Asked]:
+        return decide_night(values[..., :pairs], values[..., pairs:], policy)
 
     return Calibration(
         nights=nights,
@@ -123,7 +131,59 @@ def simulate_nights(
         tolerance=policy.tolerance,
         family_alpha=policy.family_alpha,
         seed=seed,
-        **_rates(_judge_nights(draw, nights, policy), nights),
+        **_rates(_judge_nights(draw, decide, nights), nights),
+    )
+
+
+def simulate_runs(
+    *,
+    nights: int = 1000,
+    baseline_runs: int,
+    runs: int = 1,
+    run_sd: Sequence[float],
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Calibration:
+    """Put simulated nights of ``runs`` runs through the gate against a baseline; blocks likewise.
+
+    Args:
+        nights: Null nights, and as many again with a planted slowdown.
+        baseline_runs: Runs of every cell in the baseline, drawn anew for each night.
+        runs: Runs a night.
+        run_sd: Standard deviation of a run's log RTFx, one a cell.
+        policy: Margins and error rates; by default Policy's.
+        seed: Of the generator.
+
+    Raises:
+        ConfigError: a count below its limit, or a deviation that is none.
+    """
+    policy = policy if policy is not None else Policy()
+    parse_count("--nights", nights)
+    sds = _deviations(run_sd, parse_count("--cells", len(run_sd)))
+    generator = np.random.default_rng(seed)
+
+    def draw(size: int, planted: float) -> Floats:
+        shape = (size, len(sds), baseline_runs + runs)
+        values = draw_noise(generator, "normal", shape) * sds[:, None]
+        values[:, 0, baseline_runs:] += planted
+        return values
+
+    def decide(values: Floats) -> tuple[Codes, Asked]:
+        found = decide_runs(values[..., :baseline_runs], values[..., baseline_runs:], policy)
+        return found.codes, np.zeros(len(values), dtype=np.bool_)
+
+    return Calibration(
+        nights=nights,
+        cells=len(sds),
+        pairs=runs,
+        baseline_runs=baseline_runs,
+        pair_sd=tuple(float(sd) for sd in sds),
+        noise="normal",
+        margin=policy.margin,
+        tolerance=policy.tolerance,
+        family_alpha=policy.family_alpha,
+        seed=seed,
+        **_rates(_judge_nights(draw, decide, nights), nights),
     )
 
 
@@ -136,7 +196,11 @@ def _deviations(pair_sd: float | Sequence[float], cells: int) -> Floats:
     return sds
 
 
-def _judge_nights(draw: Callable[[int], Floats], nights: int, policy: Policy) -> tuple[int, ...]:
+def _judge_nights(
+    draw: Callable[[int, float], Floats],
+    decide: Callable[[Floats], tuple[Codes, Asked]],
+    nights: int,
+) -> tuple[int, ...]:
     """Judge null nights, and as many in which cell 0 is slower.
 
     Returns:
@@ -145,11 +209,9 @@ def _judge_nights(draw: Callable[[int], Floats], nights: int, policy: Policy) ->
     """
     counts = np.zeros(5, dtype=np.int64)
     for start in range(0, nights, _CHUNK):
-        null, slow = (draw(min(_CHUNK, nights - start)) for _ in range(2))
-        slow[:, 0, :] += np.log1p(-PLANTED)
-        pairs = null.shape[-1] // 2
-        codes, asked = decide_night(null[..., :pairs], null[..., pairs:], policy)
-        planted, _ = decide_night(slow[..., :pairs], slow[..., pairs:], policy)
+        size = min(_CHUNK, nights - start)
+        codes, asked = decide(draw(size, 0.0))
+        planted, _ = decide(draw(size, float(np.log1p(-PLANTED))))
         counts += (
             (codes == FAIL).any(axis=-1).sum(),
             (codes == PASS).all(axis=-1).sum(),
@@ -160,7 +222,7 @@ def _judge_nights(draw: Callable[[int], Floats], nights: int, policy: Policy) ->
     return tuple(int(count) for count in counts)
 
 
-def _rates(counts: tuple[int, ...], nights: int) -> dict[str, float]:
+def _rates(counts: tuple[int, ...], nights: int) -> dict[str, Any]:
     alarms, passes, confirmed, found, missed = counts
     return {
         "family_false_alarm_rate": alarms / nights,
@@ -171,81 +233,6 @@ def _rates(counts: tuple[int, ...], nights: int) -> dict[str, float]:
         "null_pass_rate": passes / nights,
         "confirmed_rate": confirmed / nights,
     }
-
-
-def calibrate_from_pairs(
-    pairs: Sequence[Pair], *, nights: int = 1000, policy: Policy | None = None, seed: int = 0
-) -> Calibration:
-    """Simulate nights with the variance and the residuals of recorded A/A pairs.
-
-    Args:
-        pairs: Pairs of one installation with itself, at least three; all with the same cells.
-        nights: Null nights, and as many again with a planted slowdown.
-        policy: Margins and error rates.
-        seed: Of the generator.
-
-    Raises:
-        ConfigError: too few pairs, or pairs without a common cell.
-    """
-    parse_count("--pairs", len(pairs), least=_FEWEST)
-    sides = [{r.cell for r in side} for p in pairs for side in (p.a, p.b)]
-    cells = sorted(set.intersection(*sides))
-    if not cells:
-        raise ConfigError(f"{len(pairs)} pairs have no cell in common; run the same cells")
-    ratios = log_ratios(pairs, cells)
-    effects = paired_effects(ratios)
-    residuals = (ratios - ratios.mean(axis=-1, keepdims=True)) / np.maximum(effects.sd, 1e-12)[
-        :, None
-    ]
-    spread = float(residuals.std())
-    return simulate_nights(
-        nights=nights,
-        cells=len(cells),
-        pairs=len(pairs),
-        pair_sd=[float(sd) for sd in effects.sd],
-        noise="recorded" if spread > 0 else "normal",
-        policy=policy,
-        seed=seed,
-        recorded=residuals.ravel() / spread if spread > 0 else None,
-    )
-
-
-def calibrate_from_nights(
-    history: Mapping[str, Sequence[Night]],
-    *,
-    pairs: int = 5,
-    nights: int = 1000,
-    policy: Policy | None = None,
-    seed: int = 0,
-) -> Calibration:
-    """Simulate nights with the variance between the recorded runs of each cell.
-
-    A pair's two runs are taken to be as different as two nights are, hence sqrt(2) times the
-    deviation of a night: an upper bound, as what the runs of a pair share cancels.
-
-    Args:
-        history: Valid runs by cell, at least three each (``History.nights``).
-        pairs: Pairs per stage.
-        nights: Null nights, and as many again with a planted slowdown.
-        policy: Margins and error rates.
-        seed: Of the generator.
-
-    Raises:
-        ConfigError: no cell has three runs.
-    """
-    logs = [np.log([n.rtfx for n in runs]) for runs in history.values() if len(runs) >= _FEWEST]
-    if not logs:
-        raise ConfigError(f"no cell of the history has {_FEWEST} valid runs; run the suite more")
-    variances = np.asarray([values.var(ddof=1) for values in logs])
-    moderated, _ = moderate(variances, np.asarray([len(values) - 1.0 for values in logs]))
-    return simulate_nights(
-        nights=nights,
-        cells=len(logs),
-        pairs=pairs,
-        pair_sd=[float(sd) for sd in np.sqrt(2.0 * moderated)],
-        policy=policy,
-        seed=seed,
-    )
 
 
 def draw_noise(

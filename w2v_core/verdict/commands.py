@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
-from w2v_core.verdict.calibrate import Calibration, calibrate_from_pairs
+from w2v_core.verdict.calibrate import Calibration
+from w2v_core.verdict.calibrate_recorded import (
+    calibrate_from_baseline,
+    calibrate_from_nights,
+    calibrate_from_pairs,
+)
 from w2v_core.verdict.compare import compare, compare_many
 from w2v_core.verdict.comparison import Comparison, Matrix
 from w2v_core.verdict.decision import Policy
@@ -22,7 +28,14 @@ from w2v_core.verdict.paired import judge_pairs
 from w2v_core.verdict.reading import Run, Session, read_run
 from w2v_core.verdict.sides import read_side
 
-__all__ = ["approve_runs", "calibrate_command", "compare_sides", "gate_runs"]
+__all__ = [
+    "approve_runs",
+    "calibrate_command",
+    "calibrate_history",
+    "compare_sides",
+    "gate_runs",
+    "told_approval",
+]
 
 
 def gate_runs(
@@ -90,6 +103,20 @@ def approve_runs(
     return approved, target
 
 
+def told_approval(approved: Baseline, path: Path) -> str:
+    """Say what was approved, what it made worse, and what single runs can find against it."""
+    last, rates = approved.approvals[-1], calibrate_from_baseline(approved)
+    noise = (
+        f"runs vary by {min(rates.pair_sd) * 100:.2g} % (quietest cell) to "
+        f"{max(rates.pair_sd) * 100:.2g} % (loudest): a single run shows a slowdown of 3 % in "
+        f"{rates.power_at_3_percent:.0%} of nights, and that no cell lost as much in "
+        f"{rates.null_pass_rate:.0%}"
+    )
+    head = f"{len(approved.cells)} cells of {len(last.run_ids)} runs approved: {path}"
+    worse = [f"accepted as worse: {change}" for change in last.worse]
+    return "\n".join([head, *worse, f"reason: {last.reason}", noise])
+
+
 def compare_sides(
     sides: Sequence[str], *, history: Path | None = None, policy: Policy | None = None
 ) -> Comparison | Matrix:
@@ -146,6 +173,21 @@ def calibrate_command(
     if broken:
         raise RecordError(f"these runs cannot calibrate anything: {broken[0]}")
     return calibrate_from_pairs(measured, nights=nights, policy=policy)
+
+
+def calibrate_history(history: Path, *, pairs: int, nights: int, seed: int) -> Calibration:
+    """Simulate nights with the variance of the history's runs on the machine of the newest one.
+
+    Raises:
+        ConfigError: no cell has three runs.
+        RecordError: there is no such history, or it cannot be read.
+    """
+    if not history.exists():
+        raise RecordError(f"{history}: no such history")
+    with History(history) as opened:
+        newest = opened.query(last=1)["fingerprint"]
+        runs = opened.nights(json.loads(newest.iloc[0])) if len(newest) else {}
+    return calibrate_from_nights(runs, pairs=pairs, nights=nights, seed=seed)
 
 
 def _is_broken(finding: Finding) -> bool:

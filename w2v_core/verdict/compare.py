@@ -206,6 +206,9 @@ def _unfit(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[str, ...]:
         for record in records
         for reason in (*record_reasons(record), *steady_state(record))
     ]
+    both = sorted({r.run_id for r in a} & {r.run_id for r in b})
+    if both:
+        reasons.append(f"not comparable, run {both[0]} stands on either side")
     for record in (*a, *b):
         reasons += [f"not comparable, {r}" for r in changed_parameters(record, a[0])]
     return tuple(dict.fromkeys(reasons))

@@ -110,6 +110,8 @@ class Decision:
     """The loss shows on the screen; fresh pairs have to confirm it."""
     runs_needed: Floats
     """Runs (pairs per stage) that would decide, in total; infinite where more of them cannot."""
+    runs_on_both: Floats
+    """The same where the baseline gets as many; infinite for pairs, which have no baseline."""
 
 
 def decide_runs(baseline: Floats, candidate: Floats, policy: Policy) -> Decision:
@@ -122,13 +124,15 @@ def decide_runs(baseline: Floats, candidate: Floats, policy: Policy) -> Decision
     lower, upper = lower_bound(effects, alpha), upper_bound(effects, alpha)
     slower = upper < policy.log_tolerance
     base_runs = np.isfinite(baseline).sum(axis=-1)
+    share = _needed_share(effects, (alpha, alpha), policy)
     return Decision(
         codes=_codes(lower, slower, policy),
         effects=effects,
         lower=lower,
         upper=upper,
         suspicious=slower,
-        runs_needed=_runs_needed(effects, (alpha, alpha), policy, 1.0 / np.maximum(base_runs, 1)),
+        runs_needed=_count(share - 1.0 / np.maximum(base_runs, 1)),
+        runs_on_both=_count(share / 2),
     )
 
 
@@ -147,13 +151,15 @@ def decide_pairs(screen: Floats, confirm: Floats | None, policy: Policy) -> Deci
         slower = suspicious & (upper_bound(again, stage_alpha) < policy.log_tolerance)
         effects = paired_effects(np.concatenate((screen, confirm), axis=-1))
     lower, upper = lower_bound(effects, alpha), upper_bound(effects, alpha)
+    needed = _count(_needed_share(effects, (alpha, stage_alpha), policy))
     return Decision(
         codes=_codes(lower, slower, policy),
         effects=effects,
         lower=lower,
         upper=upper,
         suspicious=suspicious & (lower <= policy.log_margin),
-        runs_needed=_runs_needed(effects, (alpha, stage_alpha), policy, np.zeros(1)),
+        runs_needed=needed,
+        runs_on_both=np.full_like(needed, np.inf),
     )
 
 
@@ -184,19 +190,21 @@ def _codes(lower: Floats, slower: npt.NDArray[np.bool_], policy: Policy) -> npt.
     return codes.astype(np.int8)
 
 
-def _runs_needed(
-    effects: Effects, alphas: tuple[float, float], policy: Policy, other_side: Floats
-) -> Floats:
-    """Count the runs after which a true PASS and a true FAIL are found in 95 % of the cases.
+def _needed_share(effects: Effects, alphas: tuple[float, float], policy: Policy) -> Floats:
+    """Return the ``1 / runs`` (summed over both sides) at which the verdict is found.
 
-    ``other_side`` is 1 / (runs of the baseline), which more candidate runs cannot lower.
+    A true PASS and a true FAIL are then found in 95 % of the cases.
     """
     pass_alpha, fail_alpha = alphas
     missed = t_quantile(_PLANNED_MISS, effects.df)
     to_pass = (t_quantile(pass_alpha, effects.df) + missed) / -policy.log_margin
     distance = policy.log_tolerance - policy.log_margin
     to_fail = (t_quantile(fail_alpha, effects.df) + missed) / distance
-    share = 1.0 / np.square(np.maximum(to_pass, to_fail) * np.maximum(effects.sd, 1e-12))
-    room = share - other_side
-    needed = np.ceil(np.divide(1.0, room, out=np.full_like(room, np.inf), where=room > 0))
+    hardest = np.maximum(to_pass, to_fail) * np.maximum(effects.sd, 1e-12)
+    return np.asarray(1.0 / np.square(hardest), dtype=np.float64)
+
+
+def _count(share: Floats) -> Floats:
+    """Return the runs whose ``1 / runs`` is at most ``share``; infinite where nobody makes them."""
+    needed = np.ceil(np.divide(1.0, share, out=np.full_like(share, np.inf), where=share > 0))
     return np.where(needed > _MOST_RUNS, np.inf, np.maximum(needed, 1.0))

@@ -53,6 +53,8 @@ class Throughput:
     """Further runs (or pairs per stage) that would decide; None where more of them cannot."""
     suspicious: bool
     """A slowdown that waits for fresh pairs to confirm it."""
+    runs_on_both: int | None = None
+    """Runs on either side that would decide where the baseline has too few; None as above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +122,14 @@ class GateResult:
         return worst(*(c.verdict for c in self.cells), *(f.verdict for f in self.findings))
 
     @property
+    def by_kind(self) -> dict[Kind, Verdict]:
+        """The worst verdict of each kind of finding: whether it is the speed or the WER."""
+        found: dict[Kind, Verdict] = {}
+        for finding in (*self.findings, *(f for c in self.cells for f in c.findings)):
+            found[finding.kind] = worst(finding.verdict, found.get(finding.kind, "PASS"))
+        return found
+
+    @property
     def exit_code(self) -> int:
         """0 pass, 1 regression, 2 inconclusive, 3 unusable input."""
         return UNUSABLE if self.unusable else EXIT_CODES[self.verdict]
@@ -147,8 +157,10 @@ class GateResult:
             for name in reversed(VERDICTS)
             if (n := sum(c.verdict == name for c in self.cells))
         )
+        kinds = ", ".join(f"{kind} {verdict}" for kind, verdict in self.by_kind.items())
         first = f"; {self.reasons[0]}" if self.reasons and self.verdict != "PASS" else ""
-        return f"{self.verdict} ({counts or 'no cell judged'}){first}"
+        judged = f"{counts}: {kinds}" if counts else "no cell judged"
+        return f"{self.verdict} ({judged}){first}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a cell, for tables; figures raw, None where not judged."""
@@ -159,6 +171,7 @@ class GateResult:
         return {
             "verdict": self.verdict,
             "exit_code": self.exit_code,
+            "by_kind": self.by_kind,
             "summary": self.summary(),
             "policy": asdict(self.policy),
             "findings": [asdict(f) for f in self.findings],

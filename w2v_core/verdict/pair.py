@@ -23,6 +23,7 @@ OUT = "{out}"
 
 Report = Callable[[str], None]
 
+LOG = "output.log"  # what the command printed, in the directory of its run
 _SHOWN = 2000  # characters of a failed command's output
 
 
@@ -151,12 +152,12 @@ def _run(command: Sequence[str], out: Path, *, timeout_s: float | None) -> tuple
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise RecordError(f"{shlex.join(words)}: {error}") from error
-    (out / "output.log").write_bytes(done.stdout)
+    (out / LOG).write_bytes(done.stdout)
     if done.returncode != 0:
         tail = done.stdout.decode(errors="replace")[-_SHOWN:]
         raise RecordError(
             f"{shlex.join(words)} ended with exit status {done.returncode}; both sides have to be "
-            f"green to be compared. Its last output:\n{tail}"
+            f"green to be compared. Its last output, all of which is in {out / LOG}:\n{tail}"
         )
     return read_run(_find_run(out)).records
 

@@ -22,7 +22,7 @@ def evidence(
         baseline_runs: Runs on the other side; 0 for pairs.
         policy: What was decided by.
     """
-    needed = float(decision.runs_needed[index])
+    needed, both = float(decision.runs_needed[index]), float(decision.runs_on_both[index])
     verdict = VERDICTS[int(decision.codes[index])]
     throughput = Throughput(
         ratio=float(np.exp(decision.effects.mean[index])),
@@ -33,6 +33,7 @@ def evidence(
         baseline_runs=baseline_runs,
         further_runs=max(1, int(needed) - runs) if np.isfinite(needed) else None,
         suspicious=bool(decision.suspicious[index]),
+        runs_on_both=int(both) if np.isfinite(both) else None,
     )
     return throughput, Finding(
         kind="throughput", verdict=verdict, reason=_told(throughput, verdict, policy)
@@ -53,7 +54,9 @@ def _told(found: Throughput, verdict: Verdict, policy: Policy) -> str:
         return f"{measured}; looks slower, fresh pairs have to confirm it"
     if found.further_runs is None:
         spread = f"{_unit(found)} vary by {found.run_sd * 100:.2g} %"
-        remedy = "the baseline needs more runs" if found.baseline_runs else "quieten the machine"
+        remedy = "more of them would not decide: quieten the machine"
+        if found.runs_on_both is not None:
+            remedy = f"{found.runs_on_both} on either side would decide: approve a larger baseline"
         return f"{measured}; {spread}; {remedy}"
     return f"{measured}; {found.further_runs} further {_unit(found)} would decide"
 

@@ -31,7 +31,7 @@ def ceiling_finding(record: CellRecord) -> Finding | None:
     if threshold.admits(record.wer):
         reason = f"WER {record.wer * 100:.4g} % is within the ceiling of {threshold}"
         return Finding(kind="wer-ceiling", verdict="PASS", reason=reason)
-    reason = f"WER {record.wer * 100:.4g} % is above the ceiling of {threshold}"
+    reason = f"WER {record.wer * 100:.4g} % is above the ceiling of {threshold}; {threshold.source}"
     return Finding(kind="wer-ceiling", verdict="FAIL", reason=reason)
 
 

@@ -1,0 +1,101 @@
+"""How a pass uses its buckets, and where its time goes when no two stages overlap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from w2v_core.bench.record import SERIAL_STAGES, BucketUse
+from w2v_core.engine.bucketing import form_batches
+from w2v_core.engine.ctc import decode_batch
+from w2v_core.engine.engine import WINDOW, Engine
+from w2v_core.types import Batch, Bucket, Utterance, num_frames
+
+__all__ = ["StagePass", "bucket_uses", "measure_stages"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePass:
+    """A pass taken apart."""
+
+    buckets: tuple[BucketUse, ...]
+    serial_stage_s: dict[str, float]
+
+
+def measure_stages(
+    engine: Engine, utterances: Sequence[Utterance], *, normalise_s: float = 0.0
+) -> StagePass:
+    """Time one batch of every bucket stage by stage; blocks, and overlaps nothing.
+
+    The host waits for the device after every stage, so each is timed alone: *h2d* is the copy into
+    the slot's host buffer and from there to the device, *compute* the forward with its arg-max,
+    *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's fullest batch
+    stands for all of its batches: a static shape costs the same whatever is in it.
+
+    Args:
+        engine: Warmed up, with no pass under way.
+        utterances: The set, as ``Engine.transcribe`` takes it.
+        normalise_s: Seconds that normalising the set took; put beside the others.
+    """
+    groups = _by_bucket(engine, utterances)
+    totals = dict.fromkeys(SERIAL_STAGES, 0.0)
+    totals["normalise"] = normalise_s
+    for batches in groups.values():
+        fullest = max(batches, key=lambda batch: len(batch.utterances))
+        for stage, seconds in _time_stages(engine, fullest).items():
+            totals[stage] += seconds * len(batches)
+    return StagePass(buckets=bucket_uses(groups), serial_stage_s=totals)
+
+
+def bucket_uses(groups: dict[Bucket, list[Batch]]) -> tuple[BucketUse, ...]:
+    """Count batches, utterances and frames by bucket, smallest first."""
+    return tuple(
+        BucketUse(
+            num_frames=bucket.num_frames,
+            batch_size=bucket.batch_size,
+            num_batches=len(batches),
+            num_utterances=sum(len(batch.utterances) for batch in batches),
+            real_frames=sum(num_frames(u.num_samples) for b in batches for u in b.utterances),
+            padded_frames=len(batches) * bucket.batch_size * bucket.num_frames,
+        )
+        for bucket, batches in sorted(groups.items())
+    )
+
+
+def _by_bucket(engine: Engine, utterances: Sequence[Utterance]) -> dict[Bucket, list[Batch]]:
+    """Form the batches that ``Engine.transcribe`` forms."""
+    groups: dict[Bucket, list[Batch]] = {}
+    for batch in form_batches(utterances, engine.buckets, window=WINDOW):
+        groups.setdefault(batch.bucket, []).append(batch)
+    return groups
+
+
+def _time_stages(engine: Engine, batch: Batch) -> dict[str, float]:
+    """Return the seconds of h2d, compute, d2h and decode for one batch."""
+    slot = engine.ring.free[0]
+    marks = []
+
+    def mark() -> None:
+        engine.backend.mark_step()
+        engine.backend.synchronize()
+        marks.append(time.perf_counter())
+
+    with engine.backend.compute():
+        mark()
+        waveforms, counts = slot.stage(batch)
+        mark()
+        ids = engine.runner(batch.bucket, waveforms, counts)
+        mark()
+        slot.collect(ids)
+    if slot.event is not None:
+        slot.event.synchronize()
+    taken = slot.take_ids()[: len(batch.utterances)]
+    mark()
+    frames = [num_frames(u.num_samples) for u in batch.utterances]
+    decode_batch(taken, frames, engine.checkpoint.vocabulary)
+    mark()
+    slot.clear()
+    seconds = [end - start for start, end in pairwise(marks)]
+    return dict(zip(SERIAL_STAGES[1:], seconds, strict=True))
