@@ -33,6 +33,8 @@ REQUIRED = [
     "soundfile>=0.12.1",  # reads FLAC, WAV, OGG and MP3 from its wheel; no system codec
     "soxr>=0.3.7",
     "tabulate>=0.9",  # DataFrame.to_markdown
+    "tqdm>=4.60",  # transformers brings it too
+    "shtab>=1.7",  # w2v completion; nothing behind it
 ]
 WHERE_ABSENT = {"torch": "torch>=2.6", "numpy": "numpy>=1.26"}
 

@@ -41,8 +41,8 @@ class BatchPlan:
 
     kind: PlanKind = "auto"
     """``quantile`` the seed's edges, ``optimal`` edges by dynamic programming, ``sorted``
-    length-sorted batches of a token budget, ``packed`` no padding; ``auto`` lets the backend
-    choose."""
+    length-sorted batches of a token budget, ``packed`` no padding; ``auto`` chooses by
+    the backend and the size of the model."""
     num_buckets: int = DEFAULT_BUCKETS
     batch_size: int = 8
     at_most: bool = False
@@ -72,13 +72,19 @@ class EngineConfig:
     plan: BatchPlan = field(default_factory=BatchPlan)
     num_slots: int = 4
     decode_workers: int = 1
+    """Threads that decode; 0 decodes in the calling thread."""
     strict: bool = True
     """Refuse a bucket that was not warmed up instead of compiling it in the run."""
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether a batch is staged or decoded while another one is computed."""
+        return self.num_slots > 1 or self.decode_workers > 0
+
     def __post_init__(self) -> None:
-        """Refuse counts below one and autocast to float32."""
+        """Refuse counts below their least and autocast to float32."""
         parse_count("num_slots", self.num_slots)
-        parse_count("decode_workers", self.decode_workers)
+        parse_count("decode_workers", self.decode_workers, least=0)
         if self.autocast and self.dtype == "float32":
             raise ConfigError("autocast to float32 does nothing; use --dtype bfloat16 or drop -a")
 

@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from w2v_core.backends.hpu_environment import (
-    EXECUTIONS,
-    bridge_installed,
-    prepare_environment,
-)
 from w2v_core.bench.cells import Cell
 from w2v_core.bench.record import CellRecord, to_json
-from w2v_core.config import (
-    DeviceChoice,
-    parse_choice,
-    parse_count,
-)
+from w2v_core.commands import options
+from w2v_core.config import DeviceChoice, parse_count
 from w2v_core.errors import W2VError
+from w2v_core.progress import bars
 from w2v_core.pytest_gate import Gatekeeper, add_gate_options, rebase
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
@@ -35,7 +28,7 @@ from w2v_core.report.tables import matrix
 from w2v_core.validation import ValidationRun
 
 if TYPE_CHECKING:
-    from w2v_core.bench.measure import Round
+    from w2v_core.bench.measure import Round, TimedPass
     from w2v_core.types import Transcription
 
 __all__ = ["prepare_device", "pytest_addoption"]
@@ -55,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Parse the options once; a device that was asked for and is missing ends the session."""
     try:
-        run = ValidationRun(run_config_of(config))
+        run = ValidationRun(run_config_of(config), progress=bars)
         config.stash[RUN] = run
         config.stash[GATE] = Gatekeeper(
             run,
@@ -81,10 +74,7 @@ def prepare_device(device: DeviceChoice, config: pytest.Config) -> None:
     Raises:
         DeviceError: ``--execution`` contradicts the environment.
     """
-    if device == "hpu" or (device == "auto" and bridge_installed()):
-        text = config.getoption("--execution")
-        execution = parse_choice("execution mode", text, EXECUTIONS) if text else None
-        prepare_environment(execution=execution)
+    options.prepare_device(device, execution=config.getoption("--execution"))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -176,7 +166,7 @@ def measure(
             pytest.skip(f"{cell} needs graphs: {reason}")
         rounds = pytestconfig.getoption("--rounds")
         record = validation_run.measure(
-            cell, timer=lambda run: _time_by_benchmark(benchmark, run, rounds=rounds)
+            cell, timer=lambda run: _time_by_benchmark(benchmark, run, rounds=rounds), rounds=rounds
         )
         benchmark.extra_info.update(extra_info(record))
         return record
@@ -194,14 +184,21 @@ def extra_info(record: CellRecord) -> dict[str, Any]:
 
 def _time_by_benchmark(
     benchmark: Any,  # noqa: ANN401 - pytest-benchmark is untyped
-    run: Callable[[], Transcription],
+    run: TimedPass,
     *,
     rounds: int,
 ) -> Sequence[Round]:
     from w2v_core.bench.measure import Round
 
     passes: list[Transcription] = []
-    benchmark.pedantic(lambda: passes.append(run()), rounds=rounds, iterations=1)
+
+    def between_rounds() -> None:
+        if passes:
+            run.count()
+
+    benchmark.pedantic(
+        lambda: passes.append(run()), setup=between_rounds, rounds=rounds, iterations=1
+    )
     stats = benchmark.stats
     walls = [p.wall_s for p in passes] if stats is None else list(stats.stats.data)
     return [Round(transcription=p, wall_s=w) for p, w in zip(passes, walls, strict=True)]
@@ -227,11 +224,26 @@ def pytest_terminal_summary(
         return
     valid = sum(r.valid for r in run.records)
     terminalreporter.section(f"{valid} of {len(run.records)} cells valid")
-    text = matrix(run.records).to_markdown(index=False, tablefmt="simple", disable_numparse=True)
+    gate = config.stash[GATE]
+    table = matrix(run.records).assign(verdict=[_verdict(r, gate) for r in run.records])
+    text = table.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
     terminalreporter.write_line(text)
     terminalreporter.write_line(f"reports: {run.directory}")
     if APPROVAL in config.stash:
         terminalreporter.write_line(config.stash[APPROVAL])
+
+
+def _verdict(record: CellRecord, gate: Gatekeeper) -> str:
+    """Return the gate's verdict of a cell where it is on, else that of the WER ceiling."""
+    from w2v_core.verdict.wer import ceiling_finding
+
+    if gate.is_on:
+        found = gate.result.cell(record.cell)
+        return found.verdict if found is not None else "INCONCLUSIVE"
+    if not record.valid:
+        return "FAIL"
+    finding = ceiling_finding(record)
+    return finding.verdict if finding is not None else "not judged"
 
 
 @pytest.hookimpl(trylast=True)

@@ -89,6 +89,19 @@ def test_the_terminal_ends_with_the_matrix(sound):
     assert lines[-3].startswith("tiny-float32-")
 
 
+@pytest.mark.parametrize("column", ["cell", "WER %", "RTFx", "p50 ms", "p99 ms", "verdict"])
+def test_the_matrix_has_the_column(sound, column):
+    assert column in sound[0].stdout.strip().splitlines()[-5]
+
+
+def test_a_cell_without_a_ceiling_is_not_judged(sound):
+    assert sound[0].stdout.strip().splitlines()[-3].endswith("not judged")
+
+
+def test_no_progress_is_shown_where_output_is_captured(sound):
+    assert "timed rounds" not in sound[0].stdout + sound[0].stderr
+
+
 def test_reports_are_written(sound):
     files = sorted(p.name for p in sound[2].glob("dev/*/*"))
 

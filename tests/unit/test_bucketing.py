@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from w2v_core.config import BatchPlan
+from w2v_core.backends.cpu import CpuBackend
+from w2v_core.config import BatchPlan, EngineConfig, parse_plan
 from w2v_core.engine.bucketing import form_batches, padding_efficiency, plan_buckets
+from w2v_core.engine.engine import PACKED_PARAMETERS, resolve_plan
 from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.types import Bucket, Utterance, num_frames
 
@@ -245,3 +247,19 @@ def test_a_window_below_one_is_refused_before_reading():
 
 def test_no_batches_pad_nothing():
     assert padding_efficiency([]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("forward", "num_parameters", "num_buckets", "chosen"),
+    [
+        pytest.param("exact", PACKED_PARAMETERS, None, "packed", id="large-model"),
+        pytest.param("exact", PACKED_PARAMETERS - 1, None, "sorted", id="small-model"),
+        pytest.param("stock", PACKED_PARAMETERS, None, "sorted", id="stock-cannot-pack"),
+        pytest.param("exact", PACKED_PARAMETERS, 4, "optimal", id="buckets-asked-for"),
+    ],
+)
+def test_auto_on_a_host_goes_by_the_size_of_the_model(forward, num_parameters, num_buckets, chosen):
+    plan = parse_plan("auto", num_buckets=num_buckets, batch_size=8)
+    config = EngineConfig(forward=forward, plan=plan)
+
+    assert resolve_plan(config, CpuBackend(), num_parameters=num_parameters).kind == chosen

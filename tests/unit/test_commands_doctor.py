@@ -8,7 +8,13 @@ import pytest
 
 from w2v_core.cli import main
 from w2v_core.commands import machine
-from w2v_core.commands.doctor import GIB, MIN_DISK_BYTES, MIN_MEMORY_BYTES, diagnose
+from w2v_core.commands.doctor import (
+    GIB,
+    MAX_SWAP_BYTES,
+    MIN_DISK_BYTES,
+    MIN_MEMORY_BYTES,
+    diagnose,
+)
 from w2v_core.commands.machine import Facts, hub_error
 
 SOUND = Facts(
@@ -60,6 +66,17 @@ def test_nothing_speaks_against_a_sound_machine():
         ),
         pytest.param("governor", {"governor": "performance"}, {"governor": "powersave"}, id="gov"),
         pytest.param("load", {"load_1min": 4.0}, {"load_1min": 4.1}, id="load"),
+        pytest.param(
+            "swap", {"swap_used_bytes": MAX_SWAP_BYTES}, {"swap_used_bytes": MAX_SWAP_BYTES + 1}
+        ),
+        pytest.param(
+            "processes", {"busiest": (("a", 0.09),)}, {"busiest": (("a", 0.11),)}, id="processes"
+        ),
+        pytest.param("steal", {"steal": 0.01}, {"steal": 0.011}, id="steal"),
+        pytest.param(
+            "processors", {"cpus_usable": 2}, {"cpus_usable": 1, "num_threads": 1}, id="one-core"
+        ),
+        pytest.param("processors", {"cpu_quota": 16.0}, {"cpu_quota": 15.5}, id="quota"),
         pytest.param("threads", {"num_threads": 16}, {"num_threads": 17}, id="threads"),
         pytest.param("threads", {"cpu_quota": 16.0}, {"cpu_quota": 15.5}, id="container"),
         pytest.param("pinned memory", {"is_pinned": True}, {"is_pinned": False}, id="pinned"),
@@ -77,6 +94,47 @@ def test_what_the_system_does_not_tell_is_a_note(name):
     checks = diagnose(replace(SOUND, **{name: None}))
 
     assert [c.state for c in checks if c.name == name.split("_")[0]] == ["note"]
+
+
+def test_a_clock_that_rises_is_worth_knowing():
+    assert states(replace(SOUND, turbo=True))["turbo"] == "note"
+    assert states(replace(SOUND, turbo=False))["turbo"] == "ok"
+
+
+def test_the_busiest_processes_are_named_and_the_rest_counted():
+    busy = tuple((f"job{i}", 1.0 - i / 10) for i in range(5))
+    (check,) = [c for c in diagnose(replace(SOUND, busiest=busy)) if c.name == "processes"]
+
+    assert "job0 (100%), job1 (90%), job2 (80%) and 2 more" in check.text
+
+
+def test_all_that_the_search_for_a_gaudi_saw_is_shown():
+    probed = replace(SOUND, hpu_probe=("driver: 1.24.0", "plugin: refused this torch"))
+    (check,) = [c for c in diagnose(probed) if c.name == "hpu probe"]
+
+    assert check.text == "driver: 1.24.0; plugin: refused this torch"
+
+
+def test_the_devices_own_facts_are_shown_without_settings():
+    facts = {"driver": "1.24", "firmware": None, "PT_HPU_LAZY_MODE": "1", "card_power": "90 W"}
+    (check,) = [c for c in diagnose(replace(SOUND, device_facts=facts)) if c.name == "device facts"]
+
+    assert check.text == "driver 1.24"
+
+
+def test_a_hostile_process_name_does_not_steer_the_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(machine.proc, "busiest", lambda: (("\x1b[31mx", 1.0),))
+    main(["doctor", "--device", "cpu"])
+
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed
+    assert "\\x1b[31mx (100%)" in printed
+
+
+def test_no_line_is_wider_than_a_hundred_columns(capsys):
+    main(["doctor", "--device", "cpu"])
+
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
 
 
 def test_a_synchronous_device_needs_no_pinned_memory():

@@ -36,7 +36,7 @@ def test_hypotheses_follow_the_order_of_the_input():
 
 
 @pytest.mark.parametrize("num_slots", [1, 2, 4])
-@pytest.mark.parametrize("decode_workers", [1, 3])
+@pytest.mark.parametrize("decode_workers", [0, 1, 3])
 def test_transcripts_do_not_depend_on_slots_or_workers(num_slots, decode_workers):
     utterances = make_utterances(LENGTHS)
     expected = warm_engine(utterances).transcribe(utterances).texts

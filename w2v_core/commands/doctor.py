@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 from w2v_core.commands.machine import Facts, gather
+from w2v_core.commands.options import INPUT_ERROR, prepare_device
 from w2v_core.config import DEVICES, parse_choice
 from w2v_core.report.text import printable
 
@@ -17,11 +19,17 @@ __all__ = ["Check", "add_parser", "diagnose", "doctor"]
 
 State = Literal["ok", "note", "doubt", "missing"]
 
-MISSING_DEVICE = 3
 GIB = 2**30
 MIN_MEMORY_BYTES = 4 * GIB  # the large checkpoint in float32, twice: on the host and on a cpu
 MIN_DISK_BYTES = 5 * GIB  # both checkpoints, test-clean and a night's reports
 MAX_LOAD = 0.25  # of the usable processors; more, and rounds wait for somebody else
+MAX_SWAP_BYTES = GIB // 4  # what lies there may have to come back within a round
+MAX_STEAL = 0.01  # of processor time, since boot
+BUSY = 0.1  # of a processor, for a process to be named
+MAX_NAMED = 3
+WIDTH = 100  # columns
+VOLATILE = ("PT_", "HABANA_", "card_")
+"""Prefixes of device facts that a run's record holds and that say nothing about health."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +48,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "doctor",
         help="check the machine",
         description="Say what is here, what is missing, and what would make measurements "
-        "unreliable. Opens the device; waits at most two seconds for the hub. Exit code 0, or 3 "
-        "where the device that --device asks for is missing.",
+        "unreliable: ok is fine, note is worth knowing, doubt speaks against measuring here, "
+        "missing was asked for and is not there. Opens the device; waits at most two seconds for "
+        "the hub.",
+        epilog="Exit codes: 0 looked at everything, whatever was found, 2 wrong usage, 3 the "
+        "device that --device asks for is missing, 130 interrupted.",
     )
     parser.add_argument("--device", default="auto", help=", ".join(DEVICES))
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
@@ -51,6 +62,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the checks; returns 3 where the device that was asked for is missing, else 0."""
     choice = parse_choice("device", arguments.device, DEVICES)
+    prepare_device(choice)
     facts = gather(choice)
     checks = diagnose(facts)
     if arguments.json:
@@ -58,20 +70,26 @@ def doctor(arguments: argparse.Namespace) -> int:
     else:
         text = _render(checks)
     sys.stdout.write(f"{text}\n")
-    return MISSING_DEVICE if facts.device_error is not None else 0
+    return INPUT_ERROR if facts.device_error is not None else 0
 
 
 def diagnose(facts: Facts) -> list[Check]:
     """Judge the facts; pure."""
     return [
         *_devices(facts),
+        *_probe(facts),
         *_device(facts),
         *_versions(facts.versions),
         *_hub(facts),
         _amount("memory", facts.memory_available_bytes, MIN_MEMORY_BYTES, "stop other programs"),
         _amount("disk", facts.disk_free_bytes, MIN_DISK_BYTES, "delete old reports or caches"),
+        _swap(facts.swap_used_bytes),
         _governor(facts.governor),
+        _turbo(facts.turbo),
         _load(facts),
+        _processes(facts.busiest),
+        _steal(facts.steal),
+        _processors(facts),
         _threads(facts),
     ]
 
@@ -89,6 +107,12 @@ def _devices(facts: Facts) -> list[Check]:
     ]
 
 
+def _probe(facts: Facts) -> list[Check]:
+    """Show all that the search for a Gaudi saw, which says at which step it ended."""
+    text = "; ".join(facts.hpu_probe)
+    return [Check(state="note", name="hpu probe", text=text)] if text else []
+
+
 def _device(facts: Facts) -> list[Check]:
     if facts.device_error is not None:
         return [Check(state="missing", name="opened", text=facts.device_error)]
@@ -101,6 +125,10 @@ def _device(facts: Facts) -> list[Check]:
             text=f"unsupported: {graphs}" if graphs else "supported",
         ),
     ]
+    shown = {n: v for n, v in facts.device_facts.items() if not n.startswith(VOLATILE)}
+    if shown:
+        text = ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
+        checks.append(Check(state="ok", name="device facts", text=text))
     if facts.is_pinned is not None:
         pinned = Check(state="ok", name="pinned memory", text="host buffers are pinned")
         pageable = Check(
@@ -155,6 +183,73 @@ def _governor(governor: str | None) -> Check:
     )
 
 
+def _swap(used_bytes: int | None) -> Check:
+    if used_bytes is None:
+        return Check(state="note", name="swap", text="the system does not tell")
+    text = f"{used_bytes / GIB:.1f} GiB in use"
+    if used_bytes <= MAX_SWAP_BYTES:
+        return Check(state="ok", name="swap", text=text)
+    return Check(
+        state="doubt",
+        name="swap",
+        text=f"{text}: a round may wait for the disk",
+        remedy="stop other programs, then swapoff -a && swapon -a",
+    )
+
+
+def _turbo(on: bool | None) -> Check:
+    if on is None:
+        return Check(state="note", name="turbo", text="the system does not show it")
+    if not on:
+        return Check(state="ok", name="turbo", text="off: the clock is steady")
+    text = "on: the clock depends on the temperature and on what other cores do"
+    return Check(state="note", name="turbo", text=text)
+
+
+def _processes(busiest: Sequence[tuple[str, float]]) -> Check:
+    named = [f"{name} ({used:.0%})" for name, used in busiest if used >= BUSY]
+    if not named:
+        return Check(state="ok", name="processes", text="no other one computes")
+    more = f" and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+    return Check(
+        state="doubt",
+        name="processes",
+        text=f"others compute now, in processors: {', '.join(named[:MAX_NAMED])}{more}",
+        remedy="stop them, or wait",
+    )
+
+
+def _steal(fraction: float | None) -> Check:
+    if fraction is None:
+        return Check(state="note", name="steal", text="the system does not tell")
+    text = f"{fraction:.2%} of processor time since boot went to other machines of the host"
+    if fraction <= MAX_STEAL:
+        return Check(state="ok", name="steal", text=text)
+    return Check(
+        state="doubt", name="steal", text=text, remedy="measure on a machine with its own cores"
+    )
+
+
+def _processors(facts: Facts) -> Check:
+    text = f"{facts.cpus_usable} usable"
+    if facts.cpu_quota is not None and facts.cpu_quota < facts.cpus_usable:
+        return Check(
+            state="doubt",
+            name="processors",
+            text=f"{text}, and the container may use {facts.cpu_quota:g}: it is stopped, in the "
+            "middle of a round, whenever that is spent",
+            remedy="give it whole processors (docker --cpuset-cpus instead of --cpus)",
+        )
+    if facts.cpus_usable == 1:
+        return Check(
+            state="doubt",
+            name="processors",
+            text=f"{text}: decoding and the rest of the system interrupt the forward",
+            remedy="use two or more",
+        )
+    return Check(state="ok", name="processors", text=text)
+
+
 def _load(facts: Facts) -> Check:
     if facts.load_1min is None:
         return Check(state="note", name="load", text="the system does not tell")
@@ -183,11 +278,18 @@ def _threads(facts: Facts) -> Check:
 
 
 def _render(checks: Sequence[Check]) -> str:
-    width = max(len(check.name) for check in checks)
+    names = max(len(check.name) for check in checks)
     lines = []
     for check in checks:
         remedy = f" -> {check.remedy}" if check.remedy else ""
-        lines.append(f"{check.state:<7}  {check.name:<{width}}  {printable(check.text)}{remedy}")
+        head = f"{check.state:<7}  {check.name:<{names}}  "
+        lines += textwrap.wrap(
+            f"{head}{printable(check.text)}{remedy}",
+            width=WIDTH,
+            subsequent_indent=" " * len(head),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     doubts = [check.name for check in checks if check.state == "doubt"]
     missing = [check.name for check in checks if check.state == "missing"]
     verdict = f"unreliable here: {', '.join(doubts)}" if doubts else "nothing speaks against it"

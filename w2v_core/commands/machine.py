@@ -10,11 +10,12 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v_core.bench.environment import GOVERNOR, PACKAGES
+from w2v_core.commands import proc
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError
 
@@ -37,6 +38,10 @@ class Facts:
     device_error: str | None = None
     """Why the chosen device cannot be opened."""
     device_name: str | None = None
+    device_facts: Mapping[str, str | int | float | None] = field(default_factory=dict)
+    """The backend's fingerprint: driver, firmware, versions."""
+    hpu_probe: tuple[str, ...] = ()
+    """All that was seen while looking for a Gaudi, in order."""
     graphs_unsupported: str | None = None
     is_pinned: bool | None = None
     """Whether host buffers are; None where copies are synchronous anyway."""
@@ -48,6 +53,12 @@ class Facts:
     memory_available_bytes: int | None
     disk_free_bytes: int | None
     governor: str | None
+    turbo: bool | None = None
+    swap_used_bytes: int | None = None
+    steal: float | None = None
+    """Fraction of processor time since boot that a hypervisor gave to others."""
+    busiest: tuple[tuple[str, float], ...] = ()
+    """Other processes that compute now, and the processors each uses, busiest first."""
     load_1min: float | None
     cpus_usable: int
     cpu_quota: float | None
@@ -59,6 +70,7 @@ def gather(choice: DeviceChoice) -> Facts:
     """Look at the machine; opens the device, and waits at most two seconds for the hub."""
     import torch
 
+    from w2v_core.backends.hpu_probe import probe_hpu
     from w2v_core.engine.devices import available_devices, open_backend
 
     error, backend = None, None
@@ -72,18 +84,24 @@ def gather(choice: DeviceChoice) -> Facts:
         devices=available_devices(),
         device_error=error,
         device_name=backend.device_name if backend is not None else None,
+        device_facts=backend.fingerprint() if backend is not None else {},
+        hpu_probe=probe_hpu().lines,
         graphs_unsupported=backend.graphs_unsupported if backend is not None else None,
         is_pinned=_is_pinned(backend),
         versions={"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
         hub_error=hub_error(),
         cached=cached,
         not_cached=not_cached,
-        memory_available_bytes=_memory_available_bytes(),
+        memory_available_bytes=proc.memory_available_bytes(),
         disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
-        governor=_read(GOVERNOR),
+        governor=proc.read(GOVERNOR),
+        turbo=proc.turbo(),
+        swap_used_bytes=proc.swap_used_bytes(),
+        steal=proc.steal(),
+        busiest=proc.busiest(),
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        cpus_usable=_usable_cpus(),
-        cpu_quota=_cpu_quota(),
+        cpus_usable=proc.usable_cpus(),
+        cpu_quota=proc.cpu_quota(),
         num_threads=torch.get_num_threads(),
     )
 
@@ -139,28 +157,3 @@ def _version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
-
-
-def _memory_available_bytes() -> int | None:
-    for line in (_read(Path("/proc/meminfo")) or "").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return None
-
-
-def _usable_cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-
-
-def _cpu_quota() -> float | None:
-    """Read the control group's limit (cgroup v2): ``quota period`` in microseconds, or ``max``."""
-    quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None

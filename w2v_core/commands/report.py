@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v_core.bench.record import CellRecord
+from w2v_core.commands.options import EXIT_CODES
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.report.run_directory import write_file
 from w2v_core.report.text import printable
@@ -28,12 +30,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="write the HTML page of a run",
         description="Write a run as one self-contained HTML page: readable without a network and "
         "without JavaScript. Prints the path of the page.",
+        epilog=EXIT_CODES,
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="run directory, run.json, or the JSON of --benchmark-json")
-    add("--history", default=None, help="reports directory or history file, for the trend")
-    add("--baseline", default=None, help="baseline file or directory, for the anchor and CUSUM")
-    add("-o", "--output", default=None, help="the page (default: summary.html beside the run)")
+    add("--history", metavar="DIR", help="reports directory or history file, for the trend")
+    add("--baseline", metavar="DIR", help="baseline file or directory, for the anchor and CUSUM")
+    add("-o", "--output", metavar="FILE", help="the page (default: summary.html beside the run)")
+    add("--json", action="store_true", help="print JSON: the page's path and size, cells, valid")
     parser.set_defaults(handler=report)
 
 
@@ -63,7 +67,12 @@ def report(arguments: argparse.Namespace) -> int:
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
     write_file(output, page)
-    sys.stdout.write(f"{printable(str(output))}\n")
+    if arguments.json:
+        valid = sum(record.valid for record in records)
+        values = {"page": str(output), "size_bytes": output.stat().st_size}
+        sys.stdout.write(json.dumps({**values, "cells": len(records), "valid": valid}) + "\n")
+    else:
+        sys.stdout.write(f"{printable(str(output))}\n")
     return 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
 from pathlib import Path
 
 from w2v_core.bench.cells import Cell, form_cells
 from w2v_core.bench.record import TIMED_REGION, CellRecord, to_json
+from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
     DEVICES,
     FORWARDS,
@@ -19,10 +21,16 @@ from w2v_core.config import (
     parse_count,
     parse_plan,
 )
+from w2v_core.errors import ConfigError, DeviceError
+from w2v_core.progress import bars
+from w2v_core.report.text import figure, printable
 from w2v_core.types import SAMPLE_RATE_HZ, parse_dtype
 from w2v_core.validation import RunConfig, ValidationRun
 
 __all__ = ["add_parser", "figures", "run"]
+
+Figure = tuple[str, str, str]
+"""Name, value, unit."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -30,64 +38,114 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "run",
         help="transcribe and measure one cell",
-        description="Transcribe a corpus, measure it, and print the figures of wav2vec.py and WER.",
+        description="Transcribe a corpus, measure it, and print the figures of wav2vec.py and the "
+        "WER. Without a flag: base on test-clean, float32, no graphs.",
+        epilog="Exit codes: 0 the record is valid, 1 it is not (the reasons are on stderr), 2 "
+        "wrong usage, 3 unusable input or a missing device, 130 interrupted (the run's directory "
+        "stays marked incomplete).",
     )
-    add = parser.add_argument
-    add("--dtype", "-dt", default="fp32", help="fp32 or bf16 (default fp32)")
-    add("--buckets", "-b", type=int, default=None, help="static lengths (default: up to 8)")
+    _add_seed_flags(parser.add_argument_group("flags of wav2vec.py, spelled as there"))
+    group = parser.add_argument_group("further flags")
+    add = group.add_argument
+    add("--model", default=None, help="canary-base, canary-large, base, large, DIR or owner/name")
+    add("--dataset", default=None, help="canary-speech, test-clean, librispeech:PATH ...")
+    add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
+    add("--execution", default=None, help="hpu: lazy (HPU graphs) or eager (torch.compile)")
+    add("--forward", default="exact", help="exact (padding-exact, default) or stock")
+    add("--autocast", action="store_true", help="autocast to bf16 instead of bf16 weights")
+    rows = BatchPlan().batch_size
+    add("--batch-size", type=int, default=rows, metavar="N", help=f"rows (default {rows})")
+    add("--batch-plan", default="auto", metavar="PLAN", help=", ".join(PLAN_KINDS))
+    add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
+    add("--reports-dir", default=None, metavar="DIR", help="also write the run's reports there")
+    add("--release", default="dev", metavar="NAME", help="the release under test (default dev)")
+    add("--json", action="store_true", help="print the record as JSON instead of the table")
+    parser.set_defaults(handler=run)
+
+
+def _add_seed_flags(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--dtype", "-dt", default="fp32", help="fp32 (default) or bf16")
+    add("--buckets", "-b", type=int, metavar="N", help="static lengths (default: up to 8)")
     add("--use_graphs", action="store_true", help="capture a graph per bucket and replay it")
     add("--perf", "-p", action="store_true", help="print performance only")
     add("--accuracy", "-a", action="store_true", help="print WER only")
     add("--large", action="store_true", help="the large checkpoint instead of the base one")
     add("--dev_clean_ds", action="store_true", help="the 73 utterances of dev-clean")
-    add("--repeat", "-r", type=int, default=1, help="timed rounds over the set")
-    add("--limit", "-l", type=int, default=None, help="first N utterances (default: all)")
-    add("--data_path", default=None, help="a LibriSpeech folder")
-    add("--model", default=None, help="canary-base, canary-large, base, large, DIR or owner/name")
-    add("--dataset", default=None, help="canary-speech, test-clean, librispeech:PATH ...")
-    add("--device", default="auto", help=", ".join(DEVICES))
-    add("--forward", default="exact", help=", ".join(FORWARDS))
-    add("--autocast", action="store_true", help="autocast to bf16 instead of bf16 weights")
-    add("--batch-size", type=int, default=BatchPlan().batch_size, help="rows of a batch")
-    add("--batch-plan", default="auto", help=", ".join(PLAN_KINDS))
-    add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
-    add("--reports-dir", default=None, help="also write the run's reports there")
-    add("--release", default="dev", help="name of the release under test")
-    add("--json", action="store_true", help="print the record as JSON")
-    parser.set_defaults(handler=run)
+    add("--repeat", "-r", type=int, default=1, metavar="N", help="timed rounds")
+    add("--limit", "-l", type=int, metavar="N", help="first N utterances (default: all)")
+    add("--data_path", metavar="DIR", help="a LibriSpeech folder, instead of the hub's test-clean")
+    add(
+        "--multi_thread",
+        "-m",
+        type=int,
+        default=1,
+        metavar="{0,1}",
+        help="1 (default): copies and decoding overlap the forward, decoding in a thread of its "
+        "own; 0: one batch after another in one thread",
+    )
+    add(
+        "--graph_async",
+        "-g",
+        type=int,
+        default=1,
+        metavar="{0,1}",
+        help="1 (default): replays are launched without waiting, always on here; 0 is taken "
+        "without --use_graphs only, where it says nothing",
+    )
+    add(
+        "--profile",
+        action="store_true",
+        help="after the rounds, trace one more pass: trace.json.gz and top_ops.txt in the run's "
+        "directory (below reports/ without --reports-dir); on hpu SynapseAI's profiler is on in "
+        "the rounds too, so take figures from another run",
+    )
+    add(
+        "--debug",
+        action="store_true",
+        help="show the traceback of an error; on hpu also SynapseAI's logs on the console",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure the cell and print it; returns 0 where the record is valid, else 1."""
+    """Measure the cell and print it; returns 0 where the record is valid, else 1.
+
+    Raises:
+        ConfigError: a value is outside its limits, or two contradict each other.
+        KeyboardInterrupt: interrupted; says what stays behind.
+    """
     from w2v_core.bench.measure import time_rounds
 
-    limit = arguments.limit
-    if limit is not None:
-        parse_count("--limit", limit)
-    validation = ValidationRun(
-        RunConfig(
-            device=parse_choice("device", arguments.device, DEVICES),
-            limit=limit,
-            allow_partial=arguments.allow_partial,
-            release=arguments.release,
-            reports_dir=Path(arguments.reports_dir or "reports"),
-            command=" ".join(["w2v", *sys.argv[1:]]),
-        )
-    )
-    if arguments.reports_dir:
-        _ = validation.directory
+    validation = ValidationRun(_run_config(arguments), progress=bars)
     rounds = parse_count("--repeat", arguments.repeat)
-    record = validation.measure(_cell(arguments), timer=time_rounds(rounds))
-    if arguments.reports_dir:
-        validation.write()
+    cell = _cell(arguments)
+    prepare_device(
+        validation.config.device,
+        execution=arguments.execution,
+        profile=arguments.profile,
+        debug=arguments.debug,
+    )
+    reason = validation.backend.graphs_unsupported
+    if cell.graphs and reason is not None:
+        raise DeviceError(f"--use_graphs: {reason}; leave the flag out, or use another --device")
+    keeps = arguments.reports_dir is not None or arguments.profile
+    try:
+        if keeps:
+            _ = validation.directory  # one that cannot be written is an error now
+        timer = time_rounds(rounds)
+        record = validation.measure(cell, timer=timer, rounds=rounds, profile=arguments.profile)
+        if keeps:
+            validation.write()
+    except KeyboardInterrupt:
+        left = f"{validation.directory} stays marked incomplete" if keeps else "nothing was written"
+        raise KeyboardInterrupt(left) from None
     text = json.dumps(to_json(record)) if arguments.json else _render(record, arguments)
     sys.stdout.write(f"{text}\n")
-    for reason in record.invalid_reasons:
-        sys.stderr.write(f"invalid: {reason}\n")
+    _note(validation)
     return 0 if record.valid else 1
 
 
-def figures(record: CellRecord) -> dict[str, str]:
+def figures(record: CellRecord) -> list[Figure]:
     """Return the figures of wav2vec.py; a token is an audio sample, a sample an utterance there.
 
     The real-time factor is measured audio over wall time, not a constant 5.4 h.
@@ -96,28 +154,58 @@ def figures(record: CellRecord) -> dict[str, str]:
     rounds = len(record.rounds_s)
     tokens = record.audio_s * SAMPLE_RATE_HZ * rounds
     utterances = record.num_utterances * rounds
-    return {
-        "average latency": f"{total_s * 1e3 / tokens * 1e4:.4g} ms/10k tokens",
-        "throughput": f"{tokens / (total_s * 1e3):.4g} tokens/ms",
-        "end-to-end time per sample": f"{total_s * 1e3 / utterances:.4g} ms/sample",
-        "total end-to-end time": f"{total_s:.4g} s in {rounds} rounds of "
-        f"{record.num_utterances} utterances, median {statistics.median(record.rounds_s):.4g} s",
-        "real-time factor (RTFx)": f"{record.rtfx:.4g} audio seconds per wall second",
-    }
+    return [
+        ("average latency", figure(total_s * 1e3 / tokens * 1e4), "ms/10k tokens"),
+        ("throughput", figure(tokens / (total_s * 1e3)), "tokens/ms"),
+        ("end-to-end time per sample", figure(total_s * 1e3 / utterances), "ms/sample"),
+        ("total end-to-end time", figure(total_s), "s"),
+        ("median round", figure(statistics.median(record.rounds_s)), f"s, of {rounds}"),
+        ("real-time factor (RTFx)", figure(record.rtfx), "audio s per wall s, median round"),
+    ]
+
+
+def _run_config(arguments: argparse.Namespace) -> RunConfig:
+    require_text(
+        model=arguments.model,
+        dataset=arguments.dataset,
+        data_path=arguments.data_path,
+        release=arguments.release,
+    )
+    for flag, value in (
+        ("--multi_thread", arguments.multi_thread),
+        ("--graph_async", arguments.graph_async),
+    ):
+        if value not in (0, 1):
+            raise ConfigError(f"{flag} is {value}; it must be 0 or 1")
+    if arguments.use_graphs and not arguments.graph_async:
+        raise ConfigError(
+            "--graph_async 0 with --use_graphs is refused: replays are always launched without "
+            "waiting; leave it out, or use --multi_thread 0 for one batch after another"
+        )
+    if arguments.limit is not None:
+        parse_count("--limit", arguments.limit)
+    return RunConfig(
+        device=parse_choice("device", arguments.device, DEVICES),
+        limit=arguments.limit,
+        allow_partial=arguments.allow_partial,
+        release=arguments.release,
+        reports_dir=Path(arguments.reports_dir or "reports"),
+        command=shlex.join(["w2v", *sys.argv[1:]]),
+        overlap=bool(arguments.multi_thread),
+    )
 
 
 def _cell(arguments: argparse.Namespace) -> Cell:
     from w2v_core.data.catalog import parse_dataset
     from w2v_core.model.catalog import parse_model
 
-    model = arguments.model or ("large" if arguments.large else "base")
-    default = "dev-clean-dummy" if arguments.dev_clean_ds else "test-clean"
-    if arguments.data_path:
-        default = f"librispeech:{arguments.data_path}"
-    dataset = arguments.dataset or default
+    model, dataset = _model(arguments), _dataset(arguments)
+    dtype = parse_dtype(arguments.dtype)
+    if arguments.autocast and dtype == "float32":
+        raise ConfigError("--autocast with --dtype fp32 does nothing; use bf16, or leave it out")
     return form_cells(
         models=[(model, parse_model(model).cell_name)],
-        dtypes=[parse_dtype(arguments.dtype)],
+        dtypes=[dtype],
         datasets=[(dataset, parse_dataset(dataset).text)],
         graphs=[arguments.use_graphs],
         forwards=[parse_choice("forward", arguments.forward, FORWARDS)],
@@ -128,19 +216,74 @@ def _cell(arguments: argparse.Namespace) -> Cell:
     )[0]
 
 
+def _model(arguments: argparse.Namespace) -> str:
+    if arguments.model is None:
+        return "large" if arguments.large else "base"
+    if arguments.large:
+        raise ConfigError(f"--large and --model {arguments.model} both name a model; give one")
+    return str(arguments.model)
+
+
+def _dataset(arguments: argparse.Namespace) -> str:
+    named = {
+        "--dataset": arguments.dataset,
+        "--data_path": arguments.data_path and f"librispeech:{arguments.data_path}",
+        "--dev_clean_ds": "dev-clean-dummy" if arguments.dev_clean_ds else None,
+    }
+    given = {flag: name for flag, name in named.items() if name is not None}
+    if len(given) > 1:
+        raise ConfigError(f"{' and '.join(given)} each name a dataset; give one of them")
+    return next(iter(given.values()), "test-clean")
+
+
 def _render(record: CellRecord, arguments: argparse.Namespace) -> str:
-    rows = {"cell": record.cell, "device": record.device_name, "batch plan": record.batch_plan}
+    rows: list[Figure] = []
     if arguments.perf or not arguments.accuracy:
-        rows.update(figures(record))
-        rows["timed"] = TIMED_REGION
-    if (arguments.accuracy or not arguments.perf) and record.wer is not None:
-        rows["WER"] = (
-            f"{record.wer * 100:.2f} % ({record.substitutions} S, {record.deletions} D, "
-            f"{record.insertions} I of {record.reference_words} words)"
+        rows += figures(record)
+    if arguments.accuracy or not arguments.perf:
+        rows += _accuracy(record)
+    names = max(len(name) for name, _, _ in rows)
+    values = max(len(value) for _, value, _ in rows)
+    audio = f"{record.num_utterances} utterances ({figure(record.audio_s)} s of audio)"
+    lines = [
+        record.cell,
+        ", ".join((record.device_name, f"batch plan {record.batch_plan}", audio)),
+        "",
+        *(f"{name:<{names}}  {value:>{values}}  {unit}" for name, value, unit in rows),
+    ]
+    if arguments.perf or not arguments.accuracy:
+        lines += ["", f"A token is an audio sample; {TIMED_REGION}."]
+    return "\n".join(printable(line).rstrip() for line in lines)
+
+
+def _accuracy(record: CellRecord) -> list[Figure]:
+    rows: list[Figure] = []
+    if record.wer is None:
+        rows.append(("WER", "-", "the set has no references"))
+    else:
+        edits = (
+            f"{record.substitutions} S, {record.deletions} D, {record.insertions} I "
+            f"of {record.reference_words} words"
         )
+        rows.append(("WER", f"{record.wer * 100:.2f}", f"% ({edits})"))
     if record.changed_vs_golden is not None:
-        rows["changed against goldens"] = f"{len(record.changed_vs_golden)} utterances"
+        changed = str(len(record.changed_vs_golden))
+        rows.append(("changed against goldens", changed, "utterances"))
     if record.excluded:
-        rows["excluded"] = f"{len(record.excluded)} utterances; see --json"
-    width = max(len(name) for name in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+        rows.append(("excluded", str(len(record.excluded)), "utterances; --json names them"))
+    return rows
+
+
+def _note(validation: ValidationRun) -> None:
+    """Tell on stderr where files are, and why the record is invalid."""
+    for record in validation.records:
+        for reason in record.invalid_reasons:
+            sys.stderr.write(f"invalid: {printable(reason)}\n")
+    if "directory" in vars(validation):
+        sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
+    found = validation.profile
+    if found is not None:
+        sys.stderr.write(
+            f"profile of {found.num_utterances} utterances: {printable(str(found.trace))} "
+            f"(open it in ui.perfetto.dev), {printable(str(found.top_ops))}\n"
+        )

@@ -8,8 +8,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from w2v_core.commands.options import EXIT_CODES, INPUT_ERROR, prepare_device, require_text
 from w2v_core.config import DEVICES, BatchPlan, EngineConfig, parse_choice, parse_count
 from w2v_core.errors import AudioError, ConfigError
+from w2v_core.progress import bars
 from w2v_core.report.text import printable
 from w2v_core.types import parse_dtype
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "transcribe"]
 
-INPUT_ERROR = 3
 MAX_AUDIO_S = 60.0  # the forward's memory grows with the square of the longest utterance
 
 
@@ -31,13 +32,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Transcribe FLAC, WAV, MP3 or OGG files of up to 60 s; prints the path, a tab "
         "and the transcript of each. A file that cannot be used is named on stderr (exit code 3), "
         "the others are still transcribed.",
+        epilog=EXIT_CODES,
     )
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="audio file")
     add("--model", default="canary-base", help="canary-base, canary-large, base, large, DIR ...")
-    add("--device", default="auto", help=", ".join(DEVICES))
-    add("--dtype", "-dt", default="fp32", help="fp32 or bf16 (default fp32)")
-    add("--batch-size", type=int, default=BatchPlan().batch_size, help="rows of a batch")
+    add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
+    add("--dtype", "-dt", default="fp32", help="fp32 (default) or bf16")
+    rows = BatchPlan().batch_size
+    add("--batch-size", type=int, default=rows, metavar="N", help=f"rows (default {rows})")
     add("--json", action="store_true", help="print JSON: id, text, audio_s, latency_s of each")
     parser.set_defaults(handler=transcribe)
 
@@ -48,24 +51,30 @@ def transcribe(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: a file is named twice, or an option is outside its limits.
     """
+    require_text(model=arguments.model)
     config = EngineConfig(
         dtype=parse_dtype(arguments.dtype),
         plan=BatchPlan(batch_size=parse_count("--batch-size", arguments.batch_size), at_most=True),
     )
     device = parse_choice("device", arguments.device, DEVICES)
     _refuse_twice(arguments.files)
+    prepare_device(device)
 
     from w2v_core.engine.devices import open_backend
     from w2v_core.engine.engine import Engine
     from w2v_core.model.catalog import parse_model
     from w2v_core.model.loading import load_checkpoint
 
-    checkpoint = load_checkpoint(parse_model(arguments.model))
+    spec = parse_model(arguments.model)
+    backend = open_backend(device)
+    checkpoint = load_checkpoint(spec)
     utterances, problems = _decode(arguments.files, checkpoint)
     if utterances:
-        engine = Engine(checkpoint, open_backend(device), config)
-        engine.warm_up([u.num_samples for u in utterances])
-        done = engine.transcribe(utterances, record_failures=True)
+        engine = Engine(checkpoint, backend, config)
+        engine.warm_up([u.num_samples for u in utterances], progress=bars)
+        audio_s = sum(u.audio_s for u in utterances)
+        with bars("transcribing", total=audio_s, unit="audio s") as advance:
+            done = engine.transcribe(utterances, record_failures=True, advance=advance)
         problems += [f"{f.utterance_id}: failed in {f.stage}: {f.error}" for f in done.failures]
         sys.stdout.write(_render(done, utterances, as_json=arguments.json))
     elif arguments.json:
@@ -87,14 +96,16 @@ def _decode(files: Sequence[str], checkpoint: Checkpoint) -> tuple[list[Utteranc
     from w2v_core.types import Utterance
 
     utterances, problems = [], []
-    for name in files:
-        try:
-            waveform = decode(name, name=name, max_audio_s=MAX_AUDIO_S)
-        except AudioError as error:
-            problems.append(str(error))
-            continue
-        utterance = Utterance(utterance_id=name, waveform=waveform)
-        utterances.append(normalised(utterance) if checkpoint.do_normalize else utterance)
+    with bars("decoding", total=len(files), unit="files") as advance:
+        for name in files:
+            advance(1)
+            try:
+                waveform = decode(name, name=name, max_audio_s=MAX_AUDIO_S)
+            except AudioError as error:
+                problems.append(str(error))
+                continue
+            utterance = Utterance(utterance_id=name, waveform=waveform)
+            utterances.append(normalised(utterance) if checkpoint.do_normalize else utterance)
     return utterances, problems
 
 

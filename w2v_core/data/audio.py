@@ -118,8 +118,10 @@ def normalise(waveform: Waveform) -> Waveform:
     Returns:
         (S,) float32, a new array.
     """
-    scaled = (waveform - waveform.mean()) / np.sqrt(waveform.var() + 1e-7)
-    return np.asarray(scaled, dtype=np.float32)
+    scaled = waveform - waveform.mean()
+    variance = np.square(scaled).sum() / np.float32(waveform.size)  # as numpy's var, one pass less
+    scaled /= np.float32(np.sqrt(variance + 1e-7))
+    return scaled
 
 
 def normalised(utterance: Utterance) -> Utterance:
@@ -190,7 +192,9 @@ def _read_frames(file: soundfile.SoundFile, *, name: str) -> npt.NDArray[np.floa
 def _refuse_bad_samples(samples: npt.NDArray[np.float32], *, name: str) -> None:
     if not samples.size:
         raise AudioError(f"{name}: the waveform is empty; at least one sample is needed")
-    fine = np.abs(samples) <= MAX_AMPLITUDE  # False for NaN too
+    if max(samples.max(), -samples.min()) <= MAX_AMPLITUDE:  # False for NaN too
+        return
+    fine = np.abs(samples) <= MAX_AMPLITUDE
     if not fine.all():
         first = int(np.argmin(fine))
         raise AudioError(

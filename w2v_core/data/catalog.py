@@ -21,6 +21,7 @@ from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
 from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
+from w2v_core.progress import Progress, silent
 from w2v_core.types import Exclusion, Utterance
 
 __all__ = ["DATASETS", "Corpus", "DatasetSpec", "load", "parse_dataset", "stream"]
@@ -134,6 +135,7 @@ def load(
     limit: int | None = None,
     allow_partial: bool = False,
     max_audio_s: float = MAX_AUDIO_S,
+    progress: Progress = silent,
 ) -> Corpus:
     """Read a whole set into memory: 230 MB for an hour of audio. Blocks on disk (and network).
 
@@ -142,6 +144,7 @@ def load(
         limit: The first so many utterances in id order; all where None.
         allow_partial: Exclude transcript lines that have no audio instead of raising.
         max_audio_s: Longer utterances are excluded, with their length as the reason.
+        progress: Told of each utterance that is decoded.
 
     Raises:
         ConfigError: ``limit`` is below 1 or beyond the set.
@@ -153,13 +156,15 @@ def load(
     utterances: list[Utterance] = []
     exclusions = list(plan.exclusions)
     failures: list[AudioError] = []
-    for outcome in decode_all(plan.recordings, max_audio_s=max_audio_s):
-        if isinstance(outcome, Utterance):
-            utterances.append(outcome)
-        elif isinstance(outcome, Exclusion):
-            exclusions.append(outcome)
-        else:
-            failures.append(outcome)
+    with progress("decoding", total=len(plan.expected), unit="utterances") as advance:
+        for outcome in decode_all(plan.recordings, max_audio_s=max_audio_s):
+            advance(1)
+            if isinstance(outcome, Utterance):
+                utterances.append(outcome)
+            elif isinstance(outcome, Exclusion):
+                exclusions.append(outcome)
+            else:
+                failures.append(outcome)
     if failures:
         raise _joined(spec, failures)
     return _accounted(

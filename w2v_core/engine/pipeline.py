@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,8 @@ from w2v_core.types import Batch, Failure, Hypothesis, StageTimes, Vocabulary, n
 __all__ = ["Pipeline", "PipelineResult"]
 
 Ids = npt.NDArray[np.int32]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -93,7 +96,7 @@ class Pipeline:
         A stage that raises makes failures of that batch's utterances, by id; the other batches go
         on. What ``batches`` itself raises is raised here, after the work in flight is retired.
         """
-        with ThreadPoolExecutor(self.decode_workers, thread_name_prefix="decode") as pool:
+        with _open_pool(self.decode_workers) as pool:
             one = _Pass(self, pool)
             try:
                 for batch in batches:
@@ -108,10 +111,26 @@ class Pipeline:
         return one.result
 
 
+def _open_pool(workers: int) -> Executor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="decode") if workers else _Here()
+
+
+class _Here(Executor):
+    """No pool: the work is done by the time ``submit`` returns, in the calling thread."""
+
+    def submit(self, fn: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        done: Future[T] = Future()
+        try:
+            done.set_result(fn(*arguments, **options))
+        except Exception as error:  # noqa: BLE001 - as a worker's: whoever looks at it handles it
+            done.set_exception(error)
+        return done
+
+
 class _Pass:
     """The state of one run."""
 
-    def __init__(self, pipeline: Pipeline, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, pipeline: Pipeline, pool: Executor) -> None:
         self.result = PipelineResult()
         self._backend = pipeline.backend
         self._runner = pipeline.runner

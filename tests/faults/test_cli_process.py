@@ -1,0 +1,116 @@
+"""w2v as a process: interrupts, pipes whose reader leaves, terminals, hostile vocabularies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import encode, voiced, write_chapter
+
+W2V = [sys.executable, "-c", "import sys; from w2v_core.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    model = write_checkpoint(folder / "tiny")
+    write_chapter(folder / "corpus", {f"7-1-000{i}": "A WORD" for i in range(3)})
+    return ["--model", str(model), "--data_path", str(folder / "corpus"), "--device", "cpu"]
+
+
+def environment(**changes):
+    return {**os.environ, "OMP_NUM_THREADS": "1", **changes}
+
+
+def wait_for(found, *, limit_s=120.0):
+    started_s = time.perf_counter()
+    while not found():
+        assert time.perf_counter() - started_s < limit_s
+        time.sleep(0.05)
+
+
+def test_ctrl_c_ends_a_run_with_one_line_and_an_incomplete_directory(inputs, tmp_path):
+    command = [*W2V, "run", *inputs, "--repeat", "1000000", "--reports-dir", str(tmp_path)]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    wait_for(lambda: list(tmp_path.glob("dev/*/INCOMPLETE")) or process.poll() is not None)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+
+    (directory,) = tmp_path.glob("dev/*")
+    assert process.returncode == 130
+    assert out == ""
+    assert err == f"w2v: interrupted; {directory} stays marked incomplete\n"
+    assert [path.name for path in directory.iterdir()] == ["INCOMPLETE"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "codes"),
+    [
+        pytest.param(["doctor", "--device", "cpu"], {141}, id="doctor"),
+        pytest.param(["completion", "bash"], {141}, id="completion"),
+        pytest.param(["run", "--help"], {0, 141}, id="help"),  # argparse looks away itself
+    ],
+)
+def test_a_reader_that_leaves_is_no_traceback(arguments, codes):
+    process = subprocess.Popen(
+        [*W2V, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+
+    assert process.wait(timeout=60) in codes
+    assert err == ""
+
+
+def test_a_terminal_that_cannot_show_a_letter_is_no_traceback(tmp_path):
+    done = subprocess.run(
+        [*W2V, "report", "caf\u00e9-\u65e5"],
+        capture_output=True,
+        text=True,
+        env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0"),
+        check=False,
+        cwd=tmp_path,
+    )
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("w2v: caf\\xe9-\\u65e5: no such run")
+
+
+def test_a_checkpoint_whose_vocabulary_holds_escapes_does_not_steer_the_terminal(tmp_path):
+    model = write_checkpoint(tmp_path / "model", seed=3)
+    tokens = json.loads((model / "vocab.json").read_text())
+    hostile = {f"\x1b[{i}m" if name.isalpha() else name: i for name, i in tokens.items()}
+    (model / "vocab.json").write_text(json.dumps(hostile))
+    audio = tmp_path / "a.wav"
+    audio.write_bytes(encode(voiced(16_000, seed=1), container="WAV"))
+
+    command = [*W2V, "transcribe", str(audio), "--model", str(model), "--device", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "\\x1b[" in done.stdout
+
+
+def test_colour_variables_change_nothing(inputs):
+    command = [*W2V, "run", *inputs]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=environment(NO_COLOR="1", FORCE_COLOR="1"),
+        check=False,
+    )
+
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.stderr == ""

@@ -1,0 +1,104 @@
+"""What doctor reads under /proc and /sys, from files as Linux writes them."""
+
+import subprocess
+import sys
+
+import pytest
+
+from w2v_core.commands import proc
+
+MEMINFO = (
+    "MemTotal: 8000 kB\nMemAvailable: 4000 kB\nSwapTotal: 900 kB\nSwapFree: 200 kB\nHugePages: 0"
+)
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return tmp_path
+
+    return write
+
+
+def test_a_machine_without_linuxs_files_tells_nothing(tmp_path):
+    found = [proc.memory_available_bytes(tmp_path, tmp_path), proc.swap_used_bytes(tmp_path)]
+    found += [proc.cpu_quota(tmp_path), proc.steal(tmp_path), proc.turbo(tmp_path)]
+
+    assert found == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("limit", "left"),
+    [
+        pytest.param("max", 4000 * 1024, id="no-limit"),
+        pytest.param(str(9000 * 1024), 4000 * 1024, id="above-the-machine"),
+        pytest.param(str(3000 * 1024), 2000 * 1024, id="container"),
+    ],
+)
+def test_free_memory_is_the_machines_or_the_containers_where_less(files, tmp_path, limit, left):
+    files("meminfo", MEMINFO)
+    files("memory.max", limit)
+    files("memory.current", str(1000 * 1024))
+
+    assert proc.memory_available_bytes(tmp_path, tmp_path) == left
+
+
+def test_swap_in_use_is_total_less_free(files):
+    assert proc.swap_used_bytes(files("meminfo", MEMINFO)) == 700 * 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "quota"),
+    [
+        pytest.param("cpu.max", "max 100000", None, id="v2-none"),
+        pytest.param("cpu.max", "150000 100000", 1.5, id="v2"),
+        pytest.param("cpu/cpu.cfs_quota_us", "-1", None, id="v1-none"),
+        pytest.param("cpu/cpu.cfs_quota_us", "250000", 2.5, id="v1"),
+    ],
+)
+def test_the_containers_share_of_processors(files, name, text, quota):
+    files("cpu/cpu.cfs_period_us", "100000")
+
+    assert proc.cpu_quota(files(name, text)) == quota
+
+
+def test_steal_is_a_fraction_of_all_processor_time(files):
+    assert proc.steal(files("stat", "cpu  10 0 20 50 5 0 5 10 0 0\ncpu0 1 1")) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "on"),
+    [
+        pytest.param("intel_pstate/no_turbo", "0", True, id="intel-on"),
+        pytest.param("intel_pstate/no_turbo", "1", False, id="intel-off"),
+        pytest.param("cpufreq/boost", "1", True, id="amd-on"),
+        pytest.param("cpufreq/boost", "0", False, id="amd-off"),
+    ],
+)
+def test_turbo_is_read_as_the_driver_writes_it(files, name, text, on):
+    assert proc.turbo(files(name, text)) is on
+
+
+@pytest.mark.skipif(not proc.PROC.joinpath("self/stat").exists(), reason="no /proc")
+def test_a_process_that_computes_is_found_and_this_one_is_not():
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        names = []
+        for _ in range(20):
+            names = [name for name, _ in proc.busiest(sample_s=0.1)]
+            if any(name.startswith("python") for name in names):
+                break
+    finally:
+        busy.kill()
+        busy.wait()
+
+    assert any(name.startswith("python") for name in names)
+
+
+def test_a_process_name_may_hold_brackets_and_blanks(files):
+    tail = " ".join(["S", *["0"] * 10, "5", "6", "0"])
+
+    assert proc._ticks(files("17/stat", f"17 (a) (b c) {tail}")) == {17: ("a) (b c", 11)}

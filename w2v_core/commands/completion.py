@@ -1,0 +1,74 @@
+"""``w2v completion``: a script that completes commands, flags, choices and files in a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from w2v_core.commands.options import EXIT_CODES
+from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS
+from w2v_core.errors import ConfigError
+
+__all__ = ["add_parser", "completion"]
+
+SHELLS = ("bash", "zsh", "fish")
+CHOICES = {
+    "device": DEVICES,
+    "dtype": ("fp32", "bf16"),
+    "forward": FORWARDS,
+    "batch_plan": PLAN_KINDS,
+    "execution": ("lazy", "eager"),
+    "model": ("canary-base", "canary-large", "base", "large"),
+    "dataset": ("canary-speech", "test-clean", "dev-clean-dummy"),
+}
+FILES = ("FILE", "RUN", "DIR")
+"""Metavars that stand for something on disk."""
+
+
+def add_parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    *,
+    root: argparse.ArgumentParser,
+) -> None:
+    """Add ``completion``; ``root`` is the parser of all commands."""
+    parser = commands.add_parser(
+        "completion",
+        help="print a completion script for a shell",
+        description="Print a script that completes w2v in a shell. Put it where the shell looks: "
+        "w2v completion bash > ~/.local/share/bash-completion/completions/w2v, or "
+        "w2v completion zsh > a file _w2v in a directory of $fpath.",
+        epilog=EXIT_CODES,
+    )
+    parser.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
+    parser.set_defaults(handler=completion, root=root)
+
+
+def completion(arguments: argparse.Namespace) -> int:
+    """Print the script; returns 0.
+
+    Raises:
+        ConfigError: shtab is not installed.
+    """
+    try:
+        import shtab
+    except ImportError as error:
+        raise ConfigError("completion needs the package shtab: pip install shtab") from error
+    for action in _actions(arguments.root):
+        if action.dest in CHOICES and action.choices is None:
+            action.choices = CHOICES[action.dest]
+        elif action.type is Path or action.metavar in FILES:
+            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    sys.stdout.write(shtab.complete(arguments.root, shell=arguments.shell) + "\n")
+    return 0
+
+
+def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Yield the arguments of a parser and of all commands below it."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from _actions(command)
+        else:
+            yield action

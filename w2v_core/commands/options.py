@@ -1,0 +1,98 @@
+"""What the commands share: their parser, their numbers, and the device's environment."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from w2v_core.backends.hpu_environment import EXECUTIONS, bridge_installed, prepare_environment
+from w2v_core.config import parse_choice
+from w2v_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from w2v_core.config import DeviceChoice
+
+__all__ = ["EXIT_CODES", "INPUT_ERROR", "USAGE_ERROR", "Parser", "prepare_device", "require_text"]
+
+USAGE_ERROR = 2
+INPUT_ERROR = 3
+EXIT_CODES = (
+    "Exit codes: 0 done, 2 wrong usage, 3 unusable input (or a missing device), 130 interrupted."
+)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, with errors of one paragraph and no guessing at shortened flags."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's own
+        super().__init__(allow_abbrev=False, **options)
+        self.register("type", int, _whole_number)
+        self.register("type", float, _number)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """Parse; a flag that is not known is named with the nearest one of its command."""
+        parsed, rest = self.parse_known_args(args, namespace)
+        if rest:
+            command: Parser = getattr(parsed, "parser", self)
+            command.error(command.unknown(rest[0]))
+        return parsed
+
+    def unknown(self, argument: str) -> str:
+        """Say that an argument is not known, and what is near it."""
+        known = [flag for action in self._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(argument.split("=", maxsplit=1)[0], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{argument!r} is not an argument of it{hint}"
+
+    def error(self, message: str) -> NoReturn:
+        """End with one paragraph on stderr; the code is 3 for commands whose 2 is a verdict."""
+        code = self.get_default("usage_error") or USAGE_ERROR
+        self.exit(code, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def require_text(**named: str | None) -> None:
+    """Refuse options that are given and empty, as an unset shell variable leaves them.
+
+    Raises:
+        ConfigError: naming the first of them.
+    """
+    for name, text in named.items():
+        if text is not None and not text.strip():
+            raise ConfigError(f"--{name} is empty; give a value, or leave the flag out")
+
+
+def prepare_device(
+    device: DeviceChoice,
+    *,
+    execution: str | None = None,
+    profile: bool = False,
+    debug: bool = False,
+) -> None:
+    """Set what a device's software reads when torch is imported; call before that.
+
+    Raises:
+        UnknownNameError: the execution mode is not known.
+        DeviceError: the mode contradicts the environment, or the software has been loaded already.
+    """
+    mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
+    if device == "hpu" or (device == "auto" and bridge_installed()):
+        prepare_environment(execution=mode, profile=profile, debug=debug)
+
+
+def _whole_number(text: str) -> int:
+    """Read a count; its limits are checked where it is used."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
