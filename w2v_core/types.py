@@ -28,6 +28,7 @@ __all__ = [
     "Waveform",
     "num_frames",
     "parse_dtype",
+    "stepped_frames",
 ]
 
 SAMPLE_RATE_HZ = 16_000
@@ -47,6 +48,17 @@ def num_frames(num_samples: int) -> int:
     if num_samples < RECEPTIVE_FIELD:
         return 0
     return (num_samples - RECEPTIVE_FIELD) // FRAME_STRIDE + 1
+
+
+def stepped_frames(frames: int) -> int:
+    """Round frames up, so that lengths share few shapes: to 16, and to 1/16-1/8 of them from 256.
+
+    The step doubles with the octave, so what it pads stays below an eighth.
+    """
+    step = 16
+    while frames > 16 * step:
+        step *= 2
+    return -(-frames // step) * step
 
 
 def parse_dtype(text: str) -> Dtype:

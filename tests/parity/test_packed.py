@@ -130,7 +130,14 @@ def test_aligned_attention_changes_nothing_but_rounding(family, prepack):
         assert (found - plain)[row, :frames].abs().max() <= 0.015
 
 
-def test_frames_are_aligned_in_bfloat16(monkeypatch):
+@pytest.mark.parametrize(
+    ("lengths", "rows"),
+    [
+        pytest.param([5_000, 16_000], 16 + 64, id="aligned"),
+        pytest.param([5_000] * 17, 17 * 16 + 16, id="stepped"),
+    ],
+)
+def test_rows_come_in_few_numbers_in_bfloat16(monkeypatch, lengths, rows):
     forward = packed("group", dtype="bfloat16")
     seen = []
     original = forward.layers[0].forward
@@ -140,9 +147,24 @@ def test_frames_are_aligned_in_bfloat16(monkeypatch):
         lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
     )
 
-    forward(*stack(waves(5_000, 16_000)))
+    forward(*stack(waves(*lengths)))
 
-    assert seen == [16 + 64]
+    assert seen == [rows]
+
+
+def test_lengths_that_differ_little_share_the_front_end(monkeypatch):
+    forward = packed("group", dtype="bfloat16")
+    seen = []
+    original = forward.front_end.forward
+    monkeypatch.setattr(
+        forward.front_end,
+        "forward",
+        lambda waveforms, valid: seen.append(waveforms.shape[1]) or original(waveforms, valid),
+    )
+
+    forward(*stack(waves(38_000, 40_000), extra_frames=40))  # 118 and 124 frames, and a spare one
+
+    assert seen == [320 * 128 + 80] * 2
 
 
 @pytest.mark.parametrize("frames", [1, 63, 64, 65, 128, 129, 130, 258, 259, 700])

@@ -14,7 +14,7 @@ from w2v_core.config import BatchPlan, EngineConfig, parse_plan
 from w2v_core.engine.bucketing import form_batches, padding_efficiency, plan_buckets
 from w2v_core.engine.engine import PACKED_PARAMETERS, resolve_plan
 from w2v_core.errors import BucketOverflowError, ConfigError
-from w2v_core.types import Bucket, Utterance, num_frames
+from w2v_core.types import Bucket, Utterance, num_frames, stepped_frames
 
 SILENCE = np.zeros(600_000, dtype=np.float32)
 KINDS = ("quantile", "optimal", "sorted", "packed")
@@ -247,6 +247,14 @@ def test_a_window_below_one_is_refused_before_reading():
 
 def test_no_batches_pad_nothing():
     assert padding_efficiency([]) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("frames", "stepped"),
+    [(1, 16), (16, 16), (17, 32), (256, 256), (257, 288), (512, 512), (513, 576), (1024, 1024)],
+)
+def test_steps_grow_with_the_octave(frames, stepped):
+    assert stepped_frames(frames) == stepped
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def normalise(waveform: Waveform) -> Waveform:
     Returns:
         (S,) float32, a new array.
     """
-    scaled = waveform - waveform.mean()
+    scaled: Waveform = waveform - waveform.mean()
     variance = np.square(scaled).sum() / np.float32(waveform.size)  # as numpy's var, one pass less
     scaled /= np.float32(np.sqrt(variance + 1e-7))
     return scaled

@@ -10,13 +10,11 @@ import numpy.typing as npt
 
 from w2v_core.config import BatchPlan, parse_count
 from w2v_core.errors import BucketOverflowError, ConfigError
-from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, Batch, Bucket, Utterance
+from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, Batch, Bucket, Utterance, stepped_frames
 
 __all__ = ["form_batches", "padding_efficiency", "plan_buckets"]
 
 MAX_LEVELS = 2048  # distinct lengths the optimal plan distinguishes; 41 s at one frame each
-STEP_FRAMES = 16  # finest step between the shapes of a sorted plan
-STEPS_PER_OCTAVE = 8  # above 16 * 16 frames: a step is at most 1/8 of the length, 1/16 on average
 
 Lengths = npt.NDArray[np.int64]
 
@@ -187,10 +185,7 @@ def _budget_buckets(lengths: Lengths, *, batch_size: int) -> tuple[Bucket, ...]:
     edges, rows = [], []
     for length in lengths.tolist():
         frames = Bucket.holding(length, batch_size=1).num_frames
-        step = STEP_FRAMES
-        while frames > 2 * STEPS_PER_OCTAVE * step:
-            step *= 2
-        frames = ceil(frames / step) * step
+        frames = stepped_frames(frames)
         edges.append(_longest_with(frames))
         rows.append(max(1, batch_size * median // frames))
     return _distinct(edges, rows)

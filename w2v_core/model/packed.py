@@ -17,16 +17,17 @@ from w2v_core.model.exact import (
     attention,
     bucket_frames,
     bucket_samples,
-    key_bias,
     statistics_mask,
 )
 from w2v_core.model.fourier import FourierPositions
-from w2v_core.types import num_frames
+from w2v_core.types import num_frames, stepped_frames
 
 __all__ = ["PackedForward"]
 
-# The host's bfloat16 attention is a quarter faster on a multiple of 16 frames; float32 is not.
-ALIGNMENT_FRAMES = {torch.bfloat16: 16}
+# In bfloat16 an utterance's frames are aligned, because the host's attention is a quarter faster so;
+# and the rows of the matrix products are stepped, because oneDNN compiles a kernel for each number
+# of rows: lengths not seen before ran at 0.7 of the speed. Neither gains anything in float32.
+ALIGNMENT_FRAMES = 16
 
 
 class PackedForward(ExactForward):
@@ -36,7 +37,7 @@ class PackedForward(ExactForward):
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__(module, **options)
         self.positions = FourierPositions(module.wav2vec2.encoder.pos_conv_embed.conv)
-        self.alignment = ALIGNMENT_FRAMES.get(self.dtype, 1)
+        self.is_stepped = self.dtype == torch.bfloat16
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Map (B, S) float32 and (B,) int32 to logits (B, T, V) float32, zero past an utterance.
@@ -53,28 +54,31 @@ class PackedForward(ExactForward):
         features = [self._features(waveforms, num_samples, row, frames[row]) for row in rows]
         hidden = self.embed(torch.cat(features))
         parts = [self._positioned(part) for part in hidden.split([frames[row] for row in rows])]
-        aligned = [part.shape[0] for part in parts]
-        biases = [
-            self._bias(num_samples[row], count) for row, count in zip(rows, aligned, strict=True)
-        ]
+        sizes = [part.shape[0] for part in parts]
+        biases = [self._bias(frames[row], size) for row, size in zip(rows, sizes, strict=True)]
+        spare = self._stepped(sum(sizes)) - sum(sizes)
 
         def attend(joined: torch.Tensor) -> torch.Tensor:
-            parts = [
+            *own, rest = joined.split([*sizes, spare])
+            found = [
                 attention(part[None], num_heads=self.num_heads, bias=bias)[0]
-                for part, bias in zip(joined.split(aligned), biases, strict=True)
+                for part, bias in zip(own, biases, strict=True)
             ]
-            return torch.cat(parts)
+            return torch.cat([*found, rest[:, : found[0].shape[1]]])
 
-        found = self.transform(torch.cat(parts), attend).split(aligned)
-        for row, part in zip(rows, found, strict=True):
+        found = self.transform(F.pad(torch.cat(parts), (0, 0, 0, spare)), attend)
+        for row, part in zip(rows, found.split([*sizes, spare]), strict=False):
             logits[row, : frames[row]] = part[: frames[row]]
         return logits
+
+    def _stepped(self, frames: int) -> int:
+        return stepped_frames(frames) if self.is_stepped else frames
 
     def _features(
         self, waveforms: torch.Tensor, num_samples: torch.Tensor, row: int, frames: int
     ) -> torch.Tensor:
         """Run the front end on one utterance and drop its spare frame: (T, C)."""
-        padded = bucket_samples(frames + 1)
+        padded = min(bucket_samples(self._stepped(frames + 1)), waveforms.shape[1])
         valid = statistics_mask(num_samples[row : row + 1], padded)
         features: torch.Tensor = self.front_end(waveforms[row : row + 1, :padded], valid)
         return features[:frames]
@@ -82,10 +86,12 @@ class PackedForward(ExactForward):
     def _positioned(self, part: torch.Tensor) -> torch.Tensor:
         """Add its positions to one utterance's frames (T, H) and align their number."""
         positions: torch.Tensor = self.positions(part)
-        return F.pad(part + positions, (0, 0, 0, -part.shape[0] % self.alignment))
+        alignment = ALIGNMENT_FRAMES if self.is_stepped else 1
+        return F.pad(part + positions, (0, 0, 0, -part.shape[0] % alignment))
 
-    def _bias(self, num_samples: torch.Tensor, aligned: int) -> torch.Tensor | None:
+    def _bias(self, frames: int, aligned: int) -> torch.Tensor | None:
         """Mask the keys that only align one utterance; None where there are none."""
-        if num_frames(int(num_samples)) == aligned:
+        if frames == aligned:
             return None
-        return key_bias(num_samples[None], aligned).to(self.dtype)
+        outside = torch.arange(aligned) >= frames
+        return torch.zeros(1, 1, 1, aligned, dtype=self.dtype).masked_fill(outside, float("-inf"))
