@@ -1,6 +1,7 @@
 """Ours against the peers; only where ``--benchmark-only`` asks for it."""
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,8 +33,13 @@ def table(request):
     from tests.benchmarks.measure import gemm_peaks, machine_line, measure_interleaved, rows_of
     from tests.benchmarks.variants import BASELINE, REFERENCE, VARIANTS
     from tests.benchmarks.workload import make_workload
+    from w2v_core.backends.cpu import keep_freed_memory
 
     config = request.config
+    # The same for all: no page faults on freed memory, and room for every variant's kernels, which
+    # evict each other otherwise (oneDNN keeps 1,024).
+    keep_freed_memory()
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
     workload = make_workload(config.getoption("--limit") or DEFAULT_UTTERANCES)
     selected = {
         item.callspec.params["variant"].name

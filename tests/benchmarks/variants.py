@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import importlib.util
-import json
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from tests.benchmarks.workload import Workload, corpus_lengths
-from w2v_core.config import BatchPlan, PlanKind
+from tests.benchmarks.peers import OpenVino, Transcribe, hugging_face, onnx_runtime, seed
+from tests.benchmarks.workload import Workload, checkpoint_of, corpus_lengths
+from w2v_core.backends.cpu import CpuBackend
+from w2v_core.config import BatchPlan, EngineConfig, PlanKind, parse_plan
 from w2v_core.data.audio import normalised
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
+from w2v_core.engine.engine import Engine
+from w2v_core.model.exact import attention
 from w2v_core.model.forward import build_forward
 from w2v_core.types import Batch, Bucket, Dtype, num_frames
 
-Transcribe = Callable[[], dict[str, str]]
-"""One round: from waveforms in memory to transcripts by utterance id."""
-Logits = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]
-"""A peer: waveforms (1, S) to logits (1, T, V), both on the host."""
-
 CPU = torch.device("cpu")
-SEED_BUCKETS = 5
 WINDOW = 512  # utterances
 UTTERANCES_PER_ROW = 6
+PEER_BATCH = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,93 +45,31 @@ class Variant:
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
-def seed(workload: Workload) -> Transcribe:
-    """Batch 1, padded to five quantile buckets, float32, logits to the host, ``batch_decode``."""
-    quantiles = np.arange(1, SEED_BUCKETS + 1) / SEED_BUCKETS
-    edges = [int(edge) for edge in np.ceil(np.quantile(corpus_lengths(), quantiles))]
-    module, decode = workload.module, batch_decoder(workload)
+def engine(workload: Workload, *, dtype: Dtype) -> Transcribe:
+    """What ships: the engine with its slots, threads and ``--batch-plan auto``."""
+    plan = parse_plan("auto", num_buckets=None, batch_size=rows_for(workload.lengths))
+    config = EngineConfig(dtype=dtype, plan=plan)
+    shipped = Engine(checkpoint_of(workload), CpuBackend(), config)
+    shipped.warm_up(workload.lengths)
 
     def transcribe() -> dict[str, str]:
-        texts = {}
-        for utterance in workload.utterances:
-            waveform = normalised(utterance).waveform
-            padded = np.zeros((1, next(e for e in edges if e >= len(waveform))), np.float32)
-            padded[0, : len(waveform)] = waveform
-            logits = module(torch.from_numpy(padded)).logits.cpu()
-            texts[utterance.utterance_id] = decode(logits.argmax(dim=-1))[0]
-        return texts
+        return dict(shipped.transcribe(map(normalised, workload.utterances)).texts)
 
     return transcribe
 
 
-def hugging_face(workload: Workload, *, dtype: Dtype) -> Transcribe:
-    """Batch 1 without padding through transformers."""
-    torch_dtype = getattr(torch, dtype)
-    module = copy.deepcopy(workload.module).to(torch_dtype)
-
-    def logits(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        found = module(torch.from_numpy(waveform).to(torch_dtype)).logits
-        return np.asarray(found.float().numpy())
-
-    return one_by_one(workload, logits)
-
-
-def onnx_runtime(workload: Workload) -> Transcribe:
-    """Batch 1 without padding through ONNX Runtime, float32."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    length = torch.export.Dim("samples", min=400, max=1_000_000)
-    with tempfile.TemporaryDirectory() as folder, _exporting():
-        path = Path(folder) / "model.onnx"
-        torch.onnx.export(
-            LogitsOnly(workload.module).eval(),
-            (torch.zeros(1, 16_000),),
-            path,
-            input_names=["waveforms"],
-            dynamic_shapes={"waveforms": {1: length}},
-            dynamo=True,
-            verbose=False,
-        )
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def logits(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(session.run(None, {"waveforms": waveform})[0])
-
-    return one_by_one(workload, logits)
-
-
-def open_vino(workload: Workload, *, precision: str) -> Transcribe:
-    """Batch 1 without padding through OpenVINO with a dynamic length."""
-    import openvino
-
-    with _exporting():
-        model = openvino.convert_model(
-            LogitsOnly(workload.module).eval(),
-            example_input=torch.zeros(1, 16_000),
-            input=[1, -1],
-        )
-    compiled = openvino.compile_model(
-        model,
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": precision,
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
-
-    def logits(waveform: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return np.asarray(compiled(waveform)[0])
-
-    return one_by_one(workload, logits)
-
-
 def exact(
-    workload: Workload, *, dtype: Dtype, kind: PlanKind | None, prepack: bool = False
+    workload: Workload,
+    *,
+    dtype: Dtype,
+    kind: PlanKind | None,
+    prepack: bool = False,
+    masks: bool = True,
 ) -> Transcribe:
-    """Ours; ``kind`` None gives each utterance its own shape, batch 1."""
+    """Ours; ``kind`` None gives each utterance its own shape, batch 1.
+
+    Without ``masks`` padding leaks: it is there to tell what exactness costs.
+    """
     forward = build_forward(
         workload.module,
         name="exact",
@@ -149,6 +79,8 @@ def exact(
         prepack=prepack,
         packed=kind == "packed",
     )
+    if not masks:
+        forward = Unmasked(forward)
     buckets = buckets_of(workload.lengths, kind)
 
     def transcribe() -> dict[str, str]:
@@ -167,9 +99,12 @@ def buckets_of(lengths: Sequence[int], kind: PlanKind | None) -> tuple[Bucket, .
     """Plan for the whole corpus; without a kind, give every utterance its smallest bucket."""
     if kind is None:
         return tuple({Bucket.holding(length, batch_size=1) for length in lengths})
-    # Padding rows would say more about a small sample than about the plan.
-    rows = min(BatchPlan().batch_size, max(1, len(lengths) // UTTERANCES_PER_ROW))
-    return plan_buckets(corpus_lengths(), BatchPlan(kind=kind, batch_size=rows))
+    return plan_buckets(corpus_lengths(), BatchPlan(kind=kind, batch_size=rows_for(lengths)))
+
+
+def rows_for(lengths: Sequence[int]) -> int:
+    """Return a batch size that leaves several batches of a small sample."""
+    return min(BatchPlan().batch_size, max(1, len(lengths) // UTTERANCES_PER_ROW))
 
 
 def stage(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -182,100 +117,83 @@ def stage(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(waveforms), torch.from_numpy(counts)
 
 
-def one_by_one(workload: Workload, logits: Logits) -> Transcribe:
-    """Transcribe unpadded utterances in turn; the peers' host side."""
-    decode = batch_decoder(workload)
+class Unmasked(torch.nn.Module):
+    """The exact forward's work without its three masks; the transcripts are wrong."""
 
-    def transcribe() -> dict[str, str]:
-        texts = {}
-        for utterance in workload.utterances:
-            found = logits(normalised(utterance).waveform[None])
-            texts[utterance.utterance_id] = decode(found.argmax(axis=-1))[0]
-        return texts
-
-    return transcribe
-
-
-def batch_decoder(workload: Workload) -> Callable[[Any], list[str]]:
-    """Return transformers' ``batch_decode`` for the workload's vocabulary."""
-    from transformers import Wav2Vec2CTCTokenizer
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vocab.json"
-        tokens = {token: index for index, token in enumerate(workload.vocabulary.tokens)}
-        path.write_text(json.dumps(tokens), encoding="utf-8")
-        tokenizer = Wav2Vec2CTCTokenizer(str(path))
-    decode: Callable[[Any], list[str]] = tokenizer.batch_decode
-    return decode
-
-
-class LogitsOnly(torch.nn.Module):
-    """A checkpoint's module as exporters want it: one tensor in, one out."""
-
-    def __init__(self, module: Any) -> None:
+    def __init__(self, exact: Any) -> None:
         super().__init__()
-        self.module = module
+        self.exact = exact
+        exact.front_end.layer0.statistics = self.statistics
 
-    def forward(self, waveforms: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.module(waveforms).logits
-        return logits
+    def statistics(
+        self, windows: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        layer0 = self.exact.front_end.layer0
+        wide = windows.to(layer0.statistics_dtype)
+        centred = wide - wide.mean(dim=1, keepdim=True)
+        return centred, layer0._sum_of_squares(centred) / windows.shape[1]
+
+    def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        exact, rows = self.exact, waveforms.shape[0]
+        hidden = exact.embed(exact.front_end(waveforms, num_samples)).unflatten(0, (rows, -1))
+        hidden = hidden + exact.positions(hidden)
+
+        def attend(joined: torch.Tensor) -> torch.Tensor:
+            split = joined.unflatten(0, (rows, -1))
+            return attention(split, num_heads=exact.num_heads, bias=None).flatten(0, 1)
+
+        logits: torch.Tensor = exact.transform(hidden.flatten(0, 1), attend)
+        return logits.unflatten(0, (rows, -1))
 
 
-@contextlib.contextmanager
-def _exporting() -> Iterator[None]:
-    """Let exporters warn about their own future; here every warning is an error."""
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        yield
+def _exact(
+    dtype: Dtype, kind: PlanKind | None, **options: bool
+) -> Callable[[Workload], Transcribe]:
+    return lambda work: exact(work, dtype=dtype, kind=kind, **options)
 
 
-def _bfloat16(kind: PlanKind | None, *, prepack: bool) -> Callable[[Workload], Transcribe]:
-    return lambda work: exact(work, dtype="bfloat16", kind=kind, prepack=prepack)
+def _peer(name: str, dtype: Dtype, build: Callable[[Workload], Transcribe], *needs: str) -> Variant:
+    return Variant(name=name, dtype=dtype, build=build, needs=needs)
 
 
 BASELINE = "seed"
 REFERENCE = "hf-float32"
 """Whose transcripts the others are compared with."""
-VARIANTS = (
-    # The waterfall: one change a row.
-    Variant(name=BASELINE, dtype="float32", build=seed),
-    Variant(
-        name=REFERENCE, dtype="float32", build=lambda work: hugging_face(work, dtype="float32")
+WATERFALL = (  # one change a row
+    _peer(BASELINE, "float32", seed),
+    _peer(REFERENCE, "float32", lambda work: hugging_face(work, dtype="float32")),
+    _peer("hf-bfloat16", "bfloat16", lambda work: hugging_face(work, dtype="bfloat16")),
+    _peer("exact-bf16-single", "bfloat16", _exact("bfloat16", None)),
+    _peer("exact-bf16-single-prepacked", "bfloat16", _exact("bfloat16", None, prepack=True)),
+    _peer("exact-bf16-packed", "bfloat16", _exact("bfloat16", "packed", prepack=True)),
+)
+BESIDE = (
+    _peer("engine-bf16-auto", "bfloat16", lambda work: engine(work, dtype="bfloat16")),
+    _peer("exact-bf16-sorted", "bfloat16", _exact("bfloat16", "sorted", prepack=True)),
+    _peer("exact-bf16-optimal", "bfloat16", _exact("bfloat16", "optimal", prepack=True)),
+    _peer(
+        "unmasked-bf16-optimal",
+        "bfloat16",
+        _exact("bfloat16", "optimal", prepack=True, masks=False),
     ),
-    Variant(
-        name="hf-bfloat16",
-        dtype="bfloat16",
-        build=lambda work: hugging_face(work, dtype="bfloat16"),
+    _peer("engine-fp32-auto", "float32", lambda work: engine(work, dtype="float32")),
+    _peer("exact-fp32-packed", "float32", _exact("float32", "packed")),
+)
+PEERS = (
+    _peer("onnxruntime-float32", "float32", onnx_runtime, "onnxruntime", "onnxscript"),
+    _peer("openvino-float32", "float32", OpenVino(precision="f32"), "openvino"),
+    _peer("openvino-bfloat16", "bfloat16", OpenVino(precision="bf16"), "openvino"),
+    _peer(
+        "openvino-bfloat16-static",
+        "bfloat16",
+        OpenVino(precision="bf16", static=True),
+        "openvino",
     ),
-    Variant(name="exact-bf16-single", dtype="bfloat16", build=_bfloat16(None, prepack=False)),
-    Variant(
-        name="exact-bf16-single-prepacked", dtype="bfloat16", build=_bfloat16(None, prepack=True)
-    ),
-    Variant(name="exact-bf16-sorted", dtype="bfloat16", build=_bfloat16("sorted", prepack=True)),
-    Variant(name="exact-bf16-packed", dtype="bfloat16", build=_bfloat16("packed", prepack=True)),
-    # Beside it.
-    Variant(name="exact-bf16-optimal", dtype="bfloat16", build=_bfloat16("optimal", prepack=True)),
-    Variant(
-        name="exact-fp32-packed",
-        dtype="float32",
-        build=lambda work: exact(work, dtype="float32", kind="packed"),
-    ),
-    Variant(
-        name="onnxruntime-float32",
-        dtype="float32",
-        build=onnx_runtime,
-        needs=("onnxruntime", "onnxscript"),
-    ),
-    Variant(
-        name="openvino-float32",
-        dtype="float32",
-        build=lambda work: open_vino(work, precision="f32"),
-        needs=("openvino",),
-    ),
-    Variant(
-        name="openvino-bfloat16",
-        dtype="bfloat16",
-        build=lambda work: open_vino(work, precision="bf16"),
-        needs=("openvino",),
+    _peer(
+        "openvino-bfloat16-batched",
+        "bfloat16",
+        OpenVino(precision="bf16", batch_size=PEER_BATCH),
+        "openvino",
     ),
 )
+VARIANTS = (*WATERFALL, *BESIDE, *PEERS)

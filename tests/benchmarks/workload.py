@@ -11,6 +11,7 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from w2v_core.model.canary.architecture import SYMBOLS
+from w2v_core.model.loading import Checkpoint
 from w2v_core.types import Utterance, Vocabulary, num_frames
 
 # Samples at every 5 % of LibriSpeech test-clean's 2,620 utterances, shortest to longest.
@@ -54,14 +55,8 @@ def quantile_lengths(at: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
 
 
 def make_workload(num_utterances: int) -> Workload:
-    """Build the checkpoint and utterances at evenly spaced quantiles, shuffled; deterministic."""
-    rng = np.random.default_rng(0)
-    lengths = quantile_lengths((np.arange(num_utterances) + 0.5) / num_utterances)
-    rng.shuffle(lengths)
-    utterances = tuple(
-        Utterance(utterance_id=f"u{index}", waveform=_noise(rng, int(length)))
-        for index, length in enumerate(lengths)
-    )
+    """Build the checkpoint and the utterances; deterministic."""
+    utterances = make_utterances(num_utterances)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = Wav2Vec2ForCTC(Wav2Vec2Config(attn_implementation="sdpa")).eval()
@@ -70,6 +65,32 @@ def make_workload(num_utterances: int) -> Workload:
         module=module.requires_grad_(requires_grad=False),
         vocabulary=vocabulary,
         utterances=utterances,
+    )
+
+
+def make_utterances(num_utterances: int) -> tuple[Utterance, ...]:
+    """Make noise with lengths at evenly spaced quantiles, shuffled; deterministic."""
+    rng = np.random.default_rng(0)
+    lengths = quantile_lengths((np.arange(num_utterances) + 0.5) / num_utterances)
+    rng.shuffle(lengths)
+    return tuple(
+        Utterance(utterance_id=f"u{index}", waveform=_noise(rng, int(length)))
+        for index, length in enumerate(lengths)
+    )
+
+
+def checkpoint_of(workload: Workload) -> Checkpoint:
+    """Wrap the workload's module, as if it had been loaded."""
+    return Checkpoint(
+        name="benchmark",
+        cell_name="benchmark",
+        location="",
+        revision=None,
+        sha256="",
+        do_normalize=True,
+        attention_mask=False,
+        vocabulary=workload.vocabulary,
+        module=workload.module,
     )
 
 

@@ -28,14 +28,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "report",
         help="write the HTML page of a run",
-        description="Write a run as one self-contained HTML page: readable without a network and "
-        "without JavaScript. Prints the path of the page.",
+        description="Write a run as one self-contained HTML page, readable without a network and "
+        "without JavaScript, and print its path. Without --baseline it carries no verdict.",
         epilog=EXIT_CODES,
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="run directory, run.json, or the JSON of --benchmark-json")
     add("--history", metavar="DIR", help="reports directory or history file, for the trend")
-    add("--baseline", metavar="DIR", help="baseline file or directory, for the anchor and CUSUM")
+    add(
+        "--baseline",
+        metavar="DIR",
+        help="baseline file or directory: the verdict, the anchor and CUSUM",
+    )
     add("-o", "--output", metavar="FILE", help="the page (default: summary.html beside the run)")
     add("--json", action="store_true", help="print JSON: the page's path and size, cells, valid")
     parser.set_defaults(handler=report)
@@ -50,19 +54,15 @@ def report(arguments: argparse.Namespace) -> int:
         ReportError: the page cannot be written.
     """
     from w2v_core.report.html import render_page
-    from w2v_core.verdict.baseline import load_baseline
     from w2v_core.verdict.reading import read_run
 
     run = Path(arguments.run)
     records = read_run(run).records
-    environment = records[0].environment
-    page = render_page(
-        records,
-        history=_history(arguments.history, records),
-        baseline=(
-            load_baseline(Path(arguments.baseline), environment) if arguments.baseline else None
-        ),
-    )
+    nights = _history(arguments.history, records)
+    if arguments.baseline:
+        page = _judged_page(run, records, Path(arguments.baseline), nights)
+    else:
+        page = render_page(records, history=nights)
     output = Path(arguments.output) if arguments.output else _default_output(run)
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
@@ -74,6 +74,25 @@ def report(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"{printable(str(output))}\n")
     return 0
+
+
+def _judged_page(
+    run: Path, records: Sequence[CellRecord], place: Path, nights: Nights | None
+) -> str:
+    """Render the page with the verdict over the run, however old it is."""
+    from w2v_core.report.html import render_page
+    from w2v_core.verdict.baseline import load_baseline
+    from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
+    from w2v_core.verdict.commands import gate_runs
+
+    baseline = load_baseline(place, records[0].environment)
+    return render_page(
+        records,
+        gate=gate_runs([run], place, max_age=None),
+        calibration=calibrate_from_baseline(baseline),
+        history=nights,
+        baseline=baseline,
+    )
 
 
 def _default_output(run: Path) -> Path:

@@ -24,9 +24,9 @@ from w2v_core.types import num_frames, stepped_frames
 
 __all__ = ["PackedForward"]
 
-# In bfloat16 an utterance's frames are aligned, because the host's attention is a quarter faster so;
-# and the rows of the matrix products are stepped, because oneDNN compiles a kernel for each number
-# of rows: lengths not seen before ran at 0.7 of the speed. Neither gains anything in float32.
+# In bfloat16 the frames of an utterance are aligned: the host's attention is a quarter faster so.
+# The rows of the matrix products are stepped: oneDNN compiles a kernel for each number of rows, and
+# lengths not seen before ran at 0.7 of the speed. Neither gains anything in float32.
 ALIGNMENT_FRAMES = 16
 
 
