@@ -11,13 +11,16 @@ import numpy as np
 
 from tests.benchmarks.workload import checkpoint_of, corpus_lengths, make_workload
 from w2v_core.backends.cpu import open_backend
-from w2v_core.config import EngineConfig
+from w2v_core.config import EngineConfig, parse_plan
 from w2v_core.data.audio import normalised
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
 from w2v_core.model.loading import load_checkpoint
 from w2v_core.types import Utterance
 
+CONFIG = EngineConfig(  # what `w2v run --dtype bf16` has
+    dtype="bfloat16", plan=parse_plan("auto", num_buckets=None, batch_size=8)
+)
 STATUS = Path("/proc/self/status")
 
 
@@ -30,7 +33,7 @@ def resident_bytes(field: str = "VmRSS") -> int:
 def peak_above_loaded(num_utterances: int) -> dict[str, float]:
     """Transcribe test-clean-shaped noise with a base-size model in bfloat16."""
     workload = make_workload(num_utterances)
-    engine = Engine(checkpoint_of(workload), open_backend(), EngineConfig(dtype="bfloat16"))
+    engine = Engine(checkpoint_of(workload), open_backend(), CONFIG)
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # resets the peak
     loaded_bytes = resident_bytes()
     engine.warm_up(workload.lengths)
@@ -45,7 +48,7 @@ def peak_above_loaded(num_utterances: int) -> dict[str, float]:
 def stream(hours: float) -> dict[str, object]:
     """Transcribe a generator of fresh noise; resident memory after each audio hour."""
     checkpoint = load_checkpoint(parse_model("canary-base"))
-    engine = Engine(checkpoint, open_backend(), EngineConfig(dtype="bfloat16"))
+    engine = Engine(checkpoint, open_backend(), CONFIG)
     lengths = corpus_lengths()
     engine.warm_up(lengths)
     by_hour: list[int] = []

@@ -30,7 +30,7 @@ CANARIES = Path(w2v_core.model.canary.__path__[0])
 CANARY_SPEECH = Path(w2v_core.data.canary_speech.__path__[0]) / "audio"
 LIBRISPEECH_VARIABLE = "W2V_LIBRISPEECH"
 EVERY = 6  # of the utterances; lengths and voices are spread evenly over the ids
-BFLOAT16_CHANGED = 0.002  # of frames; Hugging Face's own bfloat16 changes as many or more
+BFLOAT16_CHANGED = 0.001  # of frames
 
 
 @functools.cache
@@ -109,7 +109,7 @@ def test_packed_canary_equals_the_reference(name):
 def test_canary_in_bfloat16_changes_few_frames(name):
     forward = build_forward(canary(name), name="exact", dtype="bfloat16", device=CPU)
 
-    found = compare_in_batches(forward, name, CANARY_SPEECH, EVERY)
+    found = compare_in_batches(forward, name, CANARY_SPEECH, 1)
 
     assert found.changed <= BFLOAT16_CHANGED * found.num_frames
 

@@ -42,9 +42,9 @@ SPARE_SAMPLES = 80  # a bucket of T frames has 320T + 80 samples, types.Bucket
 class ExactForward(nn.Module):
     """The padding-exact forward.
 
-    In bfloat16, these stay in float32 or wider: the waveform, group-norm statistics, and the CTC
-    head (its cost is nothing, and bfloat16 logits tie at the arg-max). Captures and exports;
-    buffers hold all weights.
+    In bfloat16, these stay in float32 or wider: the waveform, group-norm statistics, the encoder's
+    residual stream, and the CTC head (its cost is nothing, and bfloat16 logits tie at the arg-max).
+    Captures and exports; buffers hold all weights.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ExactForward(nn.Module):
         self.feature_norm = LayerNorm(projection.layer_norm, dtype=dtype)
         self.projection = Linear(projection.projection, dtype=dtype, prepack=prepack)
         self.positions: nn.Module = PositionalConvolution(encoder.pos_conv_embed.conv, dtype=dtype)
-        self.encoder_norm = LayerNorm(encoder.layer_norm, dtype=dtype)
+        self.encoder_norm = LayerNorm(encoder.layer_norm, dtype=torch.float32)
         self.layers = nn.ModuleList(
             EncoderLayer(layer, dtype=dtype, stable=self.stable, prepack=prepack)
             for layer in encoder.layers
@@ -109,13 +109,14 @@ class ExactForward(nn.Module):
 
     def transform(self, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Map embedded rows (N, H) through the encoder to logits (N, V) float32."""
+        rows = rows.float()
         if not self.stable:
             rows = self.encoder_norm(rows)
         for layer in self.layers:
             rows = layer(rows, attend)
         if self.stable:
             rows = self.encoder_norm(rows)
-        logits: torch.Tensor = self.head(rows.float()).float()
+        logits: torch.Tensor = self.head(rows).float()
         return logits
 
 

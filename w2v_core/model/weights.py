@@ -113,16 +113,6 @@ class Linear(nn.Module):
         result = F.linear(rows, self.weight, self.bias)
         return F.gelu(result) if self.gelu else result
 
-    def added_to(self, residual: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Map (N, I) to (N, O) and add (N, O) to it, in one pass where packed; without GELU."""
-        if self._packed is None:
-            summed: torch.Tensor = residual + self(rows)
-            return summed
-        packed: torch.Tensor = torch.ops.mkldnn._linear_pointwise.binary(
-            rows, residual, self._packed, self.bias, "add"
-        )
-        return packed
-
 
 class LayerNorm(nn.Module):
     """Layer norm over the last dimension with frozen weights."""
