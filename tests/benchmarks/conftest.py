@@ -40,7 +40,8 @@ def table(request):
     # evict each other otherwise (oneDNN keeps 1,024).
     keep_freed_memory()
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "16384")
-    workload = make_workload(config.getoption("--limit") or DEFAULT_UTTERANCES)
+    size = config.getoption("--models") or "base"  # or large
+    workload = make_workload(config.getoption("--limit") or DEFAULT_UTTERANCES, size=size)
     selected = {
         item.callspec.params["variant"].name
         for item in request.session.items
@@ -56,6 +57,7 @@ def table(request):
     rows = rows_of(measured, workload, peaks)
     config.stash[TABLE] = {
         "machine": machine_line(peaks),
+        "model": size,
         "audio_s": workload.audio_s,
         "peak_flops_per_s": peaks,
         "rows": [{**asdict(row), "rounds_s": measured[row.variant].rounds_s} for row in rows],
@@ -82,7 +84,7 @@ def markdown(found):
     """Return the table's lines; numbers to three digits."""
     return [
         found["machine"],
-        f"{found['audio_s']:.1f} s of audio. {TIMED}",
+        f"Model of {found['model']} size, {found['audio_s']:.1f} s of audio. {TIMED}",
         "",
         "| variant | RTFx | ratio to seed | fraction of peak | transcripts equal | spread |",
         "|---|---|---|---|---|---|",

@@ -1,4 +1,4 @@
-"""What every variant transcribes: noise of LibriSpeech's lengths, on a model of base size."""
+"""What every variant transcribes: noise of LibriSpeech's lengths, on a model of base or large size."""
 
 from __future__ import annotations
 
@@ -20,13 +20,26 @@ QUANTILES = (
     *(101_716, 112_192, 123_440, 136_424, 153_620, 174_624, 199_636, 232_991, 285_472, 559_280),
 )
 
+SIZES: dict[str, dict[str, Any]] = {
+    "base": {},  # Wav2Vec2Config's own
+    "large": {  # large-960h-lv60-self
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "feat_extract_norm": "layer",
+        "conv_bias": True,
+        "do_stable_layer_norm": True,
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """A checkpoint and utterances in host memory, in arrival order and not normalised."""
 
     module: Any
-    """Wav2Vec2ForCTC of base size with random weights, float32: its transcripts mean nothing, its
+    """Wav2Vec2ForCTC with random weights, float32: its transcripts mean nothing, its
     arg-max margins are far smaller than a trained model's."""
     vocabulary: Vocabulary
     utterances: tuple[Utterance, ...]
@@ -54,12 +67,12 @@ def quantile_lengths(at: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     return np.interp(at, np.linspace(0, 1, len(QUANTILES)), QUANTILES).astype(np.int64)
 
 
-def make_workload(num_utterances: int) -> Workload:
-    """Build the checkpoint and the utterances; deterministic."""
+def make_workload(num_utterances: int, *, size: str = "base") -> Workload:
+    """Build the checkpoint, ``base`` or ``large``, and the utterances; deterministic."""
     utterances = make_utterances(num_utterances)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        module = Wav2Vec2ForCTC(Wav2Vec2Config(attn_implementation="sdpa")).eval()
+        module = Wav2Vec2ForCTC(Wav2Vec2Config(attn_implementation="sdpa", **SIZES[size])).eval()
     vocabulary = Vocabulary(tokens=tuple(SYMBOLS), blank_id=0, delimiter_id=4)
     return Workload(
         module=module.requires_grad_(requires_grad=False),

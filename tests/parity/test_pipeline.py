@@ -57,7 +57,7 @@ def audio_files(root, limit=None):
 
 
 @pytest.mark.parametrize("model", CANARIES)
-@pytest.mark.parametrize("kind", ["quantile", "sorted"])
+@pytest.mark.parametrize("kind", ["quantile", "sorted", "packed"])
 def test_canary_speech_is_transcribed_as_hugging_face_does(model, kind):
     plan = BatchPlan(kind=kind, num_buckets=3, batch_size=4)
     audio = Path(MODELS[model].location).parents[1].parent / "data" / "canary_speech" / "audio"
@@ -67,13 +67,14 @@ def test_canary_speech_is_transcribed_as_hugging_face_does(model, kind):
     assert ours == plain_transcripts(MODELS[model].location, audio_files(audio, LIMIT))
 
 
+@pytest.mark.parametrize("kind", ["optimal", "packed"])
 @pytest.mark.parametrize("model", [*CANARIES, "W2V_CHECKPOINT"])
-def test_real_speech_is_transcribed_as_hugging_face_does(model):
+def test_real_speech_is_transcribed_as_hugging_face_does(model, kind):
     root = os.environ.get("W2V_LIBRISPEECH")
     location = os.environ.get(model) if model == "W2V_CHECKPOINT" else MODELS[model].location
     if not root or not location:
         pytest.skip("W2V_LIBRISPEECH (and W2V_CHECKPOINT) name no folder of real speech")
-    plan = BatchPlan(kind="optimal", num_buckets=8, batch_size=8)
+    plan = BatchPlan(kind=kind, num_buckets=8, batch_size=8)
 
     ours = engine_transcripts(location, f"librispeech:{root}", limit=None, plan=plan)
 
