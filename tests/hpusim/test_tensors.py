@@ -11,6 +11,7 @@ import torch
 from tests.helpers.checkpoints import make_module
 from tests.hpusim import Config, Runtime, SimError, fresh
 from tests.hpusim.autocast import FP32_OPS, LOWER_PRECISION_OPS
+from w2v_core.model.forward import build_forward
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
 
@@ -133,3 +134,21 @@ def test_forbidden_op_is_not_supported() -> None:
         x = torch.ones(2).to("hpu")
         with pytest.raises(SimError, match="erf is not supported on HPU"):
             torch.erf(x)
+
+
+@pytest.mark.parametrize("family", ["group", "layer"])
+def test_autocast_leaves_the_residual_stream_and_the_head_alone(hpu: Runtime, family: str) -> None:
+    """Gaudi's list runs layer norm in bfloat16, which would round the rows twice a layer."""
+    forward = build_forward(
+        make_module(family=family), name="exact", dtype="float32", device=torch.device("hpu")
+    )
+    seen: list[torch.dtype] = []
+    for layer in forward.layers:
+        layer.register_forward_hook(lambda _, rows, out: seen.extend((rows[0].dtype, out.dtype)))
+    forward.head.register_forward_hook(lambda _, rows, out: seen.append(out.dtype))
+    waveforms = torch.randn(1, 320 * 20 + 80).to("hpu")
+
+    with torch.inference_mode(), torch.autocast("hpu", torch.bfloat16):
+        forward(waveforms, torch.tensor([6_000], dtype=torch.int32).to("hpu"))
+
+    assert set(seen) == {torch.float32}

@@ -178,6 +178,16 @@ def test_fourier_positions_equal_the_convolution(frames):
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
 
 
+def test_a_kernel_longer_than_a_block_is_taken():
+    source = torch.nn.Conv1d(16, 16, 300, padding=150, groups=4)
+    hidden = torch.randn(1, 700, 16)
+
+    found = FourierPositions(source)(hidden[0])
+
+    expected = PositionalConvolution(source, dtype=torch.float32)(hidden)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("name", "device"),
     [

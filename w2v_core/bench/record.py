@@ -68,7 +68,8 @@ class BucketUse:
     real_frames: int
     """Frames of the utterances themselves."""
     padded_frames: int
-    """Frames that the static shapes computed, padding and padding rows included."""
+    """Frames of the static shapes, padding and padding rows included; all are computed unless the
+    plan is packed."""
 
     @property
     def padding_efficiency(self) -> float:

@@ -32,7 +32,8 @@ def measure_stages(
     The host waits for the device after every stage, so each is timed alone: *h2d* is the copy into
     the slot's host buffer and from there to the device, *compute* the forward with its arg-max,
     *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's fullest batch
-    stands for all of its batches: a static shape costs the same whatever is in it.
+    stands for all of its batches: a static shape costs the same whatever is in it, and packed
+    batches of a bucket cost nearly the same.
 
     Args:
         engine: Warmed up, with no pass under way.

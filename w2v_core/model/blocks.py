@@ -6,7 +6,6 @@ captured in an HPU or CUDA graph and exported.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.weights import Family, LayerNorm, Linear, Taps, frozen
+from w2v_core.model.weights import Family, LayerNorm, Linear, Taps, frozen, no_autocast
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD
 
 __all__ = [
@@ -94,7 +93,7 @@ class GroupNormLayer0(nn.Module):
         Returns:
             (B, W, 10), zero past an utterance, and (B, C), both in the statistics' dtype.
         """
-        with _no_autocast(windows.device.type):
+        with no_autocast(windows.device.type):
             count = valid.sum(dim=1).clamp_min(1).to(self.statistics_dtype)[:, None]  # (B, 1)
             own = valid[:, :, None]
             zero = torch.zeros((), dtype=self.statistics_dtype, device=windows.device)
@@ -242,10 +241,3 @@ class EncoderLayer(nn.Module):
 def _used(windows: torch.Tensor) -> int:
     """Count the windows that frames read: 64 per frame; up to 15 more only count in statistics."""
     return windows.shape[1] // WINDOWS_PER_FRAME * WINDOWS_PER_FRAME
-
-
-def _no_autocast(device_type: str) -> contextlib.AbstractContextManager[object]:
-    """Keep statistics in their own dtype where the caller runs under autocast."""
-    if torch.is_autocast_enabled(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return contextlib.nullcontext()

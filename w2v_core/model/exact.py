@@ -23,7 +23,7 @@ from w2v_core.model.blocks import (
     frame_mask,
     window_mask,
 )
-from w2v_core.model.weights import LayerNorm, Linear, check_family
+from w2v_core.model.weights import LayerNorm, Linear, check_family, no_autocast
 from w2v_core.types import FRAME_STRIDE, num_frames
 
 __all__ = [
@@ -116,7 +116,8 @@ class ExactForward(nn.Module):
             rows = layer(rows, attend)
         if self.stable:
             rows = self.encoder_norm(rows)
-        logits: torch.Tensor = self.head(rows).float()
+        with no_autocast(rows.device.type):
+            logits: torch.Tensor = self.head(rows)
         return logits
 
 

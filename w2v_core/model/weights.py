@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, Literal
 
 import torch
@@ -10,7 +11,16 @@ from torch import nn
 
 from w2v_core.errors import CheckpointError
 
-__all__ = ["Family", "LayerNorm", "Linear", "Taps", "can_prepack", "check_family", "frozen"]
+__all__ = [
+    "Family",
+    "LayerNorm",
+    "Linear",
+    "Taps",
+    "can_prepack",
+    "check_family",
+    "frozen",
+    "no_autocast",
+]
 
 Family = Literal["group", "layer"]
 
@@ -75,6 +85,13 @@ def frozen(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.detach().to(dtype=dtype, copy=True).contiguous()
 
 
+def no_autocast(device_type: str) -> contextlib.AbstractContextManager[object]:
+    """Keep what runs in it in its own dtype where the caller runs under autocast."""
+    if torch.is_autocast_enabled(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return contextlib.nullcontext()
+
+
 class Linear(nn.Module):
     """An affine map (N, I) -> (N, O), with exact GELU behind it where asked.
 
@@ -115,7 +132,7 @@ class Linear(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """Layer norm over the last dimension with frozen weights."""
+    """Layer norm over the last dimension with frozen weights, in their dtype under autocast too."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -128,7 +145,9 @@ class LayerNorm(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Normalise (..., H)."""
-        return F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
+        with no_autocast(rows.device.type):  # Gaudi's lists would round the residual stream
+            rows = rows.to(self.weight.dtype)
+            return F.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class Taps(nn.Module):

@@ -98,9 +98,9 @@ def batching(order: Sequence[CellRecord]) -> str:
             groups.setdefault(key, []).append(record)
     parts = [
         note(
-            "A bucket is a static shape: frames of 20 ms by rows. Padded frames are all that the "
-            "shape computes, padding rows included; efficiency is real over padded frames. Cells "
-            "of the same set and plan use their buckets alike and are shown once."
+            "A bucket is a static shape: frames of 20 ms by rows. Padded frames are all of the "
+            "shape, padding rows included; efficiency is real over padded frames. A packed plan "
+            "does not compute the padding. Cells of the same set and plan are shown once."
         )
     ]
     for (dataset, plan, uses), cells in list(groups.items())[:MOST_USES]:
