@@ -162,6 +162,9 @@ class ValidationRun:
             timer: Runs and times the rounds.
             rounds: How many it will run, for the progress that is shown.
             profile: Trace a further pass into the run's directory, after all others.
+
+        Raises:
+            ReportError: the profile cannot be written; the record is kept.
         """
         from w2v_core.bench.measure import measure_cell
 
@@ -179,12 +182,12 @@ class ValidationRun:
             rounds=rounds,
             progress=self.progress,
         )
+        record = judge_threshold(record)
+        self.records.append(record)
         if profile:
             from w2v_core.bench.profile import profile_pass
 
             self.profile = profile_pass(engine, corpus.utterances, self.directory)
-        record = judge_threshold(record)
-        self.records.append(record)
         return record
 
     def write(
@@ -221,11 +224,3 @@ def judge_threshold(record: CellRecord) -> CellRecord:
     if finding is None or finding.verdict != "FAIL":
         return record
     return replace(record, valid=False, invalid_reasons=(*record.invalid_reasons, finding.reason))
-
-
-def threshold_verdict(record: CellRecord) -> str:
-    """Return PASS or FAIL against the WER ceiling; INCONCLUSIVE where there is none to be held."""
-    from w2v_core.verdict.wer import ceiling_finding
-
-    finding = ceiling_finding(record)
-    return finding.verdict if finding is not None else "INCONCLUSIVE"

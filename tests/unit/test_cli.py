@@ -4,6 +4,7 @@ import json
 import threading
 
 import pytest
+from transformers import Wav2Vec2ForCTC
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.records import make_run, write_run
@@ -11,6 +12,7 @@ from tests.helpers.speech import write_chapter
 from w2v_core.cli import main
 from w2v_core.commands import run as run_command
 from w2v_core.engine import pipeline
+from w2v_core.errors import ReportError
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +151,18 @@ def test_the_figures_are_those_of_the_record(model, corpus, capsys):
     }
 
 
+def test_where_no_utterance_survives_the_reasons_are_told(tmp_path, corpus, capsys):
+    model = write_checkpoint(tmp_path / "huge")
+    module = Wav2Vec2ForCTC.from_pretrained(model)
+    module.lm_head.weight.data.fill_(3e38)  # finite, and no logit is
+    module.save_pretrained(model)
+
+    assert main(["run", "--model", str(model), "--data_path", corpus]) == 1
+    printed = capsys.readouterr()
+    assert "invalid: 3 utterances failed" in printed.err
+    assert "ms/10k tokens" in printed.out
+
+
 def test_without_multi_thread_everything_is_done_in_one_thread(model, corpus, capsys, monkeypatch):
     threads = set()
     decode = pipeline.decode_batch
@@ -193,18 +207,19 @@ def test_profile_and_debug_reach_the_hpu_environment(monkeypatch, corpus, flags)
     assert seen == {"execution": "eager", "profile": False, "debug": False, **flags}
 
 
-def test_a_profile_lies_in_the_runs_directory_and_is_named_on_stderr(
-    model, corpus, tmp_path, capsys
+def test_reports_that_cannot_be_written_do_not_cost_the_figures(
+    model, corpus, tmp_path, capsys, monkeypatch
 ):
-    base = ["run", "--model", model, "--data_path", corpus, "--reports-dir", str(tmp_path)]
-    code = main([*base, "--profile", "--json"])
+    def fail(*arguments, **options):
+        raise ReportError("the disk is full")
 
+    monkeypatch.setattr("w2v_core.validation.write_run", fail)
+    base = ["run", "--model", model, "--data_path", corpus, "--reports-dir", str(tmp_path)]
+
+    assert main(base) == 3
     printed = capsys.readouterr()
-    (directory,) = tmp_path.glob("dev/*")
-    assert code == 0
-    assert {"trace.json.gz", "top_ops.txt", "run.json"} <= {p.name for p in directory.iterdir()}
-    assert str(directory / "trace.json.gz") in printed.err
-    assert json.loads(printed.out)
+    assert "tokens/ms" in printed.out
+    assert printed.err == "w2v: the disk is full\n"
 
 
 def test_an_interrupt_is_one_line_and_leaves_the_directory_marked(

@@ -2,10 +2,12 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
 from w2v_core.cli import main
+from w2v_core.data.catalog import DATASETS
 
 
 def script(shell, capsys):
@@ -47,6 +49,16 @@ def test_the_script_knows_commands_and_flags(shell, capsys):
 )
 def test_bash_completes(words, offered, capsys, tmp_path):
     assert complete(script("bash", capsys), tmp_path, *words) == offered
+
+
+def test_the_names_offered_are_those_of_the_catalogs(capsys, monkeypatch):
+    monkeypatch.setattr("w2v_core.model.catalog.MODELS", {"new-model": None})
+    new = replace(DATASETS[0], name="new-dataset")
+    monkeypatch.setattr("w2v_core.data.catalog.DATASETS", (new,))
+    monkeypatch.setattr("w2v_core.backends.hpu_environment.EXECUTIONS", ("new-execution",))
+
+    printed = script("bash", capsys)
+    assert all(f"new-{kind}" in printed for kind in ("model", "dataset", "execution"))
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

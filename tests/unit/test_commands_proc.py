@@ -46,6 +46,15 @@ def test_free_memory_is_the_machines_or_the_containers_where_less(files, tmp_pat
     assert proc.memory_available_bytes(tmp_path, tmp_path) == left
 
 
+def test_page_cache_that_is_given_back_on_demand_is_not_used_memory(files, tmp_path):
+    files("meminfo", MEMINFO)
+    files("memory.max", str(3000 * 1024))
+    files("memory.current", str(2900 * 1024))
+    files("memory.stat", f"anon 1024\nactive_file 7\ninactive_file {2000 * 1024}\nshmem 0\n")
+
+    assert proc.memory_available_bytes(tmp_path, tmp_path) == 2100 * 1024
+
+
 def test_swap_in_use_is_total_less_free(files):
     assert proc.swap_used_bytes(files("meminfo", MEMINFO)) == 700 * 1024
 

@@ -5,8 +5,11 @@ import json
 
 import pytest
 
+from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.engines import make_engine, make_utterance
+from tests.helpers.speech import write_chapter
 from w2v_core.bench import profile
+from w2v_core.cli import main
 from w2v_core.config import BatchPlan
 from w2v_core.errors import ReportError
 
@@ -18,6 +21,15 @@ def engine():
     engine = make_engine(plan=PLAN)
     engine.warm_up([4_000, 8_000])
     return engine
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory):
+    """A run that is profiled; the directory of its reports is still to be given."""
+    model = write_checkpoint(tmp_path_factory.mktemp("model") / "tiny")
+    corpus = tmp_path_factory.mktemp("corpus")
+    write_chapter(corpus, {f"7-1-000{i}": "A WORD" for i in range(3)})
+    return ["run", "--model", str(model), "--data_path", str(corpus), "--profile", "--reports-dir"]
 
 
 def utterances(count):
@@ -67,3 +79,33 @@ def test_the_host_and_the_backends_device_are_traced(device):
 
 def test_a_device_that_the_profiler_does_not_know_is_traced_on_the_host():
     assert [activity.name for activity in profile._activities("abacus")] == ["CPU"]
+
+
+def test_a_profile_lies_in_the_runs_directory_and_is_named_on_stderr(command, tmp_path, capsys):
+    code = main([*command, str(tmp_path), "--json"])
+
+    printed = capsys.readouterr()
+    (directory,) = tmp_path.glob("dev/*")
+    assert code == 0
+    assert {"trace.json.gz", "top_ops.txt", "run.json"} <= {p.name for p in directory.iterdir()}
+    assert str(directory / "trace.json.gz") in printed.err
+    assert json.loads(printed.out)
+
+
+def test_a_profile_that_fails_costs_neither_the_figures_nor_the_reports(
+    command, tmp_path, capsys, monkeypatch
+):
+    def fail(*arguments):
+        raise ReportError("the profile cannot be written")
+
+    monkeypatch.setattr("w2v_core.bench.profile.profile_pass", fail)
+    code = main([*command, str(tmp_path)])
+
+    printed = capsys.readouterr()
+    (directory,) = tmp_path.glob("dev/*")
+    names = {p.name for p in directory.iterdir()}
+    assert code == 3
+    assert "tokens/ms" in printed.out
+    assert printed.err.endswith("w2v: the profile cannot be written\n")
+    assert "run.json" in names
+    assert "INCOMPLETE" not in names

@@ -14,15 +14,6 @@ from w2v_core.errors import ConfigError
 __all__ = ["add_parser", "completion"]
 
 SHELLS = ("bash", "zsh", "fish")
-CHOICES = {
-    "device": DEVICES,
-    "dtype": ("fp32", "bf16"),
-    "forward": FORWARDS,
-    "batch_plan": PLAN_KINDS,
-    "execution": ("lazy", "eager"),
-    "model": ("canary-base", "canary-large", "base", "large"),
-    "dataset": ("canary-speech", "test-clean", "dev-clean-dummy"),
-}
 FILES = ("FILE", "RUN", "DIR")
 """Metavars that stand for something on disk."""
 
@@ -55,13 +46,31 @@ def completion(arguments: argparse.Namespace) -> int:
         import shtab
     except ImportError as error:
         raise ConfigError("completion needs the package shtab: pip install shtab") from error
+    choices = _choices()
     for action in _actions(arguments.root):
-        if action.dest in CHOICES and action.choices is None:
-            action.choices = CHOICES[action.dest]
+        if action.dest in choices and action.choices is None:
+            action.choices = choices[action.dest]
         elif action.type is Path or action.metavar in FILES:
             action.complete = shtab.FILE  # type: ignore[attr-defined]
     sys.stdout.write(shtab.complete(arguments.root, shell=arguments.shell) + "\n")
     return 0
+
+
+def _choices() -> dict[str, tuple[str, ...]]:
+    """Return the values of arguments that take names, by destination."""
+    from w2v_core.backends.hpu_environment import EXECUTIONS
+    from w2v_core.data.catalog import DATASETS
+    from w2v_core.model.catalog import MODELS
+
+    return {
+        "device": DEVICES,
+        "dtype": ("fp32", "bf16"),
+        "forward": FORWARDS,
+        "batch_plan": PLAN_KINDS,
+        "execution": EXECUTIONS,
+        "model": tuple(MODELS),
+        "dataset": tuple(spec.name for spec in DATASETS),
+    }
 
 
 def _actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

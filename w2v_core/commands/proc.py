@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -33,11 +34,16 @@ def read(path: Path) -> str | None:
 
 
 def memory_available_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
-    """Return what may still be allocated: of the machine, or of the container where it is less."""
+    """Return what may still be allocated: of the machine, or of the container where it is less.
+
+    A container's ``memory.current`` counts the page cache too; of it, ``inactive_file`` is given
+    back on demand.
+    """
     free = _meminfo(proc).get("MemAvailable")
     limit, used = read(cgroup / "memory.max"), read(cgroup / "memory.current")
     if limit is not None and limit.isdigit() and used is not None and used.isdigit():
-        left = int(limit) - int(used)
+        stat = dict(re.findall(r"^(\w+) (\d+)$", read(cgroup / "memory.stat") or "", re.MULTILINE))
+        left = int(limit) - max(int(used) - int(stat.get("inactive_file", 0)), 0)
         return left if free is None else min(free, left)
     return free
 

@@ -7,6 +7,7 @@ import json
 import shlex
 import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 from w2v_core.bench.cells import Cell, form_cells
@@ -75,21 +76,16 @@ def _add_seed_flags(group: argparse._ArgumentGroup) -> None:
     add("--repeat", "-r", type=int, default=1, metavar="N", help="timed rounds")
     add("--limit", "-l", type=int, metavar="N", help="first N utterances (default: all)")
     add("--data_path", metavar="DIR", help="a LibriSpeech folder, instead of the hub's test-clean")
-    add(
+    switch = partial(add, type=int, default=1, metavar="{0,1}")
+    switch(
         "--multi_thread",
         "-m",
-        type=int,
-        default=1,
-        metavar="{0,1}",
         help="1 (default): copies and decoding overlap the forward, decoding in a thread of its "
         "own; 0: one batch after another in one thread",
     )
-    add(
+    switch(
         "--graph_async",
         "-g",
-        type=int,
-        default=1,
-        metavar="{0,1}",
         help="1 (default): replays are launched without waiting, always on here; 0 is taken "
         "without --use_graphs only, where it says nothing",
     )
@@ -133,33 +129,54 @@ def run(arguments: argparse.Namespace) -> int:
         if keeps:
             _ = validation.directory  # one that cannot be written is an error now
         timer = time_rounds(rounds)
-        record = validation.measure(cell, timer=timer, rounds=rounds, profile=arguments.profile)
-        if keeps:
-            validation.write()
+        try:
+            validation.measure(cell, timer=timer, rounds=rounds, profile=arguments.profile)
+        except Exception:
+            if validation.records:  # only the profile failed
+                _deliver(validation, arguments, keeps=keeps)
+            raise
+        _deliver(validation, arguments, keeps=keeps)
     except KeyboardInterrupt:
         left = f"{validation.directory} stays marked incomplete" if keeps else "nothing was written"
         raise KeyboardInterrupt(left) from None
-    text = json.dumps(to_json(record)) if arguments.json else _render(record, arguments)
-    sys.stdout.write(f"{text}\n")
+    return 0 if validation.records[-1].valid else 1
+
+
+def _deliver(validation: ValidationRun, arguments: argparse.Namespace, *, keeps: bool) -> None:
+    """Write the reports where they are kept, and print the figures even where that fails.
+
+    Raises:
+        ReportError: the reports cannot be written.
+    """
+    try:
+        if keeps:
+            validation.write()
+    finally:
+        record = validation.records[-1]
+        text = json.dumps(to_json(record)) if arguments.json else _render(record, arguments)
+        sys.stdout.write(f"{text}\n")
     _note(validation)
-    return 0 if record.valid else 1
 
 
 def figures(record: CellRecord) -> list[Figure]:
     """Return the figures of wav2vec.py; a token is an audio sample, a sample an utterance there.
 
-    The real-time factor is measured audio over wall time, not a constant 5.4 h.
+    The real-time factor is measured audio over wall time, not a constant 5.4 h. A figure is ``-``
+    where it would divide by nothing: no utterance was transcribed, or no round timed.
     """
-    total_s = sum(record.rounds_s)
-    rounds = len(record.rounds_s)
-    tokens = record.audio_s * SAMPLE_RATE_HZ * rounds
-    utterances = record.num_utterances * rounds
+
+    def over(value: float, count: float) -> str:
+        return figure(value / count if count else None)
+
+    total_s, rounds = sum(record.rounds_s), len(record.rounds_s)
+    median = figure(statistics.median(record.rounds_s) if rounds else None)
+    tokens, utterances = record.audio_s * SAMPLE_RATE_HZ * rounds, record.num_utterances * rounds
     return [
-        ("average latency", figure(total_s * 1e3 / tokens * 1e4), "ms/10k tokens"),
-        ("throughput", figure(tokens / (total_s * 1e3)), "tokens/ms"),
-        ("end-to-end time per sample", figure(total_s * 1e3 / utterances), "ms/sample"),
+        ("average latency", over(total_s * 1e7, tokens), "ms/10k tokens"),
+        ("throughput", over(tokens, total_s * 1e3), "tokens/ms"),
+        ("end-to-end time per sample", over(total_s * 1e3, utterances), "ms/sample"),
         ("total end-to-end time", figure(total_s), "s"),
-        ("median round", figure(statistics.median(record.rounds_s)), f"s, of {rounds}"),
+        ("median round", median, f"s, of {rounds}"),
         ("real-time factor (RTFx)", figure(record.rtfx), "audio s per wall s, median round"),
     ]
 
@@ -171,12 +188,10 @@ def _run_config(arguments: argparse.Namespace) -> RunConfig:
         data_path=arguments.data_path,
         release=arguments.release,
     )
-    for flag, value in (
-        ("--multi_thread", arguments.multi_thread),
-        ("--graph_async", arguments.graph_async),
-    ):
+    for flag in ("multi_thread", "graph_async"):
+        value = getattr(arguments, flag)
         if value not in (0, 1):
-            raise ConfigError(f"{flag} is {value}; it must be 0 or 1")
+            raise ConfigError(f"--{flag} is {value}; it must be 0 or 1")
     if arguments.use_graphs and not arguments.graph_async:
         raise ConfigError(
             "--graph_async 0 with --use_graphs is refused: replays are always launched without "
@@ -237,9 +252,7 @@ def _dataset(arguments: argparse.Namespace) -> str:
 
 
 def _render(record: CellRecord, arguments: argparse.Namespace) -> str:
-    rows: list[Figure] = []
-    if arguments.perf or not arguments.accuracy:
-        rows += figures(record)
+    rows = figures(record) if arguments.perf or not arguments.accuracy else []
     if arguments.accuracy or not arguments.perf:
         rows += _accuracy(record)
     names = max(len(name) for name, _, _ in rows)
@@ -267,8 +280,7 @@ def _accuracy(record: CellRecord) -> list[Figure]:
         )
         rows.append(("WER", f"{record.wer * 100:.2f}", f"% ({edits})"))
     if record.changed_vs_golden is not None:
-        changed = str(len(record.changed_vs_golden))
-        rows.append(("changed against goldens", changed, "utterances"))
+        rows.append(("changed against goldens", str(len(record.changed_vs_golden)), "utterances"))
     if record.excluded:
         rows.append(("excluded", str(len(record.excluded)), "utterances; --json names them"))
     return rows
@@ -281,8 +293,7 @@ def _note(validation: ValidationRun) -> None:
             sys.stderr.write(f"invalid: {printable(reason)}\n")
     if "directory" in vars(validation):
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
-    found = validation.profile
-    if found is not None:
+    if (found := validation.profile) is not None:
         sys.stderr.write(
             f"profile of {found.num_utterances} utterances: {printable(str(found.trace))} "
             f"(open it in ui.perfetto.dev), {printable(str(found.top_ops))}\n"

@@ -9,10 +9,28 @@ from collections.abc import Sequence
 from w2v_core.bench.record import CellRecord
 from w2v_core.verdict.outcome import GateResult
 
-__all__ = ["NOT_JUDGED", "headline", "ranked", "reasons", "status", "vanished", "warnings"]
+__all__ = [
+    "NOT_JUDGED",
+    "STATUS_CLASS",
+    "headline",
+    "ranked",
+    "reasons",
+    "status",
+    "vanished",
+    "warnings",
+]
 
 NOT_JUDGED = "not judged"
 """Of a valid cell that no gate looked at: not measured against anything is never a pass."""
+
+STATUS_CLASS = {
+    "INVALID": "bad",
+    "FAIL": "bad",
+    "vanished": "bad",
+    "INCONCLUSIVE": "doubt",
+    "PASS": "good",
+}
+"""The page's colours by status, worst first; one that is not here has none."""
 
 _SEVERITY = {"INVALID": 0, "FAIL": 1, "INCONCLUSIVE": 2, NOT_JUDGED: 3, "PASS": 3}
 _SPREAD = 0.10  # of the mean; pyperf's limit for the standard deviation

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from w2v_core.bench.record import CellRecord
-from w2v_core.report.evidence import NOT_JUDGED, status, vanished
+from w2v_core.report.evidence import NOT_JUDGED, STATUS_CLASS, status, vanished
 from w2v_core.report.names import split
 from w2v_core.report.page import Cell, missing, note, section, subsection, table
 from w2v_core.report.text import figure, html_safe
@@ -18,7 +18,6 @@ __all__ = ["matrix", "status_cell"]
 
 GIB = 2**30
 SHADES = (0.02, 0.10, 0.30, 0.60)  # distance from the best cell of the same model and dataset
-_CLASS = {"INVALID": "bad", "FAIL": "bad", "PASS": "good", "INCONCLUSIVE": "doubt"}
 COLUMNS: tuple[tuple[str, str, int], ...] = (  # header, attribute of _figures, 1 where low is good
     ("WER %", "wer", 1),
     ("RTFx", "rtfx", -1),
@@ -51,7 +50,7 @@ def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> str:
 def status_cell(record: CellRecord, gate: GateResult | None) -> Cell:
     """Show the status of a cell in its colour."""
     text = status(record, gate)
-    return Cell("valid, not judged" if text == NOT_JUDGED else text, _CLASS.get(text, ""))
+    return Cell("valid, not judged" if text == NOT_JUDGED else text, STATUS_CLASS.get(text, ""))
 
 
 def _tiles(
@@ -79,7 +78,7 @@ def _tile(record: CellRecord, gate: GateResult | None, best: Best) -> Cell:
     below = "" if state == NOT_JUDGED else f'<span class="state">{html_safe(state)}</span>'
     shade = _shade(values["rtfx"], best[_kind(record), "rtfx"], sign=-1)
     return Cell(
-        f"<b>{figure(values['rtfx'])}{change}</b>{wer}{below}", _CLASS.get(state, shade), True
+        f"<b>{figure(values['rtfx'])}{change}</b>{wer}{below}", STATUS_CLASS.get(state, shade), True
     )
 
 

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from w2v_core.bench.record import CellRecord
-from w2v_core.report.evidence import NOT_JUDGED, headline, status, vanished, warnings
+from w2v_core.report.evidence import (
+    NOT_JUDGED,
+    STATUS_CLASS,
+    headline,
+    status,
+    vanished,
+    warnings,
+)
 from w2v_core.report.names import labels
 from w2v_core.report.page import note
 from w2v_core.report.text import figure, html_safe
@@ -17,14 +24,6 @@ if TYPE_CHECKING:
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["header", "verdict_class"]
-
-_CLASS = {
-    "INVALID": "bad",
-    "FAIL": "bad",
-    "vanished": "bad",
-    "INCONCLUSIVE": "doubt",
-    "PASS": "good",
-}
 
 
 class _Tile(NamedTuple):
@@ -38,8 +37,7 @@ def verdict_class(records: Sequence[CellRecord], gate: GateResult | None) -> str
     """Return ``good``, ``bad``, ``doubt``, or ``plain`` where no gate judged a valid run."""
     if not records or not all(r.valid for r in records):
         return "bad"
-    kinds = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "doubt"}
-    return kinds[gate.verdict] if gate is not None else "plain"
+    return STATUS_CLASS[gate.verdict] if gate is not None else "plain"
 
 
 def header(
@@ -66,9 +64,9 @@ def _states(records: Sequence[CellRecord], gate: GateResult | None) -> str:
     counts["vanished"] = len(vanished(records, gate))
     if counts[NOT_JUDGED] == counts.total():
         return ""  # the headline says it all
-    names = [n for n in (*_CLASS, NOT_JUDGED) if counts[n]]
+    names = [n for n in (*STATUS_CLASS, NOT_JUDGED) if counts[n]]
     parts = [
-        f'<span class="{_CLASS.get(n, "")}" style="flex:{counts[n]}">{counts[n]} {n}</span>'
+        f'<span class="{STATUS_CLASS.get(n, "")}" style="flex:{counts[n]}">{counts[n]} {n}</span>'
         for n in names
     ]
     return f'<div class="states">{"".join(parts)}</div>'
