@@ -48,7 +48,7 @@ class Gatekeeper:
         self._history = Path(history) if history else None
         self._outcomes: dict[str, str] = {}
         self._judged: set[str] = set()
-        self._has_failed = False
+        self._is_interrupted = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
 
     @property
@@ -97,10 +97,16 @@ class Gatekeeper:
         with History(self._history) as opened:
             return opened.nights(fingerprint_key(self._run.environment))
 
-    def finish(self) -> None:
+    def pytest_keyboard_interrupt(self) -> None:
+        """Hook: Ctrl-C, ``pytest.exit`` or ``session.shouldstop`` ended the session."""
+        self._is_interrupted = True
+
+    def finish(self, session: pytest.Session) -> None:
         """Write the run's reports, with verdict and trend where asked, and append to the history.
 
-        Fails the test that was last where a baseline is given and a gate item did not run.
+        Fails the test that was last where a baseline is given and a gate item did not run. Does
+        nothing for a session that was interrupted, or that stopped before its last cell: its
+        directory stays marked incomplete.
 
         Raises:
             ReportError: the reports cannot be written.
@@ -109,6 +115,9 @@ class Gatekeeper:
         from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
         from w2v_core.verdict.history import History
 
+        is_stopped = bool(session.shouldstop or session.shouldfail)
+        if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
+            return
         baseline = None if isinstance(self.baseline, str) else self.baseline
         self._run.write(
             session=self.session,
@@ -120,14 +129,18 @@ class Gatekeeper:
         if self._history is not None:
             with History(self._history) as opened:
                 opened.append(self._run.records)
-        self._refuse_unjudged()
+        if not is_stopped:
+            self._refuse_unjudged()
+
+    def _lacks_cells(self, session: pytest.Session) -> bool:
+        cells = {cell_of(item) for item in session.items} - {None}
+        return not cells <= self._outcomes.keys()
 
     def _refuse_unjudged(self) -> None:
-        """Fail where a cell's gate item was deselected or its file left out; -x is no such case."""
+        """Fail where a cell's gate item was deselected or its file left out."""
         measured = tuple(r.cell for r in self._run.records)
         unjudged = [c for c in self.cells(measured) if c not in self._judged]
-        stopped = self._has_failed or not {"failed", "error"}.isdisjoint(self._outcomes.values())
-        if self.is_on and unjudged and not stopped:
+        if self.is_on and unjudged:
             pytest.fail(
                 f"--baseline was given, but {len(unjudged)} gate items were not judged: "
                 f"{', '.join(unjudged)}; run test_gate.py with all of its items, or leave out "
@@ -166,7 +179,6 @@ class Gatekeeper:
             pytest.skip(f"{cell} is INCONCLUSIVE: {reasons}")
 
     def _fail(self, reason: str) -> NoReturn:
-        self._has_failed = True
         pytest.fail(reason, pytrace=False)
 
 

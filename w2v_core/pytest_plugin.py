@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
             history=config.getoption("--history"),
             is_parallel=hasattr(config, "workerinput"),
         )
+        config.pluginmanager.register(config.stash[GATE])  # it is told of an interrupt
         parse_count("--rounds", config.getoption("--rounds"))
         plan_of(config)
         models_of(config)
@@ -138,12 +139,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def validation_run(pytestconfig: pytest.Config) -> Iterator[ValidationRun]:
+def validation_run(request: pytest.FixtureRequest) -> Iterator[ValidationRun]:
     """The run of this session; its reports are written when the last cell is done."""
-    run = pytestconfig.stash[RUN]
+    run = request.config.stash[RUN]
     _ = run.directory  # a reports directory that cannot be written is an error now, not at the end
     yield run
-    pytestconfig.stash[GATE].finish()
+    request.config.stash[GATE].finish(request.session)
 
 
 @pytest.fixture(scope="session")

@@ -155,6 +155,60 @@ def test_every_run_is_appended_to_the_history(inputs, record, tmp_path):
         assert list(history.query()["cell"]) == [record.cell] * 2
 
 
+STOPPER = """
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem):
+    yield
+    {stop}
+"""
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"),
+    [
+        ("raise KeyboardInterrupt", pytest.ExitCode.INTERRUPTED),
+        ("pytest.exit('enough')", pytest.ExitCode.INTERRUPTED),
+        ("raise RuntimeError", pytest.ExitCode.TESTS_FAILED),
+    ],
+)
+def test_a_session_stopped_after_its_first_cell_leaves_an_incomplete_run(
+    stop, code, inputs, record, tmp_path, monkeypatch
+):
+    (tmp_path / "stopper.py").write_text(STOPPER.format(stop=stop))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    history, reports = tmp_path / "history.sqlite", tmp_path / "reports"
+    options = ["--rounds", "1", "--reports-dir", reports, "--history", history]
+    baseline = approve(tmp_path, record)
+
+    done = run_suite(
+        *inputs,
+        *("--dtypes", "float32,bfloat16", "--baseline", baseline),
+        *(*options, "-x", "-p", "stopper"),
+    )
+
+    assert done.returncode == code, done.stdout
+    assert "were not judged" not in done.stdout + done.stderr
+    assert "1 of 1 cells valid" in done.stdout
+    (run,) = reports.glob("dev/*/")
+    assert [file.name for file in run.iterdir()] == ["INCOMPLETE"]
+    assert not history.exists()
+
+
+def test_a_session_stopped_by_its_gate_leaves_a_whole_run(inputs, record, tmp_path):
+    """-x at a red gate item: every cell was measured."""
+    baseline = approve(tmp_path, record, faster=100.0)
+
+    done, outcomes = judged_by(baseline, inputs, tmp_path / "reports", "-x")
+
+    assert (done.returncode, [*outcomes.values()].count("failure")) == (1, 1)
+    assert "were not judged" not in done.stdout
+    (run,) = (tmp_path / "reports" / "dev").glob("*/")
+    assert (run / "run.json").exists()
+    assert not (run / "INCOMPLETE").exists()
+
+
 def test_a_session_can_rebase_and_a_worse_one_says_why(inputs, record, tmp_path):
     """The fifth run of a release: refused while four, approved with a reason, red without one."""
     path = approve(tmp_path / "old", record, faster=100.0)

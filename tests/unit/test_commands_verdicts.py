@@ -1,5 +1,6 @@
 """w2v gate, baseline, compare, pair, calibrate: exit codes and errors, as documented."""
 
+import argparse
 import json
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from tests.helpers.records import make_run, write_run
 from w2v_core.cli import main
+from w2v_core.commands import verdicts
 from w2v_core.verdict.history import History
 
 
@@ -114,15 +116,31 @@ def test_a_history_calibrates(runs, tmp_path, capsys):
     assert main(["calibrate", "--history", str(tmp_path / "none")]) == 3
 
 
-def test_an_interrupted_pair_says_where_its_runs_are(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "command",
+    [("pair", "--a", "x {out}", "--b", "y {out}"), ("calibrate", "--command", "x {out}")],
+    ids=lambda words: words[0],
+)
+def test_an_interrupt_says_where_the_runs_are(command, tmp_path, monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("w2v_core.verdict.pair.subprocess.run", interrupted)
-    code = main(["pair", "--a", "x {out}", "--b", "y {out}", "--directory", str(tmp_path)])
+    code = main([*command, "--directory", str(tmp_path)])
 
     assert code == 130
-    assert str(tmp_path) in capsys.readouterr().err
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"w2v: interrupted; nothing was judged; the runs so far are in {tmp_path}"
+    )
+
+
+def test_the_module_names_its_commands():
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    verdicts.add_parser(commands)
+    named = verdicts.__doc__.split("``")[1].removeprefix("w2v ").split(" | ")
+
+    assert [name.split()[0] for name in named] == list(commands.choices)
 
 
 @pytest.mark.parametrize("command", ["gate", "baseline", "compare", "pair", "calibrate"])

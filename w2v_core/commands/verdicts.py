@@ -1,4 +1,4 @@
-"""``w2v gate | baseline approve | compare | pair | calibrate | history``: files in, verdicts out.
+"""``w2v gate | baseline approve | compare | pair | calibrate``: files in, verdicts out.
 
 None of them imports torch.
 """
@@ -10,7 +10,8 @@ import getpass
 import json
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ __all__ = ["add_parser"]
 
 EXIT_CODES = "Exit codes: 0 pass, 1 regression, 2 inconclusive, 3 unusable input."
 JUDGED = f"{EXIT_CODES} Line 1, and by_kind of --json, tell speed from WER."
-INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -149,7 +149,7 @@ def _pair(arguments: argparse.Namespace) -> int:
     from w2v_core.verdict.pair import run_pairs
 
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-pair-"))
-    try:
+    with _told_where(directory):
         paired = run_pairs(
             arguments.a,
             arguments.b,
@@ -158,9 +158,6 @@ def _pair(arguments: argparse.Namespace) -> int:
             timeout_s=arguments.timeout,
             report=_report,
         )
-    except KeyboardInterrupt:
-        _report(f"interrupted: nothing was judged; the runs so far are in {directory}")
-        return INTERRUPTED
     _report(f"{len(paired.screen)} + {len(paired.confirm)} pairs are kept in {directory}")
     _print_gate(paired.result, as_json=arguments.json)
     return paired.result.exit_code
@@ -214,14 +211,16 @@ def _calibration(arguments: argparse.Namespace) -> Calibration:
     from w2v_core.verdict.commands import calibrate_command, calibrate_history
 
     if arguments.line is not None:
-        return calibrate_command(
-            arguments.line,
-            pairs=arguments.pairs,
-            directory=arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-calibrate-")),
-            nights=arguments.nights,
-            timeout_s=arguments.timeout,
-            report=_report,
-        )
+        directory = arguments.directory or Path(tempfile.mkdtemp(prefix="w2v-calibrate-"))
+        with _told_where(directory):
+            return calibrate_command(
+                arguments.line,
+                pairs=arguments.pairs,
+                directory=directory,
+                nights=arguments.nights,
+                timeout_s=arguments.timeout,
+                report=_report,
+            )
     if arguments.history is not None:
         return calibrate_history(
             arguments.history, pairs=arguments.pairs, nights=arguments.nights, seed=arguments.seed
@@ -234,6 +233,16 @@ def _calibration(arguments: argparse.Namespace) -> Calibration:
         noise=arguments.noise,
         seed=arguments.seed,
     )
+
+
+@contextmanager
+def _told_where(directory: Path) -> Iterator[None]:
+    """Let an interrupt say where the runs are."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        left = f"nothing was judged; the runs so far are in {directory}"
+        raise KeyboardInterrupt(left) from None
 
 
 def _report(line: str) -> None:
