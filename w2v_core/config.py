@@ -86,7 +86,9 @@ class EngineConfig:
         parse_count("num_slots", self.num_slots)
         parse_count("decode_workers", self.decode_workers, least=0)
         if self.autocast and self.dtype == "float32":
-            raise ConfigError("autocast to float32 does nothing; use --dtype bfloat16 or drop --autocast")
+            raise ConfigError(
+                "autocast to float32 does nothing; use --dtype bfloat16 or drop --autocast"
+            )
 
 
 def parse_plan(kind: str, *, num_buckets: int | None, batch_size: int) -> BatchPlan:

@@ -1,4 +1,4 @@
-"""What every variant transcribes: noise of LibriSpeech's lengths, on a model of base or large size."""
+"""What every variant transcribes: noise of LibriSpeech's lengths; a model of base or large size."""
 
 from __future__ import annotations
 
