@@ -151,5 +151,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):
         return False
-    values = {mmap_max: 0, trim_threshold: 2**31 - 1, top_pad: 2**28}
+    values = {mmap_max: 0, trim_threshold: 2**31 - 1, top_pad: 2**26}
     return all(mallopt(option, value) == 1 for option, value in values.items())
