@@ -17,9 +17,14 @@ from w2v_core.model.weights import Family, LayerNorm, Linear, Taps, frozen, no_a
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD
 
 __all__ = [
+    "HOP",
+    "WINDOW",
+    "WINDOWS_PER_FRAME",
     "Attend",
     "EncoderLayer",
     "FrontEnd",
+    "GroupNormLayer0",
+    "LayerNormLayer0",
     "PositionalConvolution",
     "frame_mask",
     "window_mask",
@@ -152,7 +157,7 @@ class FrontEnd(nn.Module):
         float64_statistics: bool,
     ) -> None:
         super().__init__()
-        self.layer0: nn.Module
+        self.layer0: GroupNormLayer0 | LayerNormLayer0
         if family == "group":
             self.layer0 = GroupNormLayer0(
                 layers[0], dtype=dtype, float64_statistics=float64_statistics

@@ -7,19 +7,15 @@ accelerator much. It reads the lengths on the host, so it cannot be captured.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from w2v_core.model.exact import (
-    ExactForward,
-    attention,
-    bucket_frames,
-    bucket_samples,
-    statistics_mask,
-)
+from w2v_core.model.exact import ExactForward, attention, bucket_frames
 from w2v_core.model.fourier import FourierPositions
+from w2v_core.model.host import HostFrontEnd
 from w2v_core.types import num_frames, stepped_frames
 
 __all__ = ["PackedForward"]
@@ -29,6 +25,9 @@ __all__ = ["PackedForward"]
 # lengths not seen before ran at 0.7 of the speed. Neither gains anything in float32.
 ALIGNMENT_FRAMES = 16
 
+# Rows joined at a time: with fewer, reading the weights costs more; with more, the activations do.
+GROUP_FRAMES = 1024
+
 
 class PackedForward(ExactForward):
     """The same weights and results as the exact forward; padding costs only its memory."""
@@ -36,8 +35,10 @@ class PackedForward(ExactForward):
     def __init__(self, module: Any, **options: Any) -> None:  # noqa: ANN401
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__(module, **options)
+        self.host_front_end = HostFrontEnd(self.front_end, prepack=options["prepack"])
         self.positions = FourierPositions(module.wav2vec2.encoder.pos_conv_embed.conv)
         self.is_stepped = self.dtype == torch.bfloat16
+        self.alignment = ALIGNMENT_FRAMES if self.is_stepped else 1
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Map (B, S) float32 and (B,) int32 to logits (B, T, V) float32, zero past an utterance.
@@ -46,48 +47,47 @@ class PackedForward(ExactForward):
             BucketOverflowError: S is not 320T + 80.
         """
         padded_frames = bucket_frames(waveforms)
-        frames = [num_frames(length) for length in num_samples.tolist()]
+        lengths = num_samples.tolist()
+        frames = [num_frames(length) for length in lengths]
         logits = waveforms.new_zeros(len(frames), padded_frames, self.head.bias.shape[0])
-        rows = [row for row, count in enumerate(frames) if count]
-        if not rows:
-            return logits
-        features = [self._features(waveforms, num_samples, row, frames[row]) for row in rows]
-        hidden = self.embed(torch.cat(features))
-        parts = [self._positioned(part) for part in hidden.split([frames[row] for row in rows])]
-        sizes = [part.shape[0] for part in parts]
-        biases = [self._bias(frames[row], size) for row, size in zip(rows, sizes, strict=True)]
-        spare = self._stepped(sum(sizes)) - sum(sizes)
+        for group in _groups(frames):
+            utterances = [(waveforms[row], lengths[row]) for row in group]
+            for row, found in zip(group, self._joined(utterances), strict=True):
+                logits[row, : frames[row]] = found[: frames[row]]
+        return logits
+
+    def _joined(self, utterances: Sequence[tuple[torch.Tensor, int]]) -> list[torch.Tensor]:
+        """Map waveforms (S,) and their own samples to logits (T', V), T' aligned."""
+        frames = [num_frames(length) for _, length in utterances]
+        features = [
+            self.host_front_end(waveform, num_samples=length, frames=count, step=self.alignment)
+            for (waveform, length), count in zip(utterances, frames, strict=True)
+        ]
+        hidden = self.embed(self._joined_rows(features))[: sum(frames)].split(frames)
+        positions = self.positions(hidden)
+        parts = [self._aligned(part + own) for part, own in zip(hidden, positions, strict=True)]
+        sizes = [len(part) for part in parts]
+        biases = [self._bias(*pair) for pair in zip(frames, sizes, strict=True)]
 
         def attend(joined: torch.Tensor) -> torch.Tensor:
-            *own, rest = joined.split([*sizes, spare])
+            *own, rest = joined.split([*sizes, len(joined) - sum(sizes)])
             found = [
                 attention(part[None], num_heads=self.num_heads, bias=bias)[0]
                 for part, bias in zip(own, biases, strict=True)
             ]
             return torch.cat([*found, rest[:, : found[0].shape[1]]])
 
-        found = self.transform(F.pad(torch.cat(parts), (0, 0, 0, spare)), attend)
-        for row, part in zip(rows, found.split([*sizes, spare]), strict=False):
-            logits[row, : frames[row]] = part[: frames[row]]
-        return logits
+        logits = self.transform(self._joined_rows(parts), attend)
+        return list(logits[: sum(sizes)].split(sizes))
 
-    def _stepped(self, frames: int) -> int:
-        return stepped_frames(frames) if self.is_stepped else frames
+    def _joined_rows(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Join (T, C) of all utterances; the number of rows is stepped, with zeros behind."""
+        count = sum(len(part) for part in parts)
+        spare = stepped_frames(count) - count if self.is_stepped else 0
+        return torch.cat([*parts, parts[0].new_zeros(spare, parts[0].shape[1])])
 
-    def _features(
-        self, waveforms: torch.Tensor, num_samples: torch.Tensor, row: int, frames: int
-    ) -> torch.Tensor:
-        """Run the front end on one utterance and drop its spare frame: (T, C)."""
-        padded = min(bucket_samples(self._stepped(frames + 1)), waveforms.shape[1])
-        valid = statistics_mask(num_samples[row : row + 1], padded)
-        features: torch.Tensor = self.front_end(waveforms[row : row + 1, :padded], valid)
-        return features[:frames]
-
-    def _positioned(self, part: torch.Tensor) -> torch.Tensor:
-        """Add its positions to one utterance's frames (T, H) and align their number."""
-        positions: torch.Tensor = self.positions(part)
-        alignment = ALIGNMENT_FRAMES if self.is_stepped else 1
-        return F.pad(part + positions, (0, 0, 0, -part.shape[0] % alignment))
+    def _aligned(self, part: torch.Tensor) -> torch.Tensor:
+        return F.pad(part, (0, 0, 0, -len(part) % self.alignment))
 
     def _bias(self, frames: int, aligned: int) -> torch.Tensor | None:
         """Mask the keys that only align one utterance; None where there are none."""
@@ -95,3 +95,21 @@ class PackedForward(ExactForward):
             return None
         outside = torch.arange(aligned) >= frames
         return torch.zeros(1, 1, 1, aligned, dtype=self.dtype).masked_fill(outside, float("-inf"))
+
+
+def _groups(frames: Sequence[int]) -> Iterator[list[int]]:
+    """Group neighbouring rows of a batch up to ``GROUP_FRAMES``; rows without frames are left out.
+
+    A row that is longer is a group of its own.
+    """
+    group: list[int] = []
+    total = 0
+    for row, count in enumerate(frames):
+        if group and total + count > GROUP_FRAMES:
+            yield group
+            group, total = [], 0
+        if count:
+            group.append(row)
+            total += count
+    if group:
+        yield group

@@ -174,12 +174,18 @@ class Taps(nn.Module):
         bias = None if source.bias is None else frozen(source.bias, dtype)
         self.register_buffer("bias", bias)
 
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Map (N, C) to ((N - K) // 2 + 1, O), as the convolution over all N rows would."""
+    def forward(self, rows: torch.Tensor, *, in_place: bool = False) -> torch.Tensor:
+        """Map (N, C) to ((N - K) // 2 + 1, O), as the convolution over all N rows would.
+
+        With ``in_place`` the third tap is added without a copy; it is for the host.
+        """
         kernel = 2 if self.third is None else 3
         count = (rows.shape[0] - kernel) // 2 + 1
         pairs = rows[: 2 * count].view(count, 2 * self.channels)
         result = F.linear(pairs, self.pair, self.bias)
         if self.third is None:
             return result
-        return torch.addmm(result, rows[2 : 2 * count + 1 : 2], self.third)
+        others = rows[2 : 2 * count + 1 : 2]
+        if in_place:  # autocast leaves operations in place alone
+            return result.addmm_(others.to(result.dtype), self.third.to(result.dtype))
+        return torch.addmm(result, others, self.third)
