@@ -104,6 +104,19 @@ class Utterance:
     speaker: str | None = None
     normalised: bool = False
     """Whether the waveform has zero mean and unit variance over its own samples."""
+    scaling: tuple[float, float] | None = None
+    """What staging takes off each sample, and its factor then; None leaves samples as they are."""
+
+    def write_to(self, row: Waveform) -> None:
+        """Write the scaled waveform into a row at least as long, and zeros behind it."""
+        own = row[: self.num_samples]
+        if self.scaling is None:
+            own[:] = self.waveform
+        else:
+            mean, factor = self.scaling
+            np.subtract(self.waveform, np.float32(mean), out=own)
+            np.multiply(own, np.float32(factor), out=own)
+        row[self.num_samples :] = 0.0
 
     @property
     def num_samples(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -56,8 +55,7 @@ class ValidationRun:
     profile: Profile | None = None
     """The last cell's, where one was asked for."""
     _checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
-    _corpora: dict[tuple[str, bool], Corpus] = field(default_factory=dict)
-    _normalise_s: dict[str, float] = field(default_factory=dict)
+    _corpora: dict[str, Corpus] = field(default_factory=dict)
 
     @cached_property
     def backend(self) -> Backend:
@@ -116,26 +114,18 @@ class ValidationRun:
                 advance(1)
         return self._checkpoints[model]
 
-    def corpus(self, dataset: str, *, normalise: bool) -> Corpus:
-        """Decode and normalise a corpus once; see ``data.catalog.load`` for what it raises."""
-        from w2v_core.data.audio import normalised
+    def corpus(self, dataset: str) -> Corpus:
+        """Decode a corpus once; see ``data.catalog.load`` for what it raises."""
         from w2v_core.data.catalog import load, parse_dataset
 
-        key = (dataset, normalise)
-        if key not in self._corpora:
-            corpus = load(
+        if dataset not in self._corpora:
+            self._corpora[dataset] = load(
                 parse_dataset(dataset),
                 limit=self.config.limit,
                 allow_partial=self.config.allow_partial,
                 progress=self.progress,
             )
-            if normalise:
-                started_s = time.perf_counter()
-                utterances = tuple(normalised(u) for u in corpus.utterances)
-                corpus = replace(corpus, utterances=utterances)
-                self._normalise_s[dataset] = time.perf_counter() - started_s
-            self._corpora[key] = corpus
-        return self._corpora[key]
+        return self._corpora[dataset]
 
     def engine(self, cell: Cell) -> Engine:
         """Build the cell's engine: weights on the device, nothing compiled yet."""
@@ -169,8 +159,7 @@ class ValidationRun:
         from w2v_core.bench.measure import measure_cell
 
         engine = self.engine(cell)
-        corpus = self.corpus(cell.dataset, normalise=engine.checkpoint.do_normalize)
-        is_normalised = engine.checkpoint.do_normalize
+        corpus = self.corpus(cell.dataset)
         record = measure_cell(
             engine,
             corpus,
@@ -178,7 +167,6 @@ class ValidationRun:
             timer=timer,
             provenance=self.provenance,
             limit=self.config.limit,
-            normalise_s=self._normalise_s[cell.dataset] if is_normalised else 0.0,
             rounds=rounds,
             progress=self.progress,
         )

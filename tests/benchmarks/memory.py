@@ -12,7 +12,6 @@ import numpy as np
 from tests.benchmarks.workload import checkpoint_of, corpus_lengths, make_workload
 from w2v_core.backends.cpu import open_backend
 from w2v_core.config import EngineConfig, parse_plan
-from w2v_core.data.audio import normalised
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
 from w2v_core.model.loading import load_checkpoint
@@ -37,7 +36,7 @@ def peak_above_loaded(num_utterances: int) -> dict[str, float]:
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # resets the peak
     loaded_bytes = resident_bytes()
     engine.warm_up(workload.lengths)
-    transcription = engine.transcribe(map(normalised, workload.utterances))
+    transcription = engine.transcribe(workload.utterances)
     return {
         "audio_s": transcription.audio_s,
         "loaded_bytes": loaded_bytes,
@@ -66,7 +65,7 @@ def _noise(lengths: list[int], *, hours: float, by_hour: list[int]) -> Iterator[
     audio_s, index = 0.0, 0
     while audio_s < 3600 * hours:
         waveform = rng.standard_normal(int(rng.choice(lengths)), dtype=np.float32)
-        utterance = Utterance(utterance_id=f"u{index}", waveform=waveform, normalised=True)
+        utterance = Utterance(utterance_id=f"u{index}", waveform=waveform)
         audio_s, index = audio_s + utterance.audio_s, index + 1
         yield utterance
         if audio_s >= 3600 * (len(by_hour) + 1):

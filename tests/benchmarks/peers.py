@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from tests.benchmarks.workload import Workload, corpus_lengths
-from w2v_core.data.audio import normalised
+from w2v_core.data.audio import normalise
 from w2v_core.types import Dtype, Utterance, num_frames
 
 Transcribe = Callable[[], dict[str, str]]
@@ -37,7 +37,7 @@ def seed(workload: Workload) -> Transcribe:
     def transcribe() -> dict[str, str]:
         texts = {}
         for utterance in workload.utterances:
-            waveform = normalised(utterance).waveform
+            waveform = normalise(utterance.waveform)
             padded = np.zeros((1, next(e for e in edges if e >= len(waveform))), np.float32)
             padded[0, : len(waveform)] = waveform
             logits = module(torch.from_numpy(padded)).logits.cpu()
@@ -133,7 +133,7 @@ def one_by_one(workload: Workload, logits: Logits) -> Transcribe:
     def transcribe() -> dict[str, str]:
         texts = {}
         for utterance in workload.utterances:
-            found = logits(normalised(utterance).waveform[None])
+            found = logits(normalise(utterance.waveform)[None])
             texts[utterance.utterance_id] = decode(found.argmax(axis=-1))[0]
         return texts
 
@@ -160,7 +160,7 @@ def batch_by_batch(workload: Workload, logits: Logits, *, batch_size: int) -> Tr
     def transcribe_batch(batch: list[Utterance]) -> dict[str, str]:
         padded = np.zeros((len(batch), batch[-1].num_samples), np.float32)
         for row, utterance in enumerate(batch):
-            padded[row, : utterance.num_samples] = normalised(utterance).waveform
+            padded[row, : utterance.num_samples] = normalise(utterance.waveform)
         ids = logits(padded).argmax(axis=-1)
         return {
             utterance.utterance_id: decode(ids[None, row, : num_frames(utterance.num_samples)])[0]

@@ -8,7 +8,7 @@ import pytest
 from tests.benchmarks.workload import corpus_lengths, make_utterances
 from w2v_core.backends.cpu import CpuBackend, keep_freed_memory
 from w2v_core.config import BatchPlan
-from w2v_core.data.audio import normalised
+from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
 from w2v_core.engine.slots import SlotRing
@@ -28,7 +28,7 @@ def utterances():
 @pytest.fixture(scope="module")
 def batches(utterances):
     buckets = plan_buckets(corpus_lengths(), BatchPlan(kind="sorted"))
-    return list(form_batches(map(normalised, utterances), buckets, window=NUM_UTTERANCES))
+    return list(form_batches(map(scaled, utterances), buckets, window=NUM_UTTERANCES))
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def slot(batches):
     return SlotRing(CpuBackend(), num_slots=1, buckets=tuple({b.bucket for b in batches})).free[0]
 
 
-def normalise_all(utterances, batches, slot):
-    for utterance in utterances:  # each is dropped, as in a stream
-        normalised(utterance)
+def scale_all(utterances, batches, slot):
+    for utterance in utterances:
+        scaled(utterance)
 
 
 def form_all(utterances, batches, slot):
@@ -63,7 +63,7 @@ def decode_all(utterances, batches, slot):
 
 
 @pytest.mark.benchmark(group="host side, one pass")
-@pytest.mark.parametrize("stage", [normalise_all, form_all, stage_all, decode_all])
+@pytest.mark.parametrize("stage", [scale_all, form_all, stage_all, decode_all])
 def test_host_stage(benchmark, utterances, batches, slot, stage):
     audio_s = sum(utterance.audio_s for utterance in utterances)
     benchmark.pedantic(stage, args=(utterances, batches, slot), rounds=9, warmup_rounds=2)

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 
 from tests.benchmarks.peers import OpenVino, Transcribe, hugging_face, onnx_runtime, seed
 from tests.benchmarks.workload import Workload, checkpoint_of, corpus_lengths
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.config import BatchPlan, EngineConfig, PlanKind, parse_plan
-from w2v_core.data.audio import normalised
+from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
 from w2v_core.engine.engine import Engine
@@ -53,7 +52,7 @@ def engine(workload: Workload, *, dtype: Dtype) -> Transcribe:
     shipped.warm_up(workload.lengths)
 
     def transcribe() -> dict[str, str]:
-        return dict(shipped.transcribe(map(normalised, workload.utterances)).texts)
+        return dict(shipped.transcribe(workload.utterances).texts)
 
     return transcribe
 
@@ -85,7 +84,7 @@ def exact(
 
     def transcribe() -> dict[str, str]:
         texts: dict[str, str] = {}
-        for batch in form_batches(map(normalised, workload.utterances), buckets, window=WINDOW):
+        for batch in form_batches(map(scaled, workload.utterances), buckets, window=WINDOW):
             ids = forward(*stage(batch)).argmax(dim=-1).to(torch.int32).numpy()
             frames = [num_frames(utterance.num_samples) for utterance in batch.utterances]
             decoded = decode_batch(ids[: len(frames)], frames, workload.vocabulary)
@@ -109,12 +108,12 @@ def rows_for(lengths: Sequence[int]) -> int:
 
 def stage(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """Return waveforms (B, S) float32 and num_samples (B,) int32."""
-    waveforms = np.zeros((batch.bucket.batch_size, batch.bucket.num_samples), np.float32)
-    counts = np.zeros(batch.bucket.batch_size, np.int32)
+    waveforms = torch.zeros(batch.bucket.batch_size, batch.bucket.num_samples)
+    counts = torch.zeros(batch.bucket.batch_size, dtype=torch.int32)
     for row, utterance in enumerate(batch.utterances):
-        waveforms[row, : utterance.num_samples] = utterance.waveform
+        utterance.write_to(waveforms[row].numpy())
         counts[row] = utterance.num_samples
-    return torch.from_numpy(waveforms), torch.from_numpy(counts)
+    return waveforms, counts
 
 
 class Unmasked(torch.nn.Module):

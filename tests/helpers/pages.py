@@ -19,7 +19,7 @@ CELLS = tuple(
     )
 )
 WORDS = ("THE", "QUICK", "BROWN", "FOX", "JUMPS", "OVER", "A", "LAZY", "DOG", "AND", "SLEEPS")
-STAGES = dict(zip(SERIAL_STAGES, (0.004, 0.006, 0.05, 0.003, 0.008), strict=True))
+STAGES = dict(zip(SERIAL_STAGES, (0.006, 0.05, 0.003, 0.008), strict=True))
 BUCKETS = (
     BucketUse(
         num_frames=220,

@@ -16,7 +16,6 @@ import torch
 from tests.helpers.engines import make_checkpoint
 from w2v_core.backends.base import Backend
 from w2v_core.config import BatchPlan, EngineConfig
-from w2v_core.data.audio import normalised
 from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.engine import engine as engine_module
 from w2v_core.engine.engine import Engine
@@ -44,9 +43,9 @@ class LoudnessForward(torch.nn.Module):
 
 @lru_cache(maxsize=1)
 def canary_utterances() -> tuple[Utterance, ...]:
-    """The 73 utterances of canary-speech, normalised."""
+    """The 73 utterances of canary-speech."""
     corpus = load(parse_dataset("canary-speech"))
-    return tuple(normalised(u) for u in corpus.utterances)
+    return corpus.utterances
 
 
 def repeated(utterances: tuple[Utterance, ...], times: int) -> list[Utterance]:

@@ -15,7 +15,6 @@ import torch
 from transformers import Wav2Vec2CTCTokenizer, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 from w2v_core.config import BatchPlan, EngineConfig
-from w2v_core.data.audio import normalised
 from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.engine.devices import open_backend
 from w2v_core.engine.engine import Engine
@@ -43,7 +42,7 @@ def plain_transcripts(directory, paths):
 
 def engine_transcripts(model, dataset, *, limit, plan):
     corpus = load(parse_dataset(dataset), limit=limit)
-    utterances = [normalised(u) for u in corpus.utterances]
+    utterances = corpus.utterances
     engine = Engine(
         load_checkpoint(parse_model(model)), open_backend("cpu"), EngineConfig(plan=plan)
     )

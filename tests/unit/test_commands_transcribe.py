@@ -10,7 +10,7 @@ from tests.helpers.speech import encode, voiced
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.cli import main
 from w2v_core.config import BatchPlan, EngineConfig
-from w2v_core.data.audio import decode, normalised
+from w2v_core.data.audio import decode
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
 from w2v_core.model.loading import load_checkpoint
@@ -57,7 +57,7 @@ def test_the_transcript_is_the_engines(model, files, capsys):
     run(files[0], "--model", model, "--device", "cpu")
 
     checkpoint = load_checkpoint(parse_model(model))
-    alone = normalised(Utterance(utterance_id="x", waveform=decode(files[0], name="x")))
+    alone = Utterance(utterance_id="x", waveform=decode(files[0], name="x"))
     engine = Engine(
         checkpoint, CpuBackend(), EngineConfig(plan=BatchPlan(num_buckets=1, batch_size=1))
     )

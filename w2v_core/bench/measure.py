@@ -96,7 +96,6 @@ def measure_cell(
     timer: RoundTimer,
     provenance: Provenance,
     limit: int | None = None,
-    normalise_s: float = 0.0,
     rounds: int = 1,
     progress: Progress = silent,
 ) -> CellRecord:
@@ -105,14 +104,12 @@ def measure_cell(
     The record is valid only where every utterance is accounted for, every round returned the scored
     transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
     golden transcripts were met. WER thresholds are judged by ``verdict``, not here.
-    ``normalise_s`` is what normalising the corpus took, for the breakdown by stage; ``rounds`` is
-    how many ``timer`` will run, for ``progress``.
+    ``rounds`` is how many ``timer`` will run, for ``progress``.
     """
     measured = _run(
         engine,
         corpus.utterances,
         timer=timer,
-        normalise_s=normalise_s,
         rounds=rounds,
         progress=progress,
     )
@@ -139,7 +136,6 @@ def _run(
     utterances: Sequence[Utterance],
     *,
     timer: RoundTimer,
-    normalise_s: float,
     rounds: int,
     progress: Progress,
 ) -> _Measurement:
@@ -164,7 +160,7 @@ def _run(
         counters_timed=engine.backend.counters() - before,
         peak_memory_bytes=engine.backend.peak_memory_bytes(),
         stages=(  # last: what is counted above must not see it
-            None if scored.failures else measure_stages(engine, utterances, normalise_s=normalise_s)
+            None if scored.failures else measure_stages(engine, utterances)
         ),
     )
 

@@ -28,12 +28,12 @@ _SINCE = {"buckets": 2, "serial_stage_s": 2}
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
 
-SERIAL_STAGES = ("normalise", "h2d", "compute", "d2h", "decode")
+SERIAL_STAGES = ("h2d", "compute", "d2h", "decode")
 """The stages of an utterance's way in order, as ``bench/stages.py`` times them."""
 
 TIMED_REGION = (
-    "timed from the first utterance's staging (normalised waveforms in host memory) to the last "
-    "transcript on the host; decoding audio files, normalising and warm-up are outside"
+    "timed from the first utterance's staging (waveforms in host memory) to the last transcript on "
+    "the host, normalising included; decoding audio files and warm-up are outside"
 )
 
 

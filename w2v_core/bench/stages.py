@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from w2v_core.bench.record import SERIAL_STAGES, BucketUse
-from w2v_core.engine.bucketing import form_batches
 from w2v_core.engine.ctc import decode_batch
-from w2v_core.engine.engine import WINDOW, Engine
+from w2v_core.engine.engine import Engine
 from w2v_core.types import Batch, Bucket, Utterance, num_frames
 
 __all__ = ["StagePass", "bucket_uses", "measure_stages"]
@@ -24,25 +23,21 @@ class StagePass:
     serial_stage_s: dict[str, float]
 
 
-def measure_stages(
-    engine: Engine, utterances: Sequence[Utterance], *, normalise_s: float = 0.0
-) -> StagePass:
+def measure_stages(engine: Engine, utterances: Sequence[Utterance]) -> StagePass:
     """Time one batch of every bucket stage by stage; blocks, and overlaps nothing.
 
-    The host waits for the device after every stage, so each is timed alone: *h2d* is the copy into
-    the slot's host buffer and from there to the device, *compute* the forward with its arg-max,
-    *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's fullest batch
-    stands for all of its batches: a static shape costs the same whatever is in it, and packed
-    batches of a bucket cost nearly the same.
+    The host waits for the device after every stage, so each is timed alone: *h2d* is normalising
+    into the slot's host buffer and the copy from there to the device, *compute* the forward with
+    its arg-max, *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's
+    fullest batch stands for all of its batches: a static shape costs the same whatever is in it,
+    and packed batches of a bucket cost nearly the same.
 
     Args:
         engine: Warmed up, with no pass under way.
         utterances: The set, as ``Engine.transcribe`` takes it.
-        normalise_s: Seconds that normalising the set took; put beside the others.
     """
     groups = _by_bucket(engine, utterances)
     totals = dict.fromkeys(SERIAL_STAGES, 0.0)
-    totals["normalise"] = normalise_s
     for batches in groups.values():
         fullest = max(batches, key=lambda batch: len(batch.utterances))
         for stage, seconds in _time_stages(engine, fullest).items():
@@ -68,7 +63,7 @@ def bucket_uses(groups: dict[Bucket, list[Batch]]) -> tuple[BucketUse, ...]:
 def _by_bucket(engine: Engine, utterances: Sequence[Utterance]) -> dict[Bucket, list[Batch]]:
     """Form the batches that ``Engine.transcribe`` forms."""
     groups: dict[Bucket, list[Batch]] = {}
-    for batch in form_batches(utterances, engine.buckets, window=WINDOW):
+    for batch in engine.batches(utterances):
         groups.setdefault(batch.bucket, []).append(batch)
     return groups
 
@@ -99,4 +94,4 @@ def _time_stages(engine: Engine, batch: Batch) -> dict[str, float]:
     mark()
     slot.clear()
     seconds = [end - start for start, end in pairwise(marks)]
-    return dict(zip(SERIAL_STAGES[1:], seconds, strict=True))
+    return dict(zip(SERIAL_STAGES, seconds, strict=True))

@@ -16,7 +16,6 @@ from w2v_core.report.text import printable
 from w2v_core.types import parse_dtype
 
 if TYPE_CHECKING:
-    from w2v_core.model.loading import Checkpoint
     from w2v_core.types import Transcription, Utterance
 
 __all__ = ["add_parser", "transcribe"]
@@ -68,7 +67,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
     spec = parse_model(arguments.model)
     backend = open_backend(device)
     checkpoint = load_checkpoint(spec)
-    utterances, problems = _decode(arguments.files, checkpoint)
+    utterances, problems = _decode(arguments.files)
     if utterances:
         engine = Engine(checkpoint, backend, config)
         engine.warm_up([u.num_samples for u in utterances], progress=bars)
@@ -90,9 +89,9 @@ def _refuse_twice(files: Sequence[str]) -> None:
         raise ConfigError(f"{printable(twice[0])} is given twice; name each file once")
 
 
-def _decode(files: Sequence[str], checkpoint: Checkpoint) -> tuple[list[Utterance], list[str]]:
+def _decode(files: Sequence[str]) -> tuple[list[Utterance], list[str]]:
     """Decode what can be decoded, and say what is wrong with the rest."""
-    from w2v_core.data.audio import decode, normalised
+    from w2v_core.data.audio import decode
     from w2v_core.types import Utterance
 
     utterances, problems = [], []
@@ -104,8 +103,7 @@ def _decode(files: Sequence[str], checkpoint: Checkpoint) -> tuple[list[Utteranc
             except AudioError as error:
                 problems.append(str(error))
                 continue
-            utterance = Utterance(utterance_id=name, waveform=waveform)
-            utterances.append(normalised(utterance) if checkpoint.do_normalize else utterance)
+            utterances.append(Utterance(utterance_id=name, waveform=waveform))
     return utterances, problems
 
 

@@ -14,6 +14,7 @@ A file that was cut off must never pass as a shorter utterance. What tells, by c
 from __future__ import annotations
 
 import io
+import math
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ __all__ = [
     "decode",
     "duration_s",
     "normalise",
-    "normalised",
+    "scaled",
 ]
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg")
@@ -97,20 +98,15 @@ def check(utterance: Utterance) -> None:
         AudioError: not (S,) float32, no sample, or a sample that is NaN, infinite or above 1e9;
             names the utterance and the first such sample.
     """
-    waveform, name = utterance.waveform, utterance.utterance_id
-    if waveform.ndim != 1 or waveform.dtype != np.float32:
-        raise AudioError(
-            f"{name}: waveform is {waveform.dtype} of shape {waveform.shape}; "
-            "it must be float32 of shape (S,), mono"
-        )
-    _refuse_bad_samples(waveform, name=name)
+    _refuse_bad_shape(utterance)
+    _refuse_bad_samples(utterance.waveform, name=utterance.utterance_id)
 
 
 def normalise(waveform: Waveform) -> Waveform:
-    """Scale to zero mean and unit variance over all samples; 1e-7 keeps silence finite.
+    """Scale to zero mean and unit variance over all samples.
 
-    Bit for bit what ``Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm`` of transformers computes
-    for one float32 array: the same operations in the same order and precision.
+    What ``Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm`` of transformers computes, to float32
+    rounding.
 
     Args:
         waveform: (S,) float32, S >= 1, finite.
@@ -118,22 +114,56 @@ def normalise(waveform: Waveform) -> Waveform:
     Returns:
         (S,) float32, a new array.
     """
-    scaled: Waveform = waveform - waveform.mean()
-    variance = np.square(scaled).sum() / np.float32(waveform.size)  # as numpy's var, one pass less
-    scaled /= np.float32(np.sqrt(variance + 1e-7))
-    return scaled
+    row: Waveform = np.empty_like(waveform)
+    scaled(Utterance(utterance_id="waveform", waveform=waveform)).write_to(row)
+    return row
 
 
-def normalised(utterance: Utterance) -> Utterance:
-    """Return the utterance with its waveform normalised; unchanged where it already is.
+def scaled(utterance: Utterance) -> Utterance:
+    """Return the utterance with the scaling that normalises it; unchanged where it already is.
+
+    Staging applies the scaling, which saves an array and a pass over it.
 
     Raises:
         AudioError: as ``check``.
     """
     if utterance.normalised:
+        check(utterance)
         return utterance
-    check(utterance)
-    return replace(utterance, waveform=normalise(utterance.waveform), normalised=True)
+    _refuse_bad_shape(utterance)
+    mean, power = _moments(utterance.waveform)
+    if not power * utterance.num_samples <= MAX_AMPLITUDE**2:  # NaN too
+        _refuse_bad_samples(utterance.waveform, name=utterance.utterance_id)
+    return replace(utterance, scaling=_scaling(utterance.waveform, mean, power))
+
+
+def _scaling(waveform: Waveform, mean: float, power: float) -> tuple[float, float]:
+    """Return the mean and the factor that normalise a waveform of these moments.
+
+    Where a constant outweighs the signal the variance would cancel, and the constant is taken off
+    first. 1e-7 keeps silence finite.
+    """
+    variance = power - mean**2
+    if variance < mean**2:
+        rest, power = _moments(waveform - np.float32(mean))
+        mean, variance = float(np.float32(mean)) + rest, max(power - rest**2, 0.0)
+    return mean, 1.0 / math.sqrt(variance + 1e-7)
+
+
+def _moments(waveform: Waveform) -> tuple[float, float]:
+    """Return the mean and the mean square of (S,)."""
+    total, square = np.add.reduce(waveform), np.dot(waveform, waveform)
+    return float(total) / waveform.size, float(square) / waveform.size
+
+
+def _refuse_bad_shape(utterance: Utterance) -> None:
+    waveform, name = utterance.waveform, utterance.utterance_id
+    if waveform.ndim != 1 or waveform.dtype != np.float32:
+        raise AudioError(
+            f"{name}: waveform is {waveform.dtype} of shape {waveform.shape}; "
+            "it must be float32 of shape (S,), mono"
+        )
+    _refuse_empty(waveform, name=name)
 
 
 def _read(source: Path | str | bytes, *, name: str) -> bytes:
@@ -189,10 +219,14 @@ def _read_frames(file: soundfile.SoundFile, *, name: str) -> npt.NDArray[np.floa
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def _refuse_bad_samples(samples: npt.NDArray[np.float32], *, name: str) -> None:
+def _refuse_empty(samples: npt.NDArray[np.float32], *, name: str) -> None:
     if not samples.size:
         raise AudioError(f"{name}: the waveform is empty; at least one sample is needed")
-    if max(samples.max(), -samples.min()) <= MAX_AMPLITUDE:  # False for NaN too
+
+
+def _refuse_bad_samples(samples: npt.NDArray[np.float32], *, name: str) -> None:
+    _refuse_empty(samples, name=name)
+    if samples.dot(samples) <= MAX_AMPLITUDE**2:  # then every square is; False for NaN too
         return
     fine = np.abs(samples) <= MAX_AMPLITUDE
     if not fine.all():

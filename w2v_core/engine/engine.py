@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from w2v_core.backends.base import Backend
 from w2v_core.config import BatchPlan, EngineConfig, PlanKind
+from w2v_core.data.audio import check, scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.graphs import CtcStep, StepRunner
 from w2v_core.engine.pipeline import Pipeline
@@ -136,9 +137,9 @@ class Engine:
         """Transcribe every utterance; blocks until the last transcript is on the host.
 
         Args:
-            utterances: Normalised where the checkpoint says so. A stream is read with a bounded
-                look-ahead. An utterance shorter than one frame (400 samples) gets an empty
-                hypothesis without touching the device.
+            utterances: Normalised here where the checkpoint wants it and they are not. A stream
+                is read with a bounded look-ahead. An utterance shorter than one frame (400
+                samples) gets an empty hypothesis without touching the device.
             record_failures: Return failures beside the hypotheses instead of raising on the first.
             keep_frame_ids: Keep each hypothesis' arg-max ids, for parity checks.
             advance: Told the audio seconds of each batch after its launch; leave it out where the
@@ -146,7 +147,9 @@ class Engine:
 
         Raises:
             EngineError: a stage failed, with all ids concerned (unless ``record_failures``).
-            DataError: an id occurs twice, or normalisation does not fit the checkpoint.
+            DataError: an id occurs twice, or an utterance is normalised and the checkpoint wants
+                raw waveforms.
+            AudioError: a sample is NaN, infinite or above 1e9, or the waveform is no (S,) float32.
             BucketOverflowError: an utterance is longer than the largest bucket.
         """
         ring = self.ring
@@ -187,7 +190,7 @@ class Engine:
         """
         found: dict[str, npt.NDArray[np.float32]] = {}
         slot = self.ring.free[0]
-        for batch in form_batches(utterances, self._buckets, window=WINDOW):
+        for batch in self.batches(utterances):
             with self.backend.compute():
                 waveforms, counts = slot.stage(batch)
                 with self.backend.autocast() if self.config.autocast else nullcontext():
@@ -199,6 +202,11 @@ class Engine:
                 found[utterance.utterance_id] = np.array(rows, dtype=np.float32)
         return found
 
+    def batches(self, utterances: Iterable[Utterance]) -> Iterator[Batch]:
+        """Form the batches that ``transcribe`` forms; utterances below one frame are left out."""
+        ready = (self._ready(u) for u in utterances if u.num_samples >= RECEPTIVE_FIELD)
+        return form_batches(ready, self._buckets, window=WINDOW)
+
     def _accept(
         self,
         utterances: Iterable[Utterance],
@@ -207,18 +215,11 @@ class Engine:
         short: dict[str, Hypothesis],
         audio_s: dict[str, float],
     ) -> Iterator[Utterance]:
-        """Check ids and normalisation, answer utterances below one frame, pass the rest on."""
+        """Check ids and waveforms, answer utterances below one frame, pass the rest on."""
         for utterance in utterances:
             utterance_id = utterance.utterance_id
             if utterance_id in order:
                 raise DataError(f"utterance id {utterance_id!r} occurs twice; ids must be unique")
-            if utterance.normalised != self.checkpoint.do_normalize:
-                raise DataError(
-                    f"utterance {utterance_id!r} is {'' if utterance.normalised else 'not '}"
-                    f"normalised, and checkpoint {self.checkpoint.name!r} wants it "
-                    f"{'normalised' if self.checkpoint.do_normalize else 'raw'}; "
-                    "use w2v_core.data.audio.normalised"
-                )
             order[utterance_id] = None
             audio_s[utterance_id] = utterance.audio_s
             if utterance.num_samples < RECEPTIVE_FIELD:
@@ -226,7 +227,19 @@ class Engine:
                     utterance_id=utterance_id, text="", num_frames=0, latency_s=0.0
                 )
                 continue
-            yield utterance
+            yield self._ready(utterance)
+
+    def _ready(self, utterance: Utterance) -> Utterance:
+        """Check a waveform and find how staging must scale it."""
+        if utterance.normalised and not self.checkpoint.do_normalize:
+            raise DataError(
+                f"utterance {utterance.utterance_id!r} is normalised, and checkpoint "
+                f"{self.checkpoint.name!r} wants it raw; pass the waveform as it was decoded"
+            )
+        if self.checkpoint.do_normalize:
+            return scaled(utterance)
+        check(utterance)
+        return utterance
 
 
 def _prepacks(backend: Backend, config: EngineConfig) -> bool:

@@ -44,6 +44,8 @@ class Slot:
     def stage(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the batch into the host buffers, zero-padded, and enqueue the H2D copies.
 
+        Waveforms are scaled on the way, see ``Utterance.scaling``.
+
         Returns:
             Waveforms (B, S) float32 and num_samples (B,) int32 on the device; padding rows have
             ``num_samples`` 0.
@@ -61,8 +63,7 @@ class Slot:
         lengths = counts.numpy()
         lengths[:] = 0
         for row, utterance in enumerate(batch.utterances):
-            rows[row, : utterance.num_samples] = utterance.waveform
-            rows[row, utterance.num_samples :] = 0.0
+            utterance.write_to(rows[row])
             lengths[row] = utterance.num_samples
         rows[len(batch.utterances) :] = 0.0
         staged = self._backend.upload(waveforms), self._backend.upload(counts)

@@ -18,7 +18,7 @@ __all__ = ["batching", "stages"]
 STAGE_NAMES = dict(
     zip(
         SERIAL_STAGES,
-        ("normalise", "staging and H2D", "compute", "D2H", "CTC decoding"),
+        ("normalising and H2D", "compute", "D2H", "CTC decoding"),
         strict=True,
     )
 )
@@ -29,15 +29,14 @@ LOW = 0.5  # padding efficiency below it is marked
 def stages(order: Sequence[CellRecord]) -> str:
     """Draw where a pass spends its time when no two stages overlap, beside the timed round."""
     title = "Stages"
-    measured = [r for r in order if r.serial_stage_s and sum(r.serial_stage_s.values()) > 0]
+    measured = [r for r in order if sum(_seconds(r)) > 0]
     if not measured:
         return section(title, missing("no cell holds stage times; they come with every new run."))
     parts = [
         note(
             "One batch of each bucket, times its batches, with a synchronisation after every "
-            "stage: seconds that add up, measured outside the timed region. Normalising is done "
-            "once, before it. In the timed rounds the stages overlap; the gain is what that "
-            f"saves: serial seconds without normalising over the median round."
+            "stage: seconds that add up, measured outside the timed region. In the timed rounds "
+            "the stages overlap; the gain is what that saves: serial seconds over the median round."
             f"{drawn_of(measured)}{shared(order)}"
         )
     ]
@@ -50,9 +49,8 @@ def _stage_chart(measured: Sequence[CellRecord], order: Sequence[CellRecord]) ->
     name = labels(order)
     rows = []
     for record in measured[:MOST_ROWS]:
-        seconds = record.serial_stage_s or {}
-        total = sum(seconds.values())
-        shares = tuple(seconds.get(stage, 0.0) / total * 100 for stage in SERIAL_STAGES)
+        values = _seconds(record)
+        shares = tuple(value / sum(values) * 100 for value in values)
         rows.append(plots.Bar(name[record.cell], shares))
     drawn = plots.bars(
         rows,
@@ -65,12 +63,16 @@ def _stage_chart(measured: Sequence[CellRecord], order: Sequence[CellRecord]) ->
     return chart(drawn, label="Stages")
 
 
+def _seconds(record: CellRecord) -> list[float]:
+    found = record.serial_stage_s or {}
+    return [found.get(stage, 0.0) for stage in SERIAL_STAGES]
+
+
 def _stage_table(measured: Sequence[CellRecord], order: Sequence[CellRecord]) -> str:
     rows, name = [], labels(order)
     for record in measured[:MOST_ROWS]:
-        seconds = record.serial_stage_s or {}
-        values = [seconds.get(stage, 0.0) for stage in SERIAL_STAGES]
-        serial_s = sum(values[1:])
+        values = _seconds(record)
+        serial_s = sum(values)
         median_s = statistics.median(record.rounds_s) if record.rounds_s else 0.0
         rows.append(
             [
