@@ -208,12 +208,20 @@ def test_a_normalised_waveform_is_refused_where_the_checkpoint_wants_it_raw():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 2e9])
-def test_a_bad_sample_is_named_before_it_reaches_the_device(bad):
-    utterances = [make_utterance("fine", 4_000), make_utterance("bad", 4_000)]
-    utterances[1].waveform[17] = bad
+@pytest.mark.parametrize(
+    ("do_normalize", "normalised"),
+    [(True, False), (True, True), (False, False)],
+    ids=["to-normalise", "normalised", "raw"],
+)
+def test_a_bad_sample_is_named_before_it_reaches_the_device(bad, do_normalize, normalised):
+    checkpoint = replace(make_checkpoint(), do_normalize=do_normalize)
+    engine = Engine(checkpoint, CpuBackend(), EngineConfig(plan=BatchPlan(kind="sorted")))
+    engine.warm_up([4_000])
+    utterance = replace(make_utterance("bad", 4_000), normalised=normalised)
+    utterance.waveform[17] = bad
 
     with pytest.raises(AudioError, match="bad: sample 17"):
-        warm_engine(utterances).transcribe(utterances)
+        engine.transcribe([make_utterance("fine", 4_000)] * do_normalize + [utterance])
 
 
 def test_a_cold_engine_says_so():
