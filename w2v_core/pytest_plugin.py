@@ -24,6 +24,7 @@ from w2v_core.pytest_options import (
     plan_of,
     run_config_of,
 )
+from w2v_core.report.run_directory import INCOMPLETE
 from w2v_core.report.tables import matrix
 from w2v_core.validation import ValidationRun
 
@@ -229,7 +230,9 @@ def pytest_terminal_summary(
     table = matrix(run.records).assign(verdict=[_verdict(r, gate) for r in run.records])
     text = table.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
     terminalreporter.write_line(text)
-    terminalreporter.write_line(f"reports: {run.directory}")
+    unfinished = (run.directory / INCOMPLETE).exists()
+    what = "no reports, the run did not finish" if unfinished else "reports"
+    terminalreporter.write_line(f"{what}: {run.directory}")
     if APPROVAL in config.stash:
         terminalreporter.write_line(config.stash[APPROVAL])
 

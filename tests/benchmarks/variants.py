@@ -12,7 +12,7 @@ import torch
 from tests.benchmarks.peers import OpenVino, Transcribe, hugging_face, onnx_runtime, seed
 from tests.benchmarks.workload import Workload, checkpoint_of, corpus_lengths
 from w2v_core.backends.cpu import CpuBackend
-from w2v_core.config import BatchPlan, EngineConfig, PlanKind, parse_plan
+from w2v_core.config import BatchPlan, EngineConfig, PlanKind
 from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
@@ -46,8 +46,7 @@ class Variant:
 
 def engine(workload: Workload, *, dtype: Dtype) -> Transcribe:
     """What ships: the engine with its slots, threads and ``--batch-plan auto``."""
-    plan = parse_plan("auto", num_buckets=None, batch_size=rows_for(workload.lengths))
-    config = EngineConfig(dtype=dtype, plan=plan)
+    config = EngineConfig(dtype=dtype, plan=BatchPlan(kind="auto", at_most=True))
     shipped = Engine(checkpoint_of(workload), CpuBackend(), config)
     shipped.warm_up(workload.lengths)
 

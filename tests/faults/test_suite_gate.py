@@ -194,6 +194,7 @@ def test_a_session_stopped_after_its_first_cell_leaves_an_incomplete_run(
     (run,) = reports.glob("dev/*/")
     assert [file.name for file in run.iterdir()] == ["INCOMPLETE"]
     assert not history.exists()
+    assert f"no reports, the run did not finish: {run}" in done.stdout
 
 
 def test_a_session_stopped_by_its_gate_leaves_a_whole_run(inputs, record, tmp_path):
