@@ -40,6 +40,18 @@ def waves(*lengths: int, seed: int = 0):
     return [speech_like(rng, length) for length in lengths]
 
 
+def rows_seen(monkeypatch, forward):
+    """Return a list that gets the number of rows of each call of the encoder's first layer."""
+    seen = []
+    original = forward.layers[0].forward
+    monkeypatch.setattr(
+        forward.layers[0],
+        "forward",
+        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
+    )
+    return seen
+
+
 @pytest.mark.parametrize("float64_statistics", [False, True], ids=["float32", "float64"])
 @pytest.mark.parametrize("num_samples", [400, 719, 720, EDGE - 1, EDGE, EDGE + 1])
 @pytest.mark.parametrize("family", FAMILIES)
@@ -99,13 +111,7 @@ def test_nan_stays_in_its_utterance(row):
 def test_padding_is_not_computed(monkeypatch):
     """Rows that reach the encoder are the utterances' own frames, not the bucket's."""
     forward = packed("group")
-    seen = []
-    original = forward.layers[0].forward
-    monkeypatch.setattr(
-        forward.layers[0],
-        "forward",
-        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
-    )
+    seen = rows_seen(monkeypatch, forward)
     padded, lengths = stack(waves(5_000, 16_000), extra_frames=50)
 
     forward(padded, lengths)
@@ -117,13 +123,7 @@ def test_a_large_batch_is_computed_in_groups(monkeypatch):
     """Utterances of 93, 15, 49, 0 and 15 frames, at most 64 at a time."""
     monkeypatch.setattr("w2v_core.model.packed.GROUP_FRAMES", 64)
     forward = packed("group")
-    seen = []
-    original = forward.layers[0].forward
-    monkeypatch.setattr(
-        forward.layers[0],
-        "forward",
-        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
-    )
+    seen = rows_seen(monkeypatch, forward)
 
     assert_equal_to_reference(
         forward, small_model("group"), waves(30_000, 5_000, 16_000, 399, 5_000)
@@ -180,13 +180,7 @@ def test_aligned_attention_changes_nothing_but_rounding(family, prepack):
 )
 def test_rows_come_in_few_numbers_in_bfloat16(monkeypatch, lengths, rows):
     forward = packed("group", dtype="bfloat16")
-    seen = []
-    original = forward.layers[0].forward
-    monkeypatch.setattr(
-        forward.layers[0],
-        "forward",
-        lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
-    )
+    seen = rows_seen(monkeypatch, forward)
 
     forward(*stack(waves(*lengths)))
 

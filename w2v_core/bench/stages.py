@@ -26,7 +26,7 @@ class StagePass:
 def measure_stages(engine: Engine, utterances: Sequence[Utterance]) -> StagePass:
     """Time one batch of every bucket stage by stage; blocks, and overlaps nothing.
 
-    The host waits for the device after every stage, so each is timed alone: *h2d* is normalising
+    The host waits for the device after every stage, so each is timed alone: *h2d* is scaling
     into the slot's host buffer and the copy from there to the device, *compute* the forward with
     its arg-max, *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's
     fullest batch stands for all of its batches: a static shape costs the same whatever is in it,

@@ -27,6 +27,7 @@ __all__ = [
     "LayerNormLayer0",
     "PositionalConvolution",
     "frame_mask",
+    "quadratic_form",
     "window_mask",
 ]
 
@@ -53,6 +54,12 @@ def _windows(waveforms: torch.Tensor) -> torch.Tensor:
     """Cut (B, S) into the (B, S/5 - 1, 10) windows of layer 0: each is two neighbouring hops."""
     hops = waveforms.view(waveforms.shape[0], -1, HOP)
     return torch.cat((hops[:, :-1], hops[:, 1:]), dim=-1)
+
+
+def quadratic_form(rows: torch.Tensor, form: torch.Tensor) -> torch.Tensor:
+    """Return r M r' of each row r of (..., K) with a form M (..., K, K), never below zero."""
+    found: torch.Tensor = ((rows @ form) * rows).sum(dim=-1)
+    return found.clamp_min(0.0)  # rounding
 
 
 class GroupNormLayer0(nn.Module):
@@ -112,8 +119,7 @@ class GroupNormLayer0(nn.Module):
         weight = self.weight.to(centred.dtype)
         if centred.dtype == torch.float64:
             moments = torch.bmm(centred.transpose(1, 2), centred)  # (B, 10, 10)
-            variance: torch.Tensor = ((weight @ moments) * weight).sum(dim=-1)
-            return variance.clamp_min(0.0)  # rounding
+            return quadratic_form(weight, moments)
         channels = F.linear(centred, weight)
         head, rest = channels.tensor_split([_used(channels)], dim=1)
         blocks = head.view(head.shape[0], -1, WINDOWS_PER_FRAME, head.shape[2])

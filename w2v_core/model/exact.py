@@ -30,7 +30,6 @@ __all__ = [
     "ExactForward",
     "attention",
     "bucket_frames",
-    "bucket_samples",
     "key_bias",
     "statistics_mask",
     "zero_outside",
@@ -63,7 +62,7 @@ class ExactForward(nn.Module):
         self.dtype = dtype
         self.num_heads = int(module.config.num_attention_heads)
         self.stable = family == "layer"
-        self.front_end = FrontEnd(
+        self.front_end: nn.Module = FrontEnd(
             model.feature_extractor.conv_layers,
             family=family,
             dtype=dtype,
@@ -164,11 +163,6 @@ def key_bias(num_samples: torch.Tensor, frames: int) -> torch.Tensor:
     return torch.where(inside, zero, float("-inf"))[:, None, None, :]
 
 
-def bucket_samples(frames: int) -> int:
-    """Return the samples S of a bucket of ``frames`` frames."""
-    return FRAME_STRIDE * frames + SPARE_SAMPLES
-
-
 def bucket_frames(waveforms: torch.Tensor) -> int:
     """Return the frames T of waveforms (B, 320T + 80).
 
@@ -177,7 +171,7 @@ def bucket_frames(waveforms: torch.Tensor) -> int:
     """
     samples = waveforms.shape[1]
     frames = num_frames(samples)
-    if frames < 1 or samples != bucket_samples(frames):
+    if frames < 1 or samples != FRAME_STRIDE * frames + SPARE_SAMPLES:
         raise BucketOverflowError(
             f"waveforms have {samples} samples a row; the exact forward takes 320 T + 80, "
             "as Bucket.holding makes them"

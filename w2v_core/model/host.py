@@ -19,6 +19,7 @@ from w2v_core.model.blocks import (
     FrontEnd,
     GroupNormLayer0,
     LayerNormLayer0,
+    quadratic_form,
 )
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, num_frames
 
@@ -84,7 +85,7 @@ class _FoldedGroupNorm(nn.Module):
         source = self.source
         mean, covariance = _moments(centred[:num_samples])
         weight = source.weight.double()  # (C, 10)
-        variance = ((weight @ covariance) * weight).sum(dim=1).clamp_min(0.0)  # rounding
+        variance = quadratic_form(weight, covariance)
         weight = weight * (source.gain * torch.rsqrt(variance + source.eps))[:, None]
         bias = source.shift - weight @ mean
         return centred, _activated(
@@ -120,8 +121,8 @@ class _FoldedLayerNorm(nn.Module):
 
     def _normed(self, windows: torch.Tensor) -> torch.Tensor:
         rows = F.pad(windows.double(), (0, 1), value=1.0)
-        variance = ((rows @ self.form) * rows).sum(dim=1, keepdim=True).clamp_min(0.0)
-        return self.layer0(rows * torch.rsqrt(variance + self.eps))
+        scale = torch.rsqrt(quadratic_form(rows, self.form) + self.eps)
+        return self.layer0(rows * scale[:, None])
 
 
 def _moments(waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,11 +8,12 @@ accelerator much. It reads the lengths on the host, so it cannot be captured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 
+from w2v_core.model.blocks import FrontEnd
 from w2v_core.model.exact import ExactForward, attention, bucket_frames
 from w2v_core.model.fourier import FourierPositions
 from w2v_core.model.host import HostFrontEnd
@@ -35,7 +36,8 @@ class PackedForward(ExactForward):
     def __init__(self, module: Any, **options: Any) -> None:  # noqa: ANN401
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__(module, **options)
-        self.host_front_end = HostFrontEnd(self.front_end, prepack=options["prepack"])
+        source = cast("FrontEnd", self.front_end)
+        self.front_end = HostFrontEnd(source, prepack=options["prepack"])
         self.positions = FourierPositions(module.wav2vec2.encoder.pos_conv_embed.conv)
         self.is_stepped = self.dtype == torch.bfloat16
         self.alignment = ALIGNMENT_FRAMES if self.is_stepped else 1
@@ -60,7 +62,7 @@ class PackedForward(ExactForward):
         """Map waveforms (S,) and their own samples to logits (T', V), T' aligned."""
         frames = [num_frames(length) for _, length in utterances]
         features = [
-            self.host_front_end(waveform, num_samples=length, frames=count, step=self.alignment)
+            self.front_end(waveform, num_samples=length, frames=count, step=self.alignment)
             for (waveform, length), count in zip(utterances, frames, strict=True)
         ]
         hidden = self.embed(self._joined_rows(features))[: sum(frames)].split(frames)

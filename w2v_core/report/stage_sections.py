@@ -18,7 +18,7 @@ __all__ = ["batching", "stages"]
 STAGE_NAMES = dict(
     zip(
         SERIAL_STAGES,
-        ("normalising and H2D", "compute", "D2H", "CTC decoding"),
+        ("staging and H2D", "compute", "D2H", "CTC decoding"),
         strict=True,
     )
 )
