@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from w2v_core import __version__
-from w2v_core.commands import completion, doctor, report, run, transcribe, verdicts
+from w2v_core.commands import completion, doctor, judge, report, run, transcribe
 from w2v_core.commands.options import INPUT_ERROR, USAGE_ERROR, Parser
 from w2v_core.errors import ConfigError, W2VError
 from w2v_core.report.text import printable
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
         "argparse._SubParsersAction[argparse.ArgumentParser]",
         parser.add_subparsers(dest="command", required=True, metavar="COMMAND"),
     )
-    for command in (run, transcribe, report, doctor, verdicts):
+    for command in (run, transcribe, report, doctor, judge):
         command.add_parser(commands)
     completion.add_parser(commands, root=parser)
     _name_parsers(commands)

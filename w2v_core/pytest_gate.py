@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 
 from w2v_core.errors import ConfigError, RecordError
-from w2v_core.verdict.reading import Session
+from w2v_core.records.store import Session
 
 if TYPE_CHECKING:
-    from w2v_core.validation import ValidationRun
+    from w2v_core.records.history_table import Night
+    from w2v_core.session import ValidationRun
     from w2v_core.verdict.baseline import Baseline
-    from w2v_core.verdict.history_table import Night
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["WHOLE_RUN", "Gatekeeper", "add_gate_options", "rebase"]
@@ -89,8 +89,8 @@ class Gatekeeper:
     @cached_property
     def _nights(self) -> Mapping[str, Sequence[Night]] | None:
         """Earlier runs on this card by cell; None without a history."""
-        from w2v_core.verdict.fingerprint import fingerprint_key
-        from w2v_core.verdict.history import History
+        from w2v_core.records.fields import fingerprint_key
+        from w2v_core.records.history import History
 
         if self._history is None or not self._history.exists():
             return None
@@ -112,8 +112,8 @@ class Gatekeeper:
             ReportError: the reports cannot be written.
             RecordError: the history cannot be written, or holds another run under these names.
         """
+        from w2v_core.records.history import History
         from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
-        from w2v_core.verdict.history import History
 
         is_stopped = bool(session.shouldstop or session.shouldfail)
         if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
@@ -216,8 +216,8 @@ def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
 
 def _runs_like(directory: Path) -> tuple[list[Path], list[str]]:
     """Find the runs beside a run that may be approved with it; say why the others may not."""
+    from w2v_core.records.store import read_run
     from w2v_core.verdict.approve import unlike
-    from w2v_core.verdict.reading import read_run
 
     ours = read_run(directory)
     runs, left_out = [directory], []

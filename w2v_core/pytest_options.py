@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from w2v_core.bench.cells import Cell, form_cells
 from w2v_core.config import (
     DEVICES,
     FORWARDS,
@@ -21,8 +20,9 @@ from w2v_core.config import (
     parse_count,
     parse_plan,
 )
+from w2v_core.records.cell import Cell, form_cells
+from w2v_core.session import RunConfig
 from w2v_core.types import DTYPES, parse_dtype
-from w2v_core.validation import RunConfig
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -143,7 +143,7 @@ def _graphs(config: pytest.Config, backend: Backend) -> tuple[bool, ...]:
 def _default_models() -> list[str]:
     """Return the canaries, and the real checkpoints where they are cached."""
     from w2v_core.model.catalog import MODELS
-    from w2v_core.model.loading import is_cached
+    from w2v_core.model.checkpoint import is_cached
 
     return [name for name, spec in MODELS.items() if is_cached(spec)]
 

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytest
 
-from w2v_core.bench.cells import Cell
-from w2v_core.bench.record import CellRecord, to_json
 from w2v_core.commands import options
 from w2v_core.config import DeviceChoice, parse_count
 from w2v_core.errors import W2VError
@@ -24,9 +22,11 @@ from w2v_core.pytest_options import (
     plan_of,
     run_config_of,
 )
+from w2v_core.records.cell import Cell
+from w2v_core.records.record import CellRecord, to_json
 from w2v_core.report.run_directory import INCOMPLETE
 from w2v_core.report.tables import matrix
-from w2v_core.validation import ValidationRun
+from w2v_core.session import ValidationRun
 
 if TYPE_CHECKING:
     from w2v_core.bench.measure import Round, TimedPass

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from tests.benchmarks.variants import BASELINE, REFERENCE, Variant
 from tests.benchmarks.workload import Workload, forward_flops
-from w2v_core.model.weights import PREPACK_ROWS, can_prepack
+from w2v_core.model.layers import PREPACK_ROWS, can_prepack
 from w2v_core.types import DTYPES, Dtype
 
 # Rows, inputs and outputs of the products that are timed: the model's own and two larger ones.

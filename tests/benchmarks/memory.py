@@ -14,7 +14,7 @@ from w2v_core.backends.cpu import open_backend
 from w2v_core.config import EngineConfig, parse_plan
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
-from w2v_core.model.loading import load_checkpoint
+from w2v_core.model.checkpoint import load_checkpoint
 from w2v_core.types import Utterance
 
 CONFIG = EngineConfig(  # what `w2v run --dtype bf16` has

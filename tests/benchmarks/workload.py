@@ -11,7 +11,7 @@ import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 from w2v_core.model.canary.architecture import SYMBOLS
-from w2v_core.model.loading import Checkpoint
+from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.types import Utterance, Vocabulary, num_frames
 
 # Samples at every 5 % of LibriSpeech test-clean's 2,620 utterances, shortest to longest.

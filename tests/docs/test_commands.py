@@ -15,9 +15,9 @@ import pytest
 
 from tests.docs.documents import DOCUMENTS, ROOT, RUN_FILES, commands, prose
 from tests.helpers.records import make_run, write_run
-from w2v_core.bench.record import to_json
 from w2v_core.cli import main
-from w2v_core.verdict.history import History
+from w2v_core.records.history import History
+from w2v_core.records.record import to_json
 
 OLD, NEW = "1.23.0.695", "1.24.0.1007"  # the releases that the documents name
 COMMANDS = [c for d in DOCUMENTS for c in commands(d) if c.program == "w2v"]

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.checkpoints import write_checkpoint
 from w2v_core.errors import CheckpointError, NotCachedError, UnknownNameError
 from w2v_core.model.catalog import ModelSpec, parse_model
-from w2v_core.model.loading import is_cached, load_checkpoint
+from w2v_core.model.checkpoint import is_cached, load_checkpoint
 
 
 @pytest.fixture

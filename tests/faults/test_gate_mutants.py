@@ -28,8 +28,8 @@ from tests.helpers.records import (
     make_scores,
     write_run,
 )
-from w2v_core.bench.record import to_json
 from w2v_core.errors import ConfigError
+from w2v_core.records.record import to_json
 from w2v_core.verdict.commands import approve_runs, gate_runs
 
 TONIGHT = Tonight(night=10)

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from tests.helpers.records import make_record, make_scores
-from w2v_core.bench.record import from_json, to_json
+from w2v_core.records.record import from_json, to_json
+from w2v_core.records.store import read_run
 from w2v_core.report.markdown import MAX_BYTES
 from w2v_core.report.run_directory import reserve, write_run
 from w2v_core.report.tables import matrix
-from w2v_core.verdict.reading import read_run
 
 HOSTILE = {
     "html": '<script>alert(1)</script><img src=x onerror="alert(2)">',

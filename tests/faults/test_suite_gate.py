@@ -12,10 +12,10 @@ import pytest
 from tests.helpers.records import write_run
 from tests.helpers.replay import GOOD, MUTANTS
 from tests.helpers.suite import ROOT, run_suite, tiny_inputs
-from w2v_core.bench.record import from_json
+from w2v_core.records.history import History
+from w2v_core.records.record import from_json
 from w2v_core.verdict.baseline import load_baseline
 from w2v_core.verdict.commands import approve_runs
-from w2v_core.verdict.history import History
 
 BAD = ("failure", "error")
 VANISHED = "tiny-float32-vanished-nographs-exact"

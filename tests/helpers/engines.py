@@ -9,7 +9,7 @@ from w2v_core.backends.cpu import CpuBackend
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.data.audio import normalise
 from w2v_core.engine.engine import Engine
-from w2v_core.model.loading import Checkpoint
+from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.types import Utterance, Vocabulary
 
 VOCABULARY = Vocabulary(

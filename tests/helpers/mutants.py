@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.records import CELLS, ENVIRONMENT, START, make_record, make_run, make_scores
-from w2v_core.bench.record import SCHEMA_VERSION, CellRecord
+from w2v_core.records.record import SCHEMA_VERSION, CellRecord
 
 Records = tuple[CellRecord, ...]
 

@@ -4,13 +4,13 @@ from dataclasses import replace
 from itertools import product
 
 from tests.helpers.records import make_run, make_scores
-from w2v_core.bench.record import SERIAL_STAGES, BucketUse
+from w2v_core.records.history_table import Night
+from w2v_core.records.record import SERIAL_STAGES, BucketUse
+from w2v_core.records.store import Run
 from w2v_core.report.html import render_page
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import simulate_nights
 from w2v_core.verdict.gate import judge
-from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.reading import Run
 
 CELLS = tuple(
     "-".join(parts)

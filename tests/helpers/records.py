@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord, UtteranceScore, to_json
+from w2v_core.records.record import CellRecord, UtteranceScore, to_json
 from w2v_core.scoring.text import DEFAULT_RECIPE
 
 START = datetime(2026, 1, 1, 2, 0, tzinfo=timezone.utc)

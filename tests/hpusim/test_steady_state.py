@@ -17,7 +17,7 @@ from w2v_core.backends.hpu import HpuBackend
 from w2v_core.config import MAX_STREAMS, BatchPlan, EngineConfig
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
-from w2v_core.model.loading import load_checkpoint
+from w2v_core.model.checkpoint import load_checkpoint
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
 

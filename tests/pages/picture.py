@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from w2v_core.records.store import read_run
 from w2v_core.report.html import render_page
-from w2v_core.verdict.reading import read_run
 
 WIDTH, HEIGHT = 1200, 1240  # CSS pixels
 COLOURS = 128  # of the palette; text on plain ground needs no more

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from tests.helpers.records import CELLS, ENVIRONMENT, make_run, write_run
-from w2v_core.bench.record import to_json
 from w2v_core.cli import main
+from w2v_core.records.history import History
+from w2v_core.records.record import to_json
+from w2v_core.records.store import Run
 from w2v_core.report.run_directory import INCOMPLETE
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import save_baseline
-from w2v_core.verdict.history import History
-from w2v_core.verdict.reading import Run
 
 
 def run(*arguments):

@@ -11,8 +11,8 @@ import pytest
 
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError
+from w2v_core.records.store import read_run
 from w2v_core.report.run_directory import INCOMPLETE, write_index, write_run
-from w2v_core.verdict.reading import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (

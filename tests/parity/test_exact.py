@@ -21,7 +21,7 @@ from tests.parity.reference import (
 from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.model.exact import ExactForward
 from w2v_core.model.forward import build_forward
-from w2v_core.model.weights import can_prepack
+from w2v_core.model.layers import can_prepack
 from w2v_core.types import Bucket
 
 EDGE = Bucket.holding(16_000, batch_size=1).capacity_samples  # the longest that this bucket holds

@@ -8,7 +8,7 @@ from transformers import Wav2Vec2ForCTC
 from tests.parity.reference import CPU, small_config, small_model
 from w2v_core.errors import CheckpointError
 from w2v_core.model.forward import build_forward
-from w2v_core.model.weights import check_family
+from w2v_core.model.layers import check_family
 
 OUTSIDE = [
     pytest.param("group", {"conv_kernel": (10, 3, 3, 3, 3, 2, 3)}, id="conv_kernel"),

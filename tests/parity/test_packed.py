@@ -20,7 +20,7 @@ from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.model.blocks import PositionalConvolution
 from w2v_core.model.forward import build_forward
 from w2v_core.model.fourier import FourierPositions
-from w2v_core.model.weights import can_prepack
+from w2v_core.model.layers import can_prepack
 from w2v_core.types import Bucket
 
 EDGE = Bucket.holding(16_000, batch_size=1).capacity_samples

@@ -19,7 +19,7 @@ from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.engine.devices import open_backend
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import MODELS, parse_model
-from w2v_core.model.loading import load_checkpoint
+from w2v_core.model.checkpoint import load_checkpoint
 
 CANARIES = ("canary-base", "canary-large")
 LIMIT = 12  # of canary-speech

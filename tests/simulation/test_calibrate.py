@@ -10,6 +10,8 @@ from scipy import stats
 
 from tests.helpers.records import make_run
 from w2v_core.errors import ConfigError
+from w2v_core.records.history_table import Night
+from w2v_core.records.store import Run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import draw_noise, simulate_nights
 from w2v_core.verdict.calibrate_recorded import (
@@ -18,9 +20,7 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_pairs,
 )
 from w2v_core.verdict.decision import VERDICTS, Policy, decide_pairs
-from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.paired import Pair, judge_pairs, log_ratios
-from w2v_core.verdict.reading import Run
 
 SCENARIOS = [
     # noise, pairs per stage, sd of a pair, most false alarms, least power

@@ -213,7 +213,7 @@ def test_reports_that_cannot_be_written_do_not_cost_the_figures(
     def fail(*arguments, **options):
         raise ReportError("the disk is full")
 
-    monkeypatch.setattr("w2v_core.validation.write_run", fail)
+    monkeypatch.setattr("w2v_core.session.write_run", fail)
     base = ["run", "--model", model, "--data_path", corpus, "--reports-dir", str(tmp_path)]
 
     assert main(base) == 3

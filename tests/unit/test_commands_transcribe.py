@@ -13,7 +13,7 @@ from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.data.audio import decode
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
-from w2v_core.model.loading import load_checkpoint
+from w2v_core.model.checkpoint import load_checkpoint
 from w2v_core.types import Utterance
 
 

@@ -10,13 +10,13 @@ from tests.helpers.engines import make_engine, make_utterance
 from w2v_core.backends.base import Counters
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.bench import stages
-from w2v_core.bench.cells import form_cells
 from w2v_core.bench.measure import Provenance, Round, measure_cell, time_rounds
-from w2v_core.bench.record import from_json, to_json
 from w2v_core.bench.stages import measure_stages
 from w2v_core.config import BatchPlan
 from w2v_core.data.catalog import Corpus, parse_dataset
 from w2v_core.errors import RecordError
+from w2v_core.records.cell import form_cells
+from w2v_core.records.record import from_json, to_json
 from w2v_core.types import FRAME_STRIDE, Exclusion, num_frames
 
 PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)

@@ -9,10 +9,10 @@ import torch
 
 from tests.helpers.engines import make_engine, make_utterance
 from tests.helpers.records import CELLS, make_record, make_scores
-from w2v_core.bench.cells import form_cells
 from w2v_core.bench.measure import Provenance, Round, measure_cell
 from w2v_core.config import BatchPlan
 from w2v_core.data.catalog import Corpus, parse_dataset
+from w2v_core.records.cell import form_cells
 from w2v_core.report.perf_metric import COLUMNS, perf_metric
 
 PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)

@@ -7,10 +7,10 @@ import pytest
 
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError, ReportError
+from w2v_core.records.store import read_run
 from w2v_core.report import run_directory
 from w2v_core.report.run_directory import INCOMPLETE, reserve, write_file, write_run
 from w2v_core.report.tables import summary
-from w2v_core.verdict.reading import read_run
 
 
 @pytest.fixture

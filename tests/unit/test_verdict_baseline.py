@@ -9,10 +9,10 @@ import pytest
 
 from tests.helpers.records import CELLS, ENVIRONMENT, START, make_run, write_run
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.records.store import Run, Session
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.commands import approve_runs
-from w2v_core.verdict.reading import Run, Session
 
 
 def runs(first=0, *, slowdown=0.0, count=5, **changes):

@@ -13,18 +13,18 @@ import pytest
 
 from tests.helpers.records import CELLS, ENVIRONMENT, make_record, make_run, make_scores, write_run
 from w2v_core.errors import ConfigError, RecordError
-from w2v_core.verdict.commands import compare_sides
-from w2v_core.verdict.compare import _holm, compare
-from w2v_core.verdict.comparison import INTERVAL_LEVEL
-from w2v_core.verdict.comparison_text import (
+from w2v_core.records.fields import difference
+from w2v_core.records.history import History
+from w2v_core.report.comparison import (
     csv_rows,
     render_csv,
     render_markdown,
     render_text,
     to_json,
 )
-from w2v_core.verdict.fingerprint import difference
-from w2v_core.verdict.history import History
+from w2v_core.verdict.commands import compare_sides
+from w2v_core.verdict.relative import _holm, compare
+from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL
 from w2v_core.verdict.statistics import lower_bound, upper_bound
 from w2v_core.verdict.stratified import stratified_effects
 

@@ -7,6 +7,8 @@ import pytest
 
 from tests.helpers.records import CELLS, START, make_run
 from w2v_core.errors import RecordError
+from w2v_core.records.history_table import Night
+from w2v_core.records.store import Run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.drift import (
     LIMIT,
@@ -16,8 +18,6 @@ from w2v_core.verdict.drift import (
     detect_drift,
     judge_drift,
 )
-from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.reading import Run
 from w2v_core.verdict.statistics import moderate
 
 ANCHOR = Anchor(mean=np.log(1000.0), sd=0.01, df=1e6, signature="s")

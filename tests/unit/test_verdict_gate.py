@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 
 from tests.helpers.records import CELLS, START, make_run, make_scores, write_run
+from w2v_core.records.history import History
+from w2v_core.records.history_table import Night
+from w2v_core.records.store import Run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.commands import approve_runs, gate_runs
 from w2v_core.verdict.decision import Policy
 from w2v_core.verdict.gate import judge
-from w2v_core.verdict.history import History
-from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.reading import Run
 from w2v_core.verdict.wer import align_words
 
 NIGHT = 10

@@ -17,9 +17,9 @@ import pytest
 
 from tests.helpers.records import CELLS, make_record, make_run
 from w2v_core.errors import RecordError
-from w2v_core.verdict.fingerprint import fingerprint_key
-from w2v_core.verdict.history import History
-from w2v_core.verdict.history_table import Night
+from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.history import History
+from w2v_core.records.history_table import Night
 
 RECORD = make_record()
 
@@ -228,8 +228,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from tests.helpers.records import make_record
-from w2v_core.verdict.history import History
-from w2v_core.verdict.history_table import Night
+from w2v_core.records.history import History
+from w2v_core.records.history_table import Night
 record = make_record()
 with History(Path(sys.argv[1])) as history:
     for i in range(10**6):

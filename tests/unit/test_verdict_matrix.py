@@ -8,8 +8,8 @@ import json
 from dataclasses import replace
 
 from tests.helpers.records import CELLS, ENVIRONMENT, make_run, make_scores
-from w2v_core.verdict.compare import compare, compare_many
-from w2v_core.verdict.comparison_text import render_csv, render_markdown, render_text, to_json
+from w2v_core.report.comparison import render_csv, render_markdown, render_text, to_json
+from w2v_core.verdict.relative import compare, compare_many
 
 NEWER = {**ENVIRONMENT, "torch": "2.10.0"}
 LARGE = make_scores(utterances=100, words=50, speakers=20)

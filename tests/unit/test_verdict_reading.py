@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from tests.helpers.records import make_run, write_run
-from w2v_core.bench.record import to_json
 from w2v_core.errors import RecordError
-from w2v_core.verdict.reading import Session, read_run
+from w2v_core.records.record import to_json
+from w2v_core.records.store import Session, read_run
 
 
 def test_a_run_directory_and_its_file_are_the_same(tmp_path):
@@ -63,7 +63,7 @@ def test_verdicts_import_neither_torch_nor_transformers():
     """A gate is judged on a laptop that has neither."""
     code = (
         "import sys, w2v_core.verdict.commands, w2v_core.verdict.calibrate, w2v_core.verdict.pair;"
-        "import w2v_core.verdict.comparison_text;"
+        "import w2v_core.report.comparison;"
         "sys.exit(bool({'torch', 'transformers', 'pandas'} & set(sys.modules)))"
     )
 

@@ -6,7 +6,7 @@ import pytest
 
 from w2v_core.model.catalog import MODELS
 from w2v_core.types import DTYPES
-from w2v_core.verdict.thresholds import TOLERANCES, NoThreshold, Threshold, ceiling
+from w2v_core.verdict.ceilings import TOLERANCES, NoThreshold, Threshold, ceiling
 
 
 @pytest.mark.parametrize(

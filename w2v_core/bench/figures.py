@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from w2v_core.bench.record import UtteranceScore
 from w2v_core.data.catalog import Corpus
+from w2v_core.records.record import UtteranceScore
 from w2v_core.scoring.wer import WordEdits
 from w2v_core.types import Transcription
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from w2v_core.backends.base import Counters
-from w2v_core.bench.cells import Cell
 from w2v_core.bench.figures import latency_s, stage_s, utterance_scores
 from w2v_core.bench.parity import GoldenFinding, check_goldens
-from w2v_core.bench.record import CellRecord
 from w2v_core.bench.stages import StagePass, measure_stages
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
 from w2v_core.progress import Advance, Progress, silent
+from w2v_core.records.cell import Cell
+from w2v_core.records.record import CellRecord
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import corpus_wer, score
 from w2v_core.types import Transcription, Utterance

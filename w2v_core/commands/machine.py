@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.environment import GOVERNOR, PACKAGES
 from w2v_core.commands import proc
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError
+from w2v_core.records.fingerprint import GOVERNOR, PACKAGES
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -136,7 +136,7 @@ def _cached() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the models and datasets that are here, and of those that are not."""
     from w2v_core.data.catalog import DATASETS
     from w2v_core.model.catalog import MODELS
-    from w2v_core.model.loading import is_cached
+    from w2v_core.model.checkpoint import is_cached
 
     found = {name: is_cached(spec) for name, spec in MODELS.items()}
     found.update({spec.name: spec.is_available() for spec in DATASETS})

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.commands.options import EXIT_CODES
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.records.record import CellRecord
 from w2v_core.report.run_directory import write_file
 from w2v_core.report.text import printable
 
@@ -53,8 +53,8 @@ def report(arguments: argparse.Namespace) -> int:
         RecordError: the run or the baseline cannot be read.
         ReportError: the page cannot be written.
     """
+    from w2v_core.records.store import read_run
     from w2v_core.report.html import render_page
-    from w2v_core.verdict.reading import read_run
 
     run = Path(arguments.run)
     records = read_run(run).records
@@ -106,13 +106,13 @@ def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
     if place is None:
         return None
 
-    from w2v_core.verdict.fingerprint import fingerprint_key
-    from w2v_core.verdict.history_table import Night
+    from w2v_core.records.fields import fingerprint_key
+    from w2v_core.records.history_table import Night
 
     path = Path(place)
     key = fingerprint_key(records[0].environment)
     if path.is_file():
-        from w2v_core.verdict.history import History
+        from w2v_core.records.history import History
 
         with History(path) as history:
             return history.nights(key)
@@ -133,7 +133,7 @@ def _records_below(directory: Path) -> Iterator[CellRecord]:
 
 
 def _read(file: Path) -> tuple[CellRecord, ...]:
-    from w2v_core.verdict.reading import read_run
+    from w2v_core.records.store import read_run
 
     try:
         return read_run(file).records

@@ -10,8 +10,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from w2v_core.bench.cells import Cell, form_cells
-from w2v_core.bench.record import TIMED_REGION, CellRecord, to_json
 from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
     DEVICES,
@@ -24,9 +22,11 @@ from w2v_core.config import (
 )
 from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.progress import bars
+from w2v_core.records.cell import Cell, form_cells
+from w2v_core.records.record import TIMED_REGION, CellRecord, to_json
 from w2v_core.report.text import figure, printable
+from w2v_core.session import RunConfig, ValidationRun
 from w2v_core.types import SAMPLE_RATE_HZ, parse_dtype
-from w2v_core.validation import RunConfig, ValidationRun
 
 __all__ = ["add_parser", "figures", "run"]
 

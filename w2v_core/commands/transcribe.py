@@ -62,7 +62,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
     from w2v_core.engine.devices import open_backend
     from w2v_core.engine.engine import Engine
     from w2v_core.model.catalog import parse_model
-    from w2v_core.model.loading import load_checkpoint
+    from w2v_core.model.checkpoint import load_checkpoint
 
     spec = parse_model(arguments.model)
     backend = open_backend(device)

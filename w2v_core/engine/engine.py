@@ -19,9 +19,9 @@ from w2v_core.engine.graphs import CtcStep, StepRunner
 from w2v_core.engine.pipeline import Pipeline
 from w2v_core.engine.slots import SlotRing
 from w2v_core.errors import ConfigError, DataError, EngineError
+from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.model.forward import build_forward
-from w2v_core.model.loading import Checkpoint
-from w2v_core.model.weights import can_prepack
+from w2v_core.model.layers import can_prepack
 from w2v_core.progress import Advance, Progress, silent
 from w2v_core.types import (
     RECEPTIVE_FIELD,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.weights import Family, LayerNorm, Linear, Taps, frozen, no_autocast
+from w2v_core.model.layers import Family, LayerNorm, Linear, Taps, frozen, no_autocast
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD
 
 __all__ = [

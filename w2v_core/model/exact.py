@@ -23,7 +23,7 @@ from w2v_core.model.blocks import (
     frame_mask,
     window_mask,
 )
-from w2v_core.model.weights import LayerNorm, Linear, check_family, no_autocast
+from w2v_core.model.layers import LayerNorm, Linear, check_family, no_autocast
 from w2v_core.types import FRAME_STRIDE, num_frames
 
 __all__ = [

@@ -10,9 +10,9 @@ from torch import nn
 from w2v_core.config import ForwardName
 from w2v_core.errors import ConfigError
 from w2v_core.model.exact import ExactForward
+from w2v_core.model.layers import can_prepack
 from w2v_core.model.packed import PackedForward
 from w2v_core.model.stock import StockForward
-from w2v_core.model.weights import can_prepack
 from w2v_core.types import Dtype
 
 __all__ = ["build_forward"]

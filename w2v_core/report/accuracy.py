@@ -9,8 +9,8 @@ import jiwer
 import numpy as np
 from scipy import stats
 
-from w2v_core.bench.record import CellRecord, UtteranceScore
 from w2v_core.errors import UnknownNameError
+from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.significance import MIN_SPEAKERS, matched_pairs
 from w2v_core.scoring.text import DEFAULT_RECIPE, find_recipe
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.report import plots
 from w2v_core.report.accuracy import Piece, align, padding_costs, wer_interval, worst
 from w2v_core.report.names import labels, shared

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.report import accuracy_sections, speed_sections, stage_sections, verdict_sections
-from w2v_core.report.evidence import headline, ranked
-from w2v_core.report.heat import matrix
+from w2v_core.report.matrix import matrix
 from w2v_core.report.overview import header
 from w2v_core.report.page import document, navigation
+from w2v_core.report.ranking import headline, ranked
 from w2v_core.report.trend import History, trends
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import TIMED_REGION, CellRecord
-from w2v_core.report.evidence import headline, ranked, reasons, status, vanished, warnings
+from w2v_core.records.record import TIMED_REGION, CellRecord
+from w2v_core.report.ranking import headline, ranked, reasons, status, vanished, warnings
 from w2v_core.report.tables import matrix
 from w2v_core.report.text import markdown_safe, printable, shorten
 

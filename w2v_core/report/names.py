@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 
 __all__ = ["labels", "shared", "split"]
 

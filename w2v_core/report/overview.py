@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from w2v_core.bench.record import CellRecord
-from w2v_core.report.evidence import (
+from w2v_core.records.record import CellRecord
+from w2v_core.report.names import labels
+from w2v_core.report.page import note
+from w2v_core.report.ranking import (
     NOT_JUDGED,
     STATUS_CLASS,
     headline,
@@ -15,8 +17,6 @@ from w2v_core.report.evidence import (
     vanished,
     warnings,
 )
-from w2v_core.report.names import labels
-from w2v_core.report.page import note
 from w2v_core.report.text import figure, html_safe
 
 if TYPE_CHECKING:

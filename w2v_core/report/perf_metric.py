@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.report.text import csv_safe
 from w2v_core.types import SAMPLE_RATE_HZ
 

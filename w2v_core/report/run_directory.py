@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord, to_json
 from w2v_core.errors import ReportError
+from w2v_core.records.record import CellRecord, to_json
 from w2v_core.report.index import INCOMPLETE, render_index
 from w2v_core.report.perf_metric import perf_metric
 from w2v_core.report.tables import summary
@@ -24,11 +24,11 @@ from w2v_core.report.text import json_line_safe
 if TYPE_CHECKING:
     import pandas as pd
 
+    from w2v_core.records.store import Session
     from w2v_core.report.trend import History
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.calibrate import Calibration
     from w2v_core.verdict.outcome import GateResult
-    from w2v_core.verdict.reading import Session
 
 __all__ = ["INCOMPLETE", "reserve", "write_file", "write_index", "write_run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.report import plots
 from w2v_core.report.names import labels, shared
 from w2v_core.report.page import Cell, chart, missing, note, section, subsection, table

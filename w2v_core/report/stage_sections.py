@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from w2v_core.bench.record import SERIAL_STAGES, BucketUse, CellRecord
+from w2v_core.records.record import SERIAL_STAGES, BucketUse, CellRecord
 from w2v_core.report import plots
 from w2v_core.report.names import labels, shared
 from w2v_core.report.page import Cell, chart, missing, note, section, subsection, table

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.report.text import csv_safe, figure, printable, shorten
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.history_table import Night
+from w2v_core.records.record import CellRecord
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.drift import LIMIT, anchors, judge_drift
-from w2v_core.verdict.history_table import Night
 
 __all__ = ["CUSUM_LIMIT", "FIRST_NIGHTS", "History", "Trend", "joined", "trends"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from w2v_core.bench.record import CellRecord
-from w2v_core.report.evidence import reasons, vanished, warnings
-from w2v_core.report.heat import status_cell
+from w2v_core.records.record import CellRecord
+from w2v_core.report.matrix import status_cell
 from w2v_core.report.page import Cell, lines, missing, note, section, table
+from w2v_core.report.ranking import reasons, vanished, warnings
 from w2v_core.report.text import figure, html_safe, printable, shorten
 
 if TYPE_CHECKING:

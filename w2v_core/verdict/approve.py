@@ -7,17 +7,17 @@ from datetime import datetime
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.errors import ConfigError
+from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import RED_OUTCOMES, Run
 from w2v_core.verdict.baseline import GENESIS, Approval, Baseline, utc_text
-from w2v_core.verdict.fingerprint import fingerprint_key
-from w2v_core.verdict.integrity import (
+from w2v_core.verdict.fitness import (
     against_baseline,
     record_reasons,
     run_reasons,
     steady_state,
 )
-from w2v_core.verdict.reading import RED_OUTCOMES, Run
 from w2v_core.verdict.wer import ceiling_finding
 
 __all__ = ["MIN_RUNS", "approve", "unlike"]

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord, to_json
 from w2v_core.errors import ConfigError, RecordError
-from w2v_core.verdict.fingerprint import fingerprint_key
-from w2v_core.verdict.integrity import parse_utc
-from w2v_core.verdict.reading import parse_record
+from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.record import CellRecord, to_json
+from w2v_core.records.store import parse_record
+from w2v_core.verdict.fitness import parse_utc
 
 __all__ = [
     "GENESIS",

@@ -8,10 +8,10 @@ import numpy as np
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
+from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.calibrate import Calibration, simulate_nights, simulate_runs
 from w2v_core.verdict.decision import Policy
-from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 

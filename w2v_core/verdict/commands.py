@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.records.history import History
+from w2v_core.records.history_table import Night
+from w2v_core.records.store import Run, Session, read_run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
@@ -16,16 +19,13 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_nights,
     calibrate_from_pairs,
 )
-from w2v_core.verdict.compare import compare, compare_many
-from w2v_core.verdict.comparison import Comparison, Matrix
 from w2v_core.verdict.decision import Policy
 from w2v_core.verdict.gate import MAX_AGE, judge, refused
-from w2v_core.verdict.history import History
-from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.outcome import Finding, GateResult
 from w2v_core.verdict.pair import Report, run_stage
 from w2v_core.verdict.paired import judge_pairs
-from w2v_core.verdict.reading import Run, Session, read_run
+from w2v_core.verdict.relative import compare, compare_many
+from w2v_core.verdict.relative_outcome import Comparison, Matrix
 from w2v_core.verdict.sides import read_side
 
 __all__ = [

@@ -23,8 +23,8 @@ import numpy as np
 from scipy import stats
 
 from w2v_core.errors import RecordError
+from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
-from w2v_core.verdict.history_table import Night
 from w2v_core.verdict.statistics import Floats, moderate
 
 __all__ = ["Anchor", "Drift", "Night", "anchors", "cusum", "detect_drift", "judge_drift"]

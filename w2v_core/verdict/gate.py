@@ -12,12 +12,13 @@ from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.history_table import Night
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import RED_OUTCOMES, Session
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.decision import VERDICTS, Policy, decide_runs
 from w2v_core.verdict.drift import Drift, judge_drift
-from w2v_core.verdict.history_table import Night
-from w2v_core.verdict.integrity import (
+from w2v_core.verdict.fitness import (
     against_baseline,
     freshness,
     record_reasons,
@@ -25,7 +26,6 @@ from w2v_core.verdict.integrity import (
     steady_state,
 )
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, Kind, Throughput, Wer
-from w2v_core.verdict.reading import RED_OUTCOMES, Session
 from w2v_core.verdict.throughput import evidence
 from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
 

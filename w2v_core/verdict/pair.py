@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import read_run
 from w2v_core.verdict.decision import Policy
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
-from w2v_core.verdict.reading import read_run
 
 __all__ = ["OUT", "PairedRun", "Report", "run_pairs", "run_stage"]
 

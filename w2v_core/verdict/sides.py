@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.errors import RecordError
-from w2v_core.verdict.history import History
-from w2v_core.verdict.reading import read_run
+from w2v_core.records.history import History
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import read_run
 
 __all__ = ["RELEASE", "read_side"]
 

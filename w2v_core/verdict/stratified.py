@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord
-from w2v_core.verdict.fingerprint import place
+from w2v_core.records.fields import place
+from w2v_core.records.record import CellRecord
 from w2v_core.verdict.statistics import Effects, moderate
 
 __all__ = ["stratified_effects"]

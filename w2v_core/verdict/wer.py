@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 
-from w2v_core.bench.record import CellRecord, UtteranceScore
+from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.significance import NonInferiority, non_inferiority
+from w2v_core.verdict.ceilings import NoThreshold, ceiling
 from w2v_core.verdict.outcome import ChangedTranscript, Finding, Wer
-from w2v_core.verdict.thresholds import NoThreshold, ceiling
 
 __all__ = ["align_words", "ceiling_finding", "changed_transcripts", "compare_wer", "shared_alpha"]
 

@@ -9,23 +9,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.config import DeviceChoice, EngineConfig
 from w2v_core.progress import Progress, silent
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import Session
 from w2v_core.report.run_directory import reserve, write_run
-from w2v_core.verdict.reading import Session
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
-    from w2v_core.bench.cells import Cell
     from w2v_core.bench.measure import Provenance, RoundTimer
     from w2v_core.bench.profile import Profile
     from w2v_core.data.catalog import Corpus
     from w2v_core.engine.engine import Engine
-    from w2v_core.model.loading import Checkpoint
+    from w2v_core.model.checkpoint import Checkpoint
+    from w2v_core.records.cell import Cell
+    from w2v_core.records.history_table import Night
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.calibrate import Calibration
-    from w2v_core.verdict.history_table import Night
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["RunConfig", "ValidationRun", "judge_threshold"]
@@ -71,7 +71,7 @@ class ValidationRun:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """The fingerprint."""
-        from w2v_core.bench.environment import fingerprint
+        from w2v_core.records.fingerprint import fingerprint
 
         return fingerprint(self.backend)
 
@@ -106,7 +106,7 @@ class ValidationRun:
     def checkpoint(self, model: str) -> Checkpoint:
         """Load a checkpoint once; see ``model.loading.load_checkpoint`` for what it raises."""
         from w2v_core.model.catalog import parse_model
-        from w2v_core.model.loading import load_checkpoint
+        from w2v_core.model.checkpoint import load_checkpoint
 
         if model not in self._checkpoints:
             with self.progress("loading", total=1, unit="checkpoint") as advance:

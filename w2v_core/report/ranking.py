@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.record import CellRecord
 from w2v_core.verdict.outcome import GateResult
 
 __all__ = [

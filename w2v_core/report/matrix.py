@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from w2v_core.bench.record import CellRecord
-from w2v_core.report.evidence import NOT_JUDGED, STATUS_CLASS, status, vanished
+from w2v_core.records.record import CellRecord
 from w2v_core.report.names import split
 from w2v_core.report.page import Cell, missing, note, section, subsection, table
+from w2v_core.report.ranking import NOT_JUDGED, STATUS_CLASS, status, vanished
 from w2v_core.report.text import figure, html_safe
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from w2v_core.verdict.outcome import UNUSABLE
 
 if TYPE_CHECKING:
     from w2v_core.verdict.calibrate import Calibration
-    from w2v_core.verdict.comparison import Comparison, Matrix
     from w2v_core.verdict.outcome import GateResult
+    from w2v_core.verdict.relative_outcome import Comparison, Matrix
 
 __all__ = ["add_parser"]
 
@@ -113,7 +113,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict import comparison_text as text
+    from w2v_core.report import comparison as text
     from w2v_core.verdict.commands import compare_sides
 
     found = compare_sides(arguments.sides, history=arguments.history)

@@ -7,8 +7,8 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from w2v_core.bench.record import CellRecord, to_json
-from w2v_core.verdict.fingerprint import fingerprint_key
+from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.record import CellRecord, to_json
 
 __all__ = [
     "APPLICATION_ID",

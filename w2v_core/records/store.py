@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from w2v_core.bench.record import CellRecord, from_json
 from w2v_core.errors import RecordError
+from w2v_core.records.record import CellRecord, from_json
 
 __all__ = ["RED_OUTCOMES", "Run", "Session", "parse_record", "read_run"]
 
@@ -44,7 +44,7 @@ class Run:
 def read_run(path: Path) -> Run:
     """Read a run directory, its ``run.json``, or the JSON of ``--benchmark-json``.
 
-    In a benchmark JSON, each ``extra_info["record"]`` holds a record as ``bench/record.py``
+    In a benchmark JSON, each ``extra_info["record"]`` holds a record as ``records/record.py``
     writes it.
 
     Raises:

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from statistics import median
 
-from w2v_core.bench.record import CellRecord
+from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.record import CellRecord
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import score
-from w2v_core.verdict.fingerprint import fingerprint_key
 
 __all__ = [
     "against_baseline",

@@ -10,8 +10,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from w2v_core.verdict.comparison import CellComparison, Comparison, Matrix
 from w2v_core.verdict.decision import VERDICTS
+from w2v_core.verdict.relative_outcome import CellComparison, Comparison, Matrix
 
 __all__ = ["MARKDOWN_LIMIT", "csv_rows", "render_csv", "render_markdown", "render_text", "to_json"]
 

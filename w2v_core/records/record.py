@@ -145,7 +145,7 @@ class CellRecord:
     valid: bool
     invalid_reasons: tuple[str, ...]
     environment: Mapping[str, Any]
-    """The fingerprint (bench/environment.py)."""
+    """The fingerprint (records/fingerprint.py)."""
     command: str
     scores: tuple[UtteranceScore, ...] = field(repr=False)
 

@@ -8,12 +8,12 @@ from statistics import median
 
 import numpy as np
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.comparison import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
+from w2v_core.records.fields import difference, place
+from w2v_core.records.record import CellRecord
 from w2v_core.verdict.decision import VERDICTS, Policy, Verdict, worst
-from w2v_core.verdict.fingerprint import difference, place
-from w2v_core.verdict.integrity import changed_parameters, record_reasons, steady_state
+from w2v_core.verdict.fitness import changed_parameters, record_reasons, steady_state
+from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
 from w2v_core.verdict.statistics import Effects, Floats, lower_bound, p_below, upper_bound
 from w2v_core.verdict.stratified import stratified_effects
 from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha

@@ -8,8 +8,8 @@ import pytest
 
 from tests.helpers.records import make_run, write_run
 from w2v_core.cli import main
-from w2v_core.commands import verdicts
-from w2v_core.verdict.history import History
+from w2v_core.commands import judge
+from w2v_core.records.history import History
 
 
 @pytest.fixture(scope="module")
@@ -137,8 +137,8 @@ def test_an_interrupt_says_where_the_runs_are(command, tmp_path, monkeypatch, ca
 def test_the_module_names_its_commands():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    verdicts.add_parser(commands)
-    named = verdicts.__doc__.split("``")[1].removeprefix("w2v ").split(" | ")
+    judge.add_parser(commands)
+    named = judge.__doc__.split("``")[1].removeprefix("w2v ").split(" | ")
 
     assert [name.split()[0] for name in named] == list(commands.choices)
 

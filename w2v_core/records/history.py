@@ -21,9 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2v_core.bench.record import CellRecord
 from w2v_core.errors import RecordError
-from w2v_core.verdict.history_table import (
+from w2v_core.records.history_table import (
     APPLICATION_ID,
     COLUMNS,
     SCHEMA_VERSION,
@@ -33,7 +32,8 @@ from w2v_core.verdict.history_table import (
     key_text,
     pack,
 )
-from w2v_core.verdict.reading import parse_record
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import parse_record
 
 if TYPE_CHECKING:
     import pandas as pd
