@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from w2v_core.commands.options import prepare_device
 from w2v_core.config import (
     DEVICES,
     FORWARDS,
@@ -20,6 +21,8 @@ from w2v_core.config import (
     parse_count,
     parse_plan,
 )
+from w2v_core.errors import ConfigError
+from w2v_core.markers import devices_asked_for
 from w2v_core.records.cell import Cell, form_cells
 from w2v_core.session import RunConfig
 from w2v_core.types import DTYPES, parse_dtype
@@ -32,6 +35,7 @@ __all__ = [
     "add_options",
     "datasets_of",
     "form_session_cells",
+    "missing",
     "models_of",
     "plan_of",
     "run_config_of",
@@ -80,13 +84,32 @@ def run_config_of(config: pytest.Config) -> RunConfig:
 
 
 def _device(config: pytest.Config) -> DeviceChoice:
-    """Return the device asked for: ``--device``, or the one that ``-m`` names."""
+    """Return the device asked for by ``--device``, or by ``-m``: the first of those that is there.
+
+    Raises:
+        ConfigError: the two contradict each other.
+    """
     choice = parse_choice("device", config.getoption("--device"), DEVICES)
-    if choice != "auto":
+    expression = str(config.getoption("markexpr", "") or "")
+    marked = devices_asked_for(expression)
+    if not marked or choice in marked:
         return choice
-    expression = str(config.getoption("markexpr", "") or "").split()
-    named = [mark for mark in DEVICE_MARKS if expression == [mark]]
-    return cast("DeviceChoice", named[0]) if named else "auto"
+    if choice != "auto":
+        raise ConfigError(
+            f"--device {choice} contradicts -m {expression!r}, which selects tests of "
+            f"{' or '.join(marked)} only; leave one of them out"
+        )
+    if len(marked) == 1:
+        return marked[0]
+    prepare_device("auto", execution=config.getoption("--execution"))
+    return next((name for name in marked if missing(name) is None), marked[0])
+
+
+def missing(device: str) -> str | None:
+    """Say why a device is not there; None where it is. Imports torch."""
+    from w2v_core.engine.devices import available_devices
+
+    return available_devices()[cast("DeviceChoice", device)]
 
 
 def plan_of(config: pytest.Config) -> BatchPlan:

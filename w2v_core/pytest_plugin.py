@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from w2v_core.commands import options
 from w2v_core.config import DeviceChoice, parse_count
 from w2v_core.errors import W2VError
+from w2v_core.markers import DEVICE_ORDER, devices_asked_for
 from w2v_core.progress import bars
 from w2v_core.pytest_gate import Gatekeeper, add_gate_options, rebase
 from w2v_core.pytest_options import (
@@ -18,6 +19,7 @@ from w2v_core.pytest_options import (
     add_options,
     datasets_of,
     form_session_cells,
+    missing,
     models_of,
     plan_of,
     run_config_of,
@@ -37,6 +39,8 @@ __all__ = ["prepare_device", "pytest_addoption"]
 RUN = pytest.StashKey[ValidationRun]()
 GATE = pytest.StashKey[Gatekeeper]()
 APPROVAL = pytest.StashKey[str]()
+RAN = pytest.StashKey[set[str]]()
+"""Devices whose marker a test carried that ran, on workers of pytest-xdist too."""
 Measure = Callable[[Cell], CellRecord]
 
 
@@ -51,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         run = ValidationRun(run_config_of(config), progress=bars)
         config.stash[RUN] = run
+        config.stash[RAN] = set()
+        config.pluginmanager.register(_Outcomes(config.stash[RAN]))
         config.stash[GATE] = Gatekeeper(
             run,
             baseline=config.getoption("--baseline"),
@@ -117,6 +123,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the gate how each cell's item came out."""
     report = yield
+    if report.when == "call" and not report.skipped:
+        vars(report)["devices"] = [mark for mark in DEVICE_ORDER if item.get_closest_marker(mark)]
     if report.when == "call" or report.outcome != "passed":
         outcome: str = report.outcome if report.when == "call" or report.skipped else "error"
         if hasattr(report, "wasxfail"):
@@ -133,10 +141,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         concerned = [item for item in items if item.get_closest_marker(mark) is not None]
         if not concerned or device == mark:
             continue
-        reason = _missing(mark) if device == "auto" else f"the session runs on {device}"
+        reason = missing(mark) if device == "auto" else f"the session runs on {device}"
         if reason is not None:
             for item in concerned:
                 item.add_marker(pytest.mark.skip(reason=f"no {mark}: {reason}"))
+
+
+class _Outcomes:
+    """Hears of every finished test, from workers of pytest-xdist too."""
+
+    def __init__(self, ran: set[str]) -> None:
+        self._ran = ran
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the devices of a test that ran."""
+        self._ran.update(getattr(report, "devices", ()))
 
 
 @pytest.fixture(scope="session")
@@ -254,12 +273,13 @@ def _verdict(record: CellRecord, gate: Gatekeeper) -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Rebase where asked; fail a session that asked for a device and ran no test on it."""
     _rebase(session)
-    device = session.config.stash[RUN].config.device
-    collected_only = session.config.getoption("collectonly")
-    if device not in DEVICE_MARKS or collected_only or session.exitstatus != pytest.ExitCode.OK:
+    config = session.config
+    device = config.stash[RUN].config.device
+    is_asked = device in DEVICE_MARKS or device in devices_asked_for(config.getoption("markexpr"))
+    runs_nothing = config.getoption("collectonly") or config.getoption("setuponly", False)
+    if not is_asked or runs_nothing or hasattr(config, "workerinput"):
         return
-    ran = [i for i in session.items if i.get_closest_marker(device) is not None]
-    if not ran:
+    if session.exitstatus == pytest.ExitCode.OK and device not in config.stash[RAN]:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -279,12 +299,6 @@ def _rebase(session: pytest.Session) -> None:
 def _require(device: DeviceChoice) -> None:
     from w2v_core.errors import DeviceError
 
-    reason = _missing(device)
+    reason = missing(device)
     if reason is not None:
         raise DeviceError(f"device {device} was asked for and is missing: {reason}")
-
-
-def _missing(device: Literal["hpu", "cuda", "cpu"] | str) -> str | None:
-    from w2v_core.engine.devices import available_devices
-
-    return available_devices()[cast("DeviceChoice", device)]

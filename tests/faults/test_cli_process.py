@@ -120,3 +120,12 @@ def test_colour_variables_change_nothing(inputs):
     assert done.returncode == 0
     assert "\x1b" not in done.stdout + done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("module", ["w2v_core", "w2v_core.cli"])
+def test_the_command_runs_as_a_module(module, tmp_path):
+    command = [sys.executable, "-m", module, "gate", "no-such-run", "--baseline", "none"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+
+    assert done.returncode == 3
+    assert "no-such-run: no such run" in done.stdout

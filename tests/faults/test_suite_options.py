@@ -143,6 +143,13 @@ def test_a_cell_that_the_device_cannot_do_is_skipped_with_its_reason(inputs, tmp
     assert "the cpu backend has no graph capture" in done.stdout
 
 
+def test_a_session_of_marked_cells_that_all_skip_is_not_green(inputs, tmp_path):
+    done = run_suite(*inputs, "--graphs", "on", "-m", "cpu", "--reports-dir", str(tmp_path))
+
+    assert "1 skipped" in done.stdout
+    assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
+
+
 def test_a_reports_directory_that_cannot_be_written_is_an_error(inputs):
     done = run_suite(*inputs, "--reports-dir", "/dev/null")
 
@@ -168,6 +175,12 @@ def test_a_limit_beyond_the_set_is_an_error(inputs, tmp_path):
         pytest.param(["--datasets", "test-clen"], "'test-clean'", id="dataset"),
         pytest.param(["--device", "hpu"], "device hpu", id="device-missing"),
         pytest.param(["-m", "hpu"], "device hpu", id="mark-of-a-missing-device"),
+        pytest.param(["-m", "(hpu)"], "device hpu", id="mark-in-brackets"),
+        pytest.param(["-m", "hpu and not slow"], "device hpu", id="mark-and-more"),
+        pytest.param(["-m", "hpu or cuda"], "device hpu", id="either-mark"),
+        pytest.param(
+            ["-m", "hpu", "--device", "cpu"], "contradicts -m 'hpu'", id="mark-and-another-device"
+        ),
     ],
 )
 def test_wrong_usage_ends_the_session_with_one_line(arguments, reason):
