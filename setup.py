@@ -27,6 +27,7 @@ def is_installed(name: str) -> bool:
 REQUIRED = [
     "transformers>=4.45",
     "safetensors>=0.4",
+    "msgspec>=0.19",  # nothing behind it
     "scipy>=1.11",
     "pandas>=2.1",
     "jiwer>=4",

@@ -76,7 +76,7 @@ class Gatekeeper:
     @cached_property
     def result(self) -> GateResult:
         """The verdict over the session's records; judged on first use."""
-        from w2v_core.verdict.gate import judge, refused
+        from w2v_core.verdict.judge import judge, refused
 
         if isinstance(self.baseline, str):
             return refused(self.baseline, unusable=True)
@@ -89,7 +89,7 @@ class Gatekeeper:
     @cached_property
     def _nights(self) -> Mapping[str, Sequence[Night]] | None:
         """Earlier runs on this card by cell; None without a history."""
-        from w2v_core.records.fields import fingerprint_key
+        from w2v_core.records.fingerprint import key as fingerprint_key
         from w2v_core.records.history import History
 
         if self._history is None or not self._history.exists():

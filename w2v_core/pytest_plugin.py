@@ -26,7 +26,7 @@ from w2v_core.pytest_options import (
 )
 from w2v_core.records.cell import Cell
 from w2v_core.records.record import CellRecord, to_json
-from w2v_core.report.run_directory import INCOMPLETE
+from w2v_core.records.store import INCOMPLETE
 from w2v_core.report.tables import matrix
 from w2v_core.session import ValidationRun
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from w2v_core.config import DeviceChoice, EngineConfig
 from w2v_core.progress import Progress, silent
 from w2v_core.records.record import CellRecord
-from w2v_core.records.store import Session
-from w2v_core.report.run_directory import reserve, write_run
+from w2v_core.records.store import Session, new_run_id, reserve
+from w2v_core.report.run_directory import write_run
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from w2v_core.verdict.calibrate import Calibration
     from w2v_core.verdict.outcome import GateResult
 
-__all__ = ["RunConfig", "ValidationRun", "judge_threshold"]
+__all__ = ["RunConfig", "ValidationRun"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +71,9 @@ class ValidationRun:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """The fingerprint."""
-        from w2v_core.records.fingerprint import fingerprint
+        from w2v_core.records.fingerprint import collect
 
-        return fingerprint(self.backend)
+        return collect(self.backend)
 
     @cached_property
     def provenance(self) -> Provenance:
@@ -81,9 +81,8 @@ class ValidationRun:
         from w2v_core.bench.measure import Provenance
 
         now = datetime.now(timezone.utc)
-        commit = (self.environment.get("commit") or "nocommit").replace("+", "")
         return Provenance(
-            run_id=f"{now:%Y%m%dT%H%M%SZ}-{self.backend.name}-{commit}",
+            run_id=new_run_id(now, device=self.backend.name, commit=self.environment.get("commit")),
             created_utc=f"{now:%Y-%m-%dT%H:%M:%SZ}",
             release=self.config.release,
             command=self.config.command,
@@ -145,7 +144,7 @@ class ValidationRun:
     def measure(
         self, cell: Cell, *, timer: RoundTimer, rounds: int = 1, profile: bool = False
     ) -> CellRecord:
-        """Measure and judge one cell and keep its record; blocks.
+        """Measure one cell and keep its record; blocks.
 
         Args:
             cell: What to measure.
@@ -170,7 +169,6 @@ class ValidationRun:
             rounds=rounds,
             progress=self.progress,
         )
-        record = judge_threshold(record)
         self.records.append(record)
         if profile:
             from w2v_core.bench.profile import profile_pass
@@ -202,13 +200,3 @@ class ValidationRun:
             baseline=baseline,
         )
         return self.directory
-
-
-def judge_threshold(record: CellRecord) -> CellRecord:
-    """Hold the record's WER against its absolute ceiling, where there is one."""
-    from w2v_core.verdict.wer import ceiling_finding
-
-    finding = ceiling_finding(record)
-    if finding is None or finding.verdict != "FAIL":
-        return record
-    return replace(record, valid=False, invalid_reasons=(*record.invalid_reasons, finding.reason))

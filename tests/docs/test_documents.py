@@ -27,8 +27,8 @@ from w2v_core.data.catalog import parse_dataset
 from w2v_core.model.catalog import parse_model
 from w2v_core.types import parse_dtype
 from w2v_core.verdict.approve import MIN_RUNS
-from w2v_core.verdict.decision import Policy
-from w2v_core.verdict.gate import MAX_AGE
+from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.judge import MAX_AGE
 
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
 PROGRAMS = {"w2v", "pytest", "pip", "docker", "ruff", "mypy", "lint-imports"}

@@ -11,9 +11,9 @@ import pytest
 
 from tests.helpers.records import make_record, make_scores
 from w2v_core.records.record import from_json, to_json
-from w2v_core.records.store import read_run
+from w2v_core.records.store import read_run, reserve
 from w2v_core.report.markdown import MAX_BYTES
-from w2v_core.report.run_directory import reserve, write_run
+from w2v_core.report.run_directory import write_run
 from w2v_core.report.tables import matrix
 
 HOSTILE = {

@@ -230,11 +230,11 @@ FILE_MUTANTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "edited-validity": (edited("valid", False), "checksum"),
     "nan-throughput": (edited("rtfx", math.nan), "NaN is no JSON number"),
     "infinite-round": (edited("rounds_s", [math.inf]), "no JSON number"),
-    "unknown-schema": (edited("schema_version", SCHEMA_VERSION + 1), "schema version"),
+    "unknown-schema": (edited("schema_version", SCHEMA_VERSION + 1), "schema_version is"),
     "field-taken-out": (lambda p: edit(p, lambda d: d["records"][0]["record"].pop("wer")), "check"),
     "checksum-taken-out": (lambda p: edit(p, lambda d: d["records"][0].pop("sha256")), "checksum"),
     "no-records": (lambda p: edit(p, lambda d: d.update(records=[])), "no record in it"),
-    "a-list-instead": (lambda p: p.write_text("[]"), "is no run"),
+    "a-list-instead": (lambda p: p.write_text("[]"), "a JSON list, expected an object"),
     "a-record-that-is-text": (lambda p: edit(p, lambda d: d.update(records=["x"])), "instead of"),
     "binary": (lambda p: p.write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
 }

@@ -6,11 +6,11 @@ from itertools import product
 from tests.helpers.records import make_run, make_scores
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import SERIAL_STAGES, BucketUse
-from w2v_core.records.store import Run
+from w2v_core.records.store import StoredRun
 from w2v_core.report.html import render_page
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import simulate_nights
-from w2v_core.verdict.gate import judge
+from w2v_core.verdict.judge import judge
 
 CELLS = tuple(
     "-".join(parts)
@@ -44,7 +44,7 @@ SLOW = "large-bfloat16"
 
 def rich_page():
     """Render the page of the run's last night; the same at every call."""
-    runs = [Run(source=str(i), records=_night(i)) for i in range(6)]
+    runs = [StoredRun(source=str(i), records=_night(i)) for i in range(6)]
     baseline = approve(runs, reason="first")
     history = {}
     for night in range(6, NIGHTS):

@@ -8,8 +8,7 @@ from tests.helpers.records import CELLS, ENVIRONMENT, make_run, write_run
 from w2v_core.cli import main
 from w2v_core.records.history import History
 from w2v_core.records.record import to_json
-from w2v_core.records.store import Run
-from w2v_core.report.run_directory import INCOMPLETE
+from w2v_core.records.store import INCOMPLETE, StoredRun
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import save_baseline
 
@@ -74,7 +73,7 @@ def test_a_history_file_gives_the_trend(tonight, tmp_path):
 
 
 def test_a_baseline_gives_the_anchor_and_the_cusum(tonight, tmp_path):
-    baseline = approve([Run(source=str(i), records=make_run(i)) for i in range(6)])
+    baseline = approve([StoredRun(source=str(i), records=make_run(i)) for i in range(6)])
     save_baseline(baseline, tmp_path / "baseline.json")
     write_nights(tmp_path, 8)
 

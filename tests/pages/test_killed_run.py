@@ -11,12 +11,13 @@ import pytest
 
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError
-from w2v_core.records.store import read_run
-from w2v_core.report.run_directory import INCOMPLETE, write_index, write_run
+from w2v_core.records.store import INCOMPLETE, read_run
+from w2v_core.report.run_directory import write_index, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
     "run.json",
+    "verdict.json",
     "hypotheses.jsonl",
     "summary.csv",
     "perf_metric.csv",
@@ -30,6 +31,7 @@ WRITER = """
 import os, signal, sys
 from pathlib import Path
 from tests.helpers.records import make_record
+from w2v_core.records import store
 from w2v_core.report import run_directory
 
 class Dying:
@@ -49,7 +51,7 @@ class Dying:
 reports, names = Path(sys.argv[1]), sys.argv[2:]
 run_directory.write_run(reports, [make_record()])  # imports what writing needs
 for name in names:
-    directory = run_directory.reserve(reports, release="1.24", run_id=name)
+    directory = store.reserve(reports, release="1.24", run_id=name)
     child = os.fork()
     if not child:
         real = Path.open

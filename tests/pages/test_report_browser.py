@@ -11,9 +11,10 @@ import pytest
 from tests.faults.test_hostile_text import HOSTILE, make_hostile
 from tests.helpers.pages import rich_page
 from tests.helpers.records import make_record
+from w2v_core.records.store import reserve
 from w2v_core.report.html import render_page
 from w2v_core.report.index import render_index
-from w2v_core.report.run_directory import reserve, write_run
+from w2v_core.report.run_directory import write_run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 390)

@@ -18,7 +18,7 @@ from w2v_core.records.history_table import Night
 from w2v_core.report import plots
 from w2v_core.report.html import SECTIONS, render_page
 from w2v_core.verdict.calibrate import simulate_nights
-from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.pages import rich_page
 from tests.helpers.records import make_record
 from w2v_core.report.html import render_page
-from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 from tests.helpers.records import make_run
 from w2v_core.errors import ConfigError
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Run
+from w2v_core.records.store import StoredRun
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import draw_noise, simulate_nights
 from w2v_core.verdict.calibrate_recorded import (
@@ -19,7 +19,7 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_nights,
     calibrate_from_pairs,
 )
-from w2v_core.verdict.decision import VERDICTS, Policy, decide_pairs
+from w2v_core.verdict.decide import VERDICTS, Policy, decide_pairs
 from w2v_core.verdict.paired import Pair, judge_pairs, log_ratios
 
 SCENARIOS = [
@@ -141,7 +141,7 @@ def test_a_history_sets_the_variance():
 def test_a_baseline_sets_the_rates_of_single_runs(sd, least_power, most_power):
     """One run against six: 3 % is found where runs vary by 0.2 %, and hardly where by 5 %."""
     cells = tuple(f"m{i}-float32-test_clean-graphs-exact" for i in range(8))
-    runs = [Run(source=str(i), records=make_run(i, sd=sd, cells=cells)) for i in range(6)]
+    runs = [StoredRun(source=str(i), records=make_run(i, sd=sd, cells=cells)) for i in range(6)]
     found = calibrate_from_baseline(approve(runs))
 
     assert (found.cells, found.baseline_runs, found.pairs) == (8, 6, 1)

@@ -7,7 +7,7 @@ import pytest
 from tests.helpers.records import CELLS, make_record, make_run, make_scores
 from w2v_core.report.accuracy import align, padding_costs, wer_interval, worst
 from w2v_core.report.ranking import headline, ranked, reasons, status, vanished, warnings
-from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from tests.helpers.records import make_record
-from w2v_core.report.run_directory import reserve, write_index, write_run
-from w2v_core.verdict.decision import Policy
+from w2v_core.records.store import reserve
+from w2v_core.report.run_directory import write_index, write_run
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.records import CELLS, make_record, make_run
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Run
+from w2v_core.records.store import StoredRun
 from w2v_core.report.trend import joined, trends
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.drift import judge_drift
@@ -20,7 +20,7 @@ def history_of(nights, **changes):
 
 @pytest.fixture(scope="module")
 def baseline():
-    return approve([Run(source=str(i), records=make_run(i)) for i in range(6)])
+    return approve([StoredRun(source=str(i), records=make_run(i)) for i in range(6)])
 
 
 def test_tonight_is_the_last_night_and_counts_once():

@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 
 from tests.helpers.records import make_record
+from w2v_core import jsonfile
 from w2v_core.errors import RecordError, ReportError
-from w2v_core.records.store import read_run
+from w2v_core.records.store import INCOMPLETE, read_run, reserve
 from w2v_core.report import run_directory
-from w2v_core.report.run_directory import INCOMPLETE, reserve, write_file, write_run
+from w2v_core.report.run_directory import write_file, write_run
 from w2v_core.report.tables import summary
 
 
@@ -41,6 +42,7 @@ def test_a_written_run_has_its_files_and_nothing_else(directory):
         "summary.html",
         "summary.md",
         "summary.parquet",
+        "verdict.json",
     ]
 
 
@@ -125,7 +127,7 @@ def test_a_full_disk_leaves_the_mark_and_no_half_file(directory, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_directory.os, "fsync", full)
+    monkeypatch.setattr(jsonfile.os, "fsync", full)
     with pytest.raises(ReportError, match="No space left on device"):
         write_run(directory, [make_record()])
 
@@ -157,6 +159,9 @@ def test_a_name_cannot_leave_the_reports_directory(tmp_path, name):
     assert directory.resolve().parent.parent == tmp_path.resolve()
 
 
-def test_a_run_of_the_same_name_is_never_written_over(directory, tmp_path):
-    with pytest.raises(ReportError, match="--reports-dir"):
-        reserve(tmp_path, release="1.24", run_id="night")
+def test_runs_of_the_same_name_each_get_a_directory_of_their_own(directory, tmp_path):
+    """Four runs that start in the same second lose nothing and write over nothing."""
+    others = [reserve(tmp_path, release="1.24", run_id="night") for _ in range(3)]
+
+    assert len({directory, *others}) == 4
+    assert all((other / INCOMPLETE).exists() for other in others)

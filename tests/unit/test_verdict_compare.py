@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.records import CELLS, ENVIRONMENT, make_record, make_run, make_scores, write_run
 from w2v_core.errors import ConfigError, RecordError
-from w2v_core.records.fields import difference
+from w2v_core.records.fingerprint import difference
 from w2v_core.records.history import History
 from w2v_core.report.comparison import (
     csv_rows,
@@ -202,7 +202,7 @@ def test_the_difference_of_fingerprints_marks_what_matters():
     rows = difference(ENVIRONMENT, {**NEWER, "python": "3.12.1"})
 
     assert [r.field for r in rows] == ["PT_HPU_LAZY_MODE", "synapse_build", "torch", "python"]
-    assert "flipped" in rows[0].matters
+    assert "lazy or eager" in rows[0].matters
     assert rows[-1].matters == ""
     assert len(difference(ENVIRONMENT, NEWER, equal=True)) == len(ENVIRONMENT)
 

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.records import CELLS, START, make_run
 from w2v_core.errors import RecordError
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Run
+from w2v_core.records.store import StoredRun
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.drift import (
     LIMIT,
@@ -98,7 +98,7 @@ def test_noisier_nights_take_two_weeks():
 
 
 def baseline():
-    return approve([Run(source=f"run {i}", records=make_run(i)) for i in range(6)])
+    return approve([StoredRun(source=f"run {i}", records=make_run(i)) for i in range(6)])
 
 
 def test_anchors_are_the_baselines_and_carry_its_signature():

@@ -17,7 +17,7 @@ import pytest
 
 from tests.helpers.records import CELLS, make_record, make_run
 from w2v_core.errors import RecordError
-from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
 

@@ -49,7 +49,7 @@ def _add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _gate(arguments: argparse.Namespace) -> int:
     from w2v_core.verdict.commands import gate_runs
-    from w2v_core.verdict.gate import MAX_AGE
+    from w2v_core.verdict.judge import MAX_AGE
 
     result = gate_runs(
         arguments.runs,

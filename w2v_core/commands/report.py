@@ -106,7 +106,7 @@ def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
     if place is None:
         return None
 
-    from w2v_core.records.fields import fingerprint_key
+    from w2v_core.records.fingerprint import key as fingerprint_key
     from w2v_core.records.history_table import Night
 
     path = Path(place)

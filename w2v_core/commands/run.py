@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         left = f"{validation.directory} stays marked incomplete" if keeps else "nothing was written"
         raise KeyboardInterrupt(left) from None
-    return 0 if validation.records[-1].valid else 1
+    return 0 if not _spoken_against(validation.records[-1]) else 1
 
 
 def _deliver(validation: ValidationRun, arguments: argparse.Namespace, *, keeps: bool) -> None:
@@ -286,11 +286,21 @@ def _accuracy(record: CellRecord) -> list[Figure]:
     return rows
 
 
+def _spoken_against(record: CellRecord) -> list[str]:
+    """Say why a record is not good: not sound, or its WER above its ceiling."""
+    from w2v_core.verdict.wer import ceiling_finding
+
+    reasons = [f"invalid: {reason}" for reason in record.invalid_reasons]
+    finding = ceiling_finding(record)
+    if finding is not None and finding.verdict == "FAIL":
+        reasons.append(f"WER: {finding.reason}")
+    return reasons
+
+
 def _note(validation: ValidationRun) -> None:
     """Tell on stderr where files are, and why the record is invalid."""
     for record in validation.records:
-        for reason in record.invalid_reasons:
-            sys.stderr.write(f"invalid: {printable(reason)}\n")
+        sys.stderr.writelines(f"{printable(reason)}\n" for reason in _spoken_against(record))
     if "directory" in vars(validation):
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
     if (found := validation.profile) is not None:

@@ -1,4 +1,9 @@
-"""The fingerprint: what a figure depends on besides the code under test."""
+"""The fingerprint: what a figure depends on besides the code under test, and how two compare.
+
+A baseline belongs to one key: card generation, full SynapseAI build, torch, driver, firmware and
+host class. Two releases differ in their software by intention; whether the difference of their
+figures is the release's depends on the host and the card being the same.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +12,12 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from w2v_core import __version__
-from w2v_core.backends.base import Backend
-
-__all__ = ["fingerprint", "source_commit"]
+from w2v_core.records.fields import KEY_FIELDS, KEYS, describe
 
 PACKAGES = (
     "torch",
@@ -30,9 +34,39 @@ PACKAGES = (
 )
 VARIABLES = ("PT_HPU_", "PT_HPUGRAPH_", "PT_ENABLE_", "HABANA_", "OMP_", "MKL_", "MALLOC_", "KMP_")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-def fingerprint(backend: Backend) -> dict[str, Any]:
+class Described(Protocol):
+    """A device that can say what it is; every backend does."""
+
+    @property
+    def name(self) -> str:
+        """Return its kind: ``cpu``, ``cuda`` or ``hpu``."""
+        ...
+
+    @property
+    def device_name(self) -> str:
+        """Return the card's or processor's name."""
+        ...
+
+    def fingerprint(self) -> Mapping[str, str | int | float | None]:
+        """Return what is known of the device and its software, by the registry's names."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldDifference:
+    """A fingerprint key whose values differ between two releases."""
+
+    field: str
+    a: str
+    b: str
+    matters: str
+    """Why it is known to matter; empty where it is not."""
+
+
+def collect(backend: Described) -> dict[str, Any]:
     """Describe host, software and device; a field that cannot be read is None.
 
     Keys are flat, so that two fingerprints can be compared line by line.
@@ -46,6 +80,7 @@ def fingerprint(backend: Backend) -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
         "host": platform.node(),
+        "boot_id": _read(BOOT_ID),
         "host_class": f"{platform.machine()} {os.cpu_count()} cpus",
         "cpus": os.cpu_count(),
         "cpus_usable": _usable_cpus(),
@@ -61,6 +96,51 @@ def fingerprint(backend: Backend) -> dict[str, Any]:
     return values
 
 
+def key(environment: Mapping[str, Any]) -> dict[str, str]:
+    """Reduce a fingerprint to what a baseline is keyed by; an unread field is ``unknown``."""
+    return {name: _first(environment, keys) for name, keys in KEY_FIELDS}
+
+
+def place(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return what says where a run was made: host and card, as sorted pairs.
+
+    A container has a host name of its own, another one each time it starts. So a card's serial
+    stands for its host where it is known, and the machine's boot for the name of a container.
+    """
+    told = {
+        row.name: str(environment[row.name])
+        for row in KEYS
+        if row.role == "place" and environment.get(row.name) is not None
+    }
+    boot = environment.get("boot_id")
+    if "card_uuid" in told:
+        told.pop("host", None)
+    elif environment.get("container") is not None and boot is not None:
+        told["host"] = str(boot)
+    return tuple(sorted(told.items()))
+
+
+def difference(
+    a: Mapping[str, Any], b: Mapping[str, Any], *, equal: bool = False
+) -> tuple[FieldDifference, ...]:
+    """List the keys of two fingerprints that differ, those known to matter first.
+
+    Args:
+        a: One fingerprint.
+        b: The other one.
+        equal: List the equal keys as well, last.
+    """
+    rows = [
+        FieldDifference(
+            field=name, a=_shown(a, name), b=_shown(b, name), matters=describe(name).why
+        )
+        for name in sorted(set(a) | set(b))
+        if describe(name).role != "volatile"
+        if equal or _shown(a, name) != _shown(b, name)
+    ]
+    return tuple(sorted(rows, key=lambda r: (r.a == r.b, not r.matters, r.field)))
+
+
 def source_commit() -> str | None:
     """Return the commit of the checkout that this package runs from, ``+`` where it is changed."""
     here = Path(__file__).resolve().parent
@@ -72,6 +152,20 @@ def source_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{commit}+" if changed else commit
+
+
+def _first(environment: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    for name in names:
+        if environment.get(name) is not None:
+            return str(environment[name])
+    return "unknown"
+
+
+def _shown(environment: Mapping[str, Any], name: str) -> str:
+    if name not in environment:
+        return "(not set)"
+    value = environment[name]
+    return "unknown" if value is None else str(value)
 
 
 def _git(directory: Path, *arguments: str) -> str:

@@ -13,7 +13,6 @@ Write-ahead logging needs a file system with shared memory and locks: a local di
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.errors import RecordError
+from w2v_core.jsonfile import decode, name_of
 from w2v_core.records.history_table import (
     APPLICATION_ID,
     COLUMNS,
@@ -32,8 +32,7 @@ from w2v_core.records.history_table import (
     key_text,
     pack,
 )
-from w2v_core.records.record import CellRecord
-from w2v_core.records.store import parse_record
+from w2v_core.records.record import CellRecord, from_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,7 +160,7 @@ class History:
             )
             for number, body, digest, link, *columns in rows:
                 chain = _link(chain, digest)
-                record = self._unpacked(body, digest)
+                record = self._unpacked(body, digest, as_written=True)
                 if link != chain or tuple(columns) != column_values(record):
                     raise RecordError(f"{self._path}: row {number} was edited, or one before it")
                 count += 1
@@ -220,12 +219,14 @@ class History:
         with self._errors():
             return self._connection.execute(text, values).fetchall()
 
-    def _unpacked(self, body: bytes, digest: str) -> CellRecord:
+    def _unpacked(self, body: bytes, digest: str, *, as_written: bool = False) -> CellRecord:
+        source = name_of(self._path)
         try:
-            data = {"record": json.loads(zlib.decompress(body)), "sha256": digest}
-        except (zlib.error, ValueError) as error:
-            raise RecordError(f"{self._path}: a record is damaged: {error}") from error
-        return parse_record(data, source=str(self._path))
+            text = zlib.decompress(body)
+        except (zlib.error, TypeError) as error:
+            raise RecordError(f"{source}: a record is damaged: {error}") from error
+        data = {"record": decode(text, source=source, error=RecordError), "sha256": digest}
+        return from_json(data, source=source, as_written=as_written)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

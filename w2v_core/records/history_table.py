@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord, to_json
 
 __all__ = [

@@ -7,26 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
 
 from w2v_core.errors import RecordError
+from w2v_core.jsonfile import convert
+from w2v_core.printable import printable, shorten, shown
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "SERIAL_STAGES",
-    "BucketUse",
-    "CellRecord",
-    "UtteranceScore",
-    "from_json",
-    "to_json",
-]
-
-SCHEMA_VERSION = 2
-_SINCE = {"buckets": 2, "serial_stage_s": 2}
+SCHEMA_VERSION = 3
+_SINCE = {"buckets": 2, "serial_stage_s": 2, "energy_j": 3}
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
+_VALID_IS_SOUND = 3  # before, a WER above its ceiling made a sound record invalid
+_CEILING_REASON = re.compile(r"(WER \S+ % is above the|no WER, but .*is to be held)")
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Scalar: TypeAlias = str | Count | float | bool | None
 
 SERIAL_STAGES = ("h2d", "compute", "d2h", "decode")
 """The stages of an utterance's way in order, as ``bench/stages.py`` times them."""
@@ -45,10 +45,10 @@ class UtteranceScore:
     speaker: str | None
     reference: str
     hypothesis: str
-    substitutions: int
-    deletions: int
-    insertions: int
-    reference_words: int
+    substitutions: Count
+    deletions: Count
+    insertions: Count
+    reference_words: Count
     audio_s: float
     latency_s: float | None = None
     """From its batch's staging to its transcript, median over the timed rounds; None where no round
@@ -59,15 +59,15 @@ class UtteranceScore:
 class BucketUse:
     """How one pass over the set used a bucket."""
 
-    num_frames: int
+    num_frames: Count
     """Frames per row of the static shape."""
-    batch_size: int
+    batch_size: Count
     """Rows, padding rows included."""
-    num_batches: int
-    num_utterances: int
-    real_frames: int
+    num_batches: Count
+    num_utterances: Count
+    real_frames: Count
     """Frames of the utterances themselves."""
-    padded_frames: int
+    padded_frames: Count
     """Frames of the static shapes, padding and padding rows included; all are computed unless the
     plan is packed."""
 
@@ -98,15 +98,15 @@ class CellRecord:
     forward: str
     batch_plan: str
     autocast: bool
-    num_utterances: int
-    limit: int | None
+    num_utterances: Count
+    limit: Count | None
     audio_s: float
     wer: float | None
     """Corpus WER, a fraction; None where no reference exists."""
-    substitutions: int
-    deletions: int
-    insertions: int
-    reference_words: int
+    substitutions: Count
+    deletions: Count
+    insertions: Count
+    reference_words: Count
     text_normalisation: str
     """Name and version of the scoring recipe."""
     rounds_s: tuple[float, ...]
@@ -126,12 +126,15 @@ class CellRecord:
     serial_stage_s: Mapping[str, float] | None = None
     """Seconds of a pass by stage (``SERIAL_STAGES``) where no two overlap; outside the timed
     region. None where utterances failed, and in a record of schema version 1."""
-    graph_captures: int
+    graph_captures: Count
     """Captures in warm-up, total."""
-    captures_timed: int
-    compilations_timed: int
-    cpu_fallbacks_timed: int
-    peak_memory_bytes: int
+    captures_timed: Count
+    compilations_timed: Count
+    cpu_fallbacks_timed: Count
+    peak_memory_bytes: Count
+    energy_j: float | None = None
+    """Energy of the card over one timed round, joules, mean over the rounds; None where the device
+    does not tell it, and in a record of schema version 1 or 2."""
     failed: tuple[str, ...]
     """Ids that have no transcript."""
     excluded: Mapping[str, str]
@@ -143,8 +146,10 @@ class CellRecord:
     logit_distance: float | None = None
     """Largest estimated RMS logit difference from a golden (scoring/goldens.py); None as above."""
     valid: bool
+    """Whether it is sound: accounted for, steady, repeatable, parity met. Good or bad is the
+    verdict's: a WER above its ceiling is sound, and red as WER."""
     invalid_reasons: tuple[str, ...]
-    environment: Mapping[str, Any]
+    environment: Mapping[str, Scalar]
     """The fingerprint (records/fingerprint.py)."""
     command: str
     scores: tuple[UtteranceScore, ...] = field(repr=False)
@@ -155,7 +160,8 @@ class CellRecord:
         return self.device_name == "simulated"
 
 
-def _checksum(payload: Mapping[str, Any]) -> str:
+def checksum(payload: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of JSON values, whatever the order of their keys."""
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -163,35 +169,45 @@ def _checksum(payload: Mapping[str, Any]) -> str:
 def to_json(record: CellRecord) -> dict[str, Any]:
     """Return the record as JSON values with its checksum beside them."""
     payload: dict[str, Any] = json.loads(json.dumps(asdict(record), allow_nan=False))
-    return {"record": payload, "sha256": _checksum(payload)}
+    return {"record": payload, "sha256": checksum(payload)}
 
 
-def from_json(data: Mapping[str, Any], *, source: str = "record") -> CellRecord:
-    """Read a record back.
+def from_json(data: object, *, source: str = "record", as_written: bool = False) -> CellRecord:
+    """Read a record back, whatever JSON stands in its place.
+
+    Args:
+        data: What to_json() returns, decoded.
+        source: Where it was read from, for messages.
+        as_written: Keep what a former schema version called invalid.
 
     Raises:
         RecordError: the checksum, the schema version or the fields do not fit; names ``source``.
     """
-    payload, checksum = data.get("record"), data.get("sha256")
-    if not isinstance(payload, dict) or not isinstance(checksum, str):
+    if not isinstance(data, Mapping):
+        raise RecordError(f"{source}: {shown(data)} instead of a record with a checksum")
+    payload, digest = data.get("record"), data.get("sha256")
+    if not isinstance(payload, dict) or not isinstance(digest, str):
         raise RecordError(f"{source}: no record with a checksum; was the file cut off?")
     version = payload.get("schema_version")
-    if not isinstance(version, int) or not 1 <= version <= SCHEMA_VERSION:
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise RecordError(
-            f"{source}: schema version {version!r}; this version reads 1 to {SCHEMA_VERSION}"
+            f"{source}: schema_version is {shown(version)}; this version reads 1 to "
+            f"{SCHEMA_VERSION}"
         )
-    if _checksum(payload) != checksum:
+    if checksum(payload) != digest:
         raise RecordError(f"{source}: checksum does not fit; the record was edited or cut off")
     names = {f.name for f in fields(CellRecord) if _SINCE.get(f.name, 1) <= version}
-    if set(payload) != names:
-        odd = ", ".join(sorted(set(payload) ^ names))
-        raise RecordError(f"{source}: fields do not fit the schema: {odd}")
-    values: dict[str, Any] = {**payload, "schema_version": SCHEMA_VERSION}
-    for name in ("rounds_s", "failed", "invalid_reasons"):
-        values[name] = tuple(values[name])
-    if values["changed_vs_golden"] is not None:
-        values["changed_vs_golden"] = tuple(values["changed_vs_golden"])
-    if values.get("buckets") is not None:
-        values["buckets"] = tuple(BucketUse(**use) for use in values["buckets"])
-    values["scores"] = tuple(UtteranceScore(**score) for score in values["scores"])
-    return CellRecord(**values)
+    if payload.keys() != names:
+        odd = shorten(printable(", ".join(sorted(payload.keys() ^ names))), 200)
+        raise RecordError(f"{source}: fields do not fit schema version {version}: {odd}")
+    record = convert(payload, CellRecord, source=source, error=RecordError)
+    record = replace(record, schema_version=SCHEMA_VERSION)
+    return record if as_written or version >= _VALID_IS_SOUND else _sound(record)
+
+
+def _sound(record: CellRecord) -> CellRecord:
+    """Read ``valid`` as later versions mean it: without what the WER ceiling had to say."""
+    reasons = tuple(r for r in record.invalid_reasons if not _CEILING_REASON.match(r))
+    if len(reasons) == len(record.invalid_reasons):
+        return record
+    return replace(record, invalid_reasons=reasons, valid=not reasons)

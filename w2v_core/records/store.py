@@ -1,22 +1,39 @@
-"""Runs from disk: a run directory, its ``run.json``, or pytest-benchmark's ``--benchmark-json``."""
+"""The run directory, ``reports/<release>/<run>/``: what writes its files also reads them.
+
+``run.json`` holds the records and what the session said about itself, ``verdict.json`` what was
+judged of them. A run is written whole or marked incomplete, never half.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from w2v_core.errors import RecordError
-from w2v_core.records.record import CellRecord, from_json
-
-__all__ = ["RED_OUTCOMES", "Run", "Session", "parse_record", "read_run"]
+from w2v_core.errors import RecordError, ReportError
+from w2v_core.jsonfile import convert, exists, is_directory, name_of, read_json, write_bytes
+from w2v_core.printable import shown
+from w2v_core.records.record import CellRecord, from_json, to_json
 
 RED_OUTCOMES = ("failed", "error", "xfailed", "xpassed")
 """Outcomes of a test that ran and was not good; a skipped cell left no record to be judged."""
 
-_INCOMPLETE = "INCOMPLETE"  # the mark of report/run_directory.py on a run that has not finished
+INCOMPLETE = "INCOMPLETE"
+"""The mark of a run that has not finished."""
+RUN = "run.json"
+VERDICT = "verdict.json"
+
+VERDICT_SCHEMA_VERSION = 1
+_RUN_SCHEMA_VERSION = 1
+_MAX_NAME_CHARS = 120  # file systems take 255 bytes
+_MOST_SAME = 1000  # runs of one name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +49,8 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """The records of one process run, and what its session said about itself."""
+class StoredRun:
+    """The records of one process run as a file holds them, and what its session said."""
 
     source: str
     """Where it was read from, for messages."""
@@ -41,7 +58,73 @@ class Run:
     session: Session | None = None
 
 
-def read_run(path: Path) -> Run:
+def new_run_id(started: datetime, *, device: str, commit: str | None) -> str:
+    """Name a process run: UTC start, device, commit, and four digits that no other run has."""
+    named = (commit or "nocommit").replace("+", "")
+    return f"{started:%Y%m%dT%H%M%SZ}-{device}-{named}-{secrets.token_hex(2)}"
+
+
+def reserve(reports_dir: Path, *, release: str, run_id: str) -> Path:
+    """Create a directory that is this run's alone, marked incomplete, before anything is measured.
+
+    A reports directory that cannot be written is found out here, not after an hour of measuring.
+    A second run of the same name gets ``-2`` behind it.
+
+    Raises:
+        ReportError: the directory cannot be created or written.
+    """
+    parent, name = reports_dir / _safe(release), _safe(run_id)
+    with as_report_error(parent / name):
+        for number in range(1, _MOST_SAME):
+            directory = parent / (name if number == 1 else f"{name}-{number}")
+            try:
+                directory.mkdir(parents=True)
+            except FileExistsError:
+                if not parent.is_dir():
+                    raise
+                continue
+            (directory / INCOMPLETE).write_text("the run has not finished\n")
+            return directory
+    raise ReportError(f"{name_of(parent / name)}: {_MOST_SAME} runs have this name; clear some out")
+
+
+def finish(directory: Path) -> bool:
+    """Take the mark off a run that is whole; returns whether it was there.
+
+    Raises:
+        ReportError: it cannot be taken off.
+    """
+    with as_report_error(directory):
+        try:
+            (directory / INCOMPLETE).unlink()
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def is_incomplete(directory: Path) -> bool:
+    """Whether a run has not finished, or was killed."""
+    return exists(directory / INCOMPLETE)
+
+
+def write_run_json(
+    directory: Path, records: Sequence[CellRecord], *, session: Session | None = None
+) -> None:
+    """Write ``run.json``.
+
+    Raises:
+        ReportError: it cannot be written.
+    """
+    run: dict[str, object] = {
+        "schema_version": _RUN_SCHEMA_VERSION,
+        "records": [to_json(r) for r in records],
+    }
+    if session is not None:
+        run["session"] = asdict(session)
+    write_text(directory / RUN, json.dumps(run, indent=1) + "\n")
+
+
+def read_run(path: Path) -> StoredRun:
     """Read a run directory, its ``run.json``, or the JSON of ``--benchmark-json``.
 
     In a benchmark JSON, each ``extra_info["record"]`` holds a record as ``records/record.py``
@@ -50,69 +133,113 @@ def read_run(path: Path) -> Run:
     Raises:
         RecordError: the run is missing, incomplete, truncated, edited, or holds no record.
     """
-    file = path / "run.json" if path.is_dir() else path
-    if (file.parent / _INCOMPLETE).exists():
-        raise RecordError(f"{file.parent} is marked incomplete: its run did not finish; run again")
-    data = _read_json(file)
-    if "benchmarks" in data:
-        found = [b.get("extra_info", {}).get("record") for b in _rows(data, "benchmarks", file)]
-        rows = [r for r in found if r is not None]
-    else:
-        rows = _rows(data, "records", file)
+    file = path / RUN if is_directory(path) else path
+    name = name_of(file)
+    if is_incomplete(file.parent):
+        raise RecordError(
+            f"{name_of(file.parent)} is marked incomplete: its run did not finish; run again"
+        )
+    if not exists(file):
+        raise RecordError(f"{name}: no such run; give a run directory or a JSON file")
+    data = read_json(file, error=RecordError)
+    rows = _benchmarked(data, name) if "benchmarks" in data else _rows(data, "records", name)
     if not rows:
-        raise RecordError(f"{file}: no record in it; was the suite run with all cells skipped?")
-    records = tuple(parse_record(r, source=f"{file} record {i}") for i, r in enumerate(rows))
-    return Run(source=str(path), records=records, session=_session(data.get("session"), file))
+        raise RecordError(f"{name}: no record in it; was the suite run with all cells skipped?")
+    session = data.get("session")
+    return StoredRun(
+        source=name_of(path),
+        records=tuple(from_json(r, source=f"{name} record {i}") for i, r in enumerate(rows)),
+        session=None
+        if session is None
+        else convert(session, Session, source=f"{name} session", error=RecordError),
+    )
 
 
-def parse_record(data: Any, *, source: str) -> CellRecord:  # noqa: ANN401 (untrusted JSON)
-    """Read one record back, whatever JSON holds in its place.
+def write_verdict(directory: Path, verdict: Mapping[str, Any]) -> None:
+    """Write ``verdict.json``: what ``w2v gate --json`` prints, and the version of its schema.
 
     Raises:
-        RecordError: it is not a record, does not fit its checksum, or misses a field.
+        ReportError: it cannot be written.
     """
-    if not isinstance(data, Mapping):
-        raise RecordError(f"{source}: {type(data).__name__} instead of a record with a checksum")
-    try:
-        return from_json(data, source=source)
-    except (TypeError, KeyError) as error:
-        raise RecordError(f"{source}: its fields do not fit the schema: {error}") from error
+    data = {"schema_version": VERDICT_SCHEMA_VERSION, **verdict}
+    write_text(directory / VERDICT, json.dumps(data, indent=1, allow_nan=False) + "\n")
 
 
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-    except FileNotFoundError as error:
-        raise RecordError(f"{file}: no such run; give a run directory or a JSON file") from error
-    except (OSError, ValueError) as error:
+def read_verdict(directory: Path) -> dict[str, Any] | None:
+    """Read ``verdict.json`` as JSON values (``verdict.outcome`` makes them a result).
+
+    Returns:
+        None where the run has none, as one written before there was such a file.
+
+    Raises:
+        RecordError: it cannot be read, or has another schema.
+    """
+    file = directory / VERDICT
+    if not exists(file):
+        return None
+    data = read_json(file, error=RecordError)
+    version = data.get("schema_version")
+    if version != VERDICT_SCHEMA_VERSION:
         raise RecordError(
-            f"{file}: cannot be read as JSON ({error}); was it cut off? Run the suite again"
-        ) from error
-    if not isinstance(data, dict):
-        raise RecordError(f"{file}: a JSON {type(data).__name__} is no run")
+            f"{name_of(file)}: schema_version is {shown(version)}; this version reads "
+            f"{VERDICT_SCHEMA_VERSION}"
+        )
     return data
 
 
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number; a record holds finite ones only")
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all; blocks until it is on disk.
+
+    Raises:
+        ReportError: it cannot be written (read-only, full disk); what stood there stays.
+    """
+    write_file_bytes(path, text.encode(errors="backslashreplace"))
 
 
-def _rows(data: Mapping[str, Any], name: str, file: Path) -> list[Any]:
-    rows = data.get(name)
-    if not isinstance(rows, list):
-        raise RecordError(f"{file}: no list of {name}; is it a run.json or a benchmark JSON?")
+def write_file_bytes(path: Path, data: bytes) -> None:
+    """Write a file of bytes as write_text() does."""
+    with as_report_error(path.parent):
+        write_bytes(path, data)
+
+
+@contextmanager
+def as_report_error(
+    directory: Path, *, remedy: str = "give another with --reports-dir"
+) -> Iterator[None]:
+    """Turn what the system says about a directory into one line with a remedy."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, ReportError):
+            raise
+        raise ReportError(
+            f"reports directory {name_of(directory)} cannot be written: "
+            f"{error.strerror or error}; {remedy}"
+        ) from error
+
+
+def _benchmarked(data: Mapping[str, Any], name: str) -> list[Any]:
+    rows = []
+    for i, row in enumerate(_rows(data, "benchmarks", name)):
+        extra = row.get("extra_info", {}) if isinstance(row, dict) else None
+        if not isinstance(extra, dict):
+            raise RecordError(f"{name}: benchmarks[{i}] is {shown(row)}, not one with a record")
+        if extra.get("record") is not None:
+            rows.append(extra["record"])
     return rows
 
 
-def _session(data: Any, file: Path) -> Session | None:  # noqa: ANN401 (untrusted JSON)
-    if data is None:
-        return None
-    try:
-        status = data.get("exit_status")
-        return Session(
-            xdist=bool(data.get("xdist", False)),
-            outcomes={str(k): str(v) for k, v in data.get("outcomes", {}).items()},
-            exit_status=int(status) if status is not None else None,
-        )
-    except (AttributeError, TypeError, ValueError) as error:
-        raise RecordError(f"{file}: its session is malformed: {data!r:.80}") from error
+def _rows(data: Mapping[str, Any], field_name: str, name: str) -> list[Any]:
+    rows = data.get(field_name)
+    if not isinstance(rows, list):
+        raise RecordError(f"{name}: no list of {field_name}; is it a run.json or a benchmark JSON?")
+    return rows
+
+
+def _safe(name: str) -> str:
+    """Keep a release or run name within its directory, and short enough to be one."""
+    safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".") or "_"
+    if len(safe) <= _MAX_NAME_CHARS:
+        return safe
+    digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:8]
+    return f"{safe[:_MAX_NAME_CHARS]}-{digest}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from w2v_core.verdict.decision import VERDICTS
+from w2v_core.verdict.decide import VERDICTS
 from w2v_core.verdict.relative_outcome import CellComparison, Comparison, Matrix
 
 __all__ = ["MARKDOWN_LIMIT", "csv_rows", "render_csv", "render_markdown", "render_text", "to_json"]

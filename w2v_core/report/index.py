@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+from w2v_core.records.store import INCOMPLETE
 from w2v_core.report.page import Cell, document, missing, note, table
 from w2v_core.report.text import html_safe
-
-__all__ = ["INCOMPLETE", "render_index"]
-
-INCOMPLETE = "INCOMPLETE"
-"""The mark of a run that has not finished."""
 
 _HEADLINE = re.compile(r'<h1 class="(good|bad|doubt|plain)">([^<]*)</h1>')
 _HEAD_CHARS = 20_000  # the headline stands behind the page's style

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import os
-import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core.errors import ReportError
-from w2v_core.records.record import CellRecord, to_json
-from w2v_core.report.index import INCOMPLETE, render_index
+from w2v_core.jsonfile import write_bytes
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import (
+    as_report_error,
+    finish,
+    write_file_bytes,
+    write_run_json,
+    write_text,
+    write_verdict,
+)
+from w2v_core.report.index import render_index
 from w2v_core.report.perf_metric import perf_metric
 from w2v_core.report.tables import summary
 from w2v_core.report.text import json_line_safe
@@ -29,25 +32,6 @@ if TYPE_CHECKING:
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.calibrate import Calibration
     from w2v_core.verdict.outcome import GateResult
-
-__all__ = ["INCOMPLETE", "reserve", "write_file", "write_index", "write_run"]
-
-MAX_NAME_CHARS = 120  # file systems take 255 bytes
-
-
-def reserve(reports_dir: Path, *, release: str, run_id: str) -> Path:
-    """Create the run's directory, marked incomplete, before anything is measured.
-
-    A reports directory that cannot be written is found out here, not after an hour of measuring.
-
-    Raises:
-        ReportError: the directory cannot be created or written.
-    """
-    directory = reports_dir / _safe(release) / _safe(run_id)
-    with _as_report_error(directory):
-        directory.mkdir(parents=True)  # an earlier run of this name is never written over
-        (directory / INCOMPLETE).write_text("the run has not finished\n")
-    return directory
 
 
 def write_run(
@@ -62,7 +46,7 @@ def write_run(
 ) -> None:
     """Write the files of a run, drop the mark, then list the run in ``index.html``.
 
-    ``run.json summary.csv summary.parquet summary.md summary.html perf_metric.csv
+    ``run.json verdict.json summary.csv summary.parquet summary.md summary.html perf_metric.csv
     hypotheses.jsonl``; each is there whole or not at all. The Parquet file needs pyarrow and is
     left out without it, which ``summary.md`` then says. The arguments are those of
     ``report.html.render_page``.
@@ -72,26 +56,23 @@ def write_run(
     """
     from w2v_core.report.html import render_page  # with scipy, jiwer and matplotlib behind it
     from w2v_core.report.markdown import render
+    from w2v_core.verdict.judge import judge_alone
 
-    run: dict[str, object] = {"schema_version": 1, "records": [to_json(r) for r in records]}
-    if session is not None:
-        run["session"] = asdict(session)
+    verdict = gate if gate is not None else judge_alone(records, session=session)
     table = summary(records)
-    with _as_report_error(directory):
-        reserved = (directory / INCOMPLETE).exists()
-        _write(directory / "run.json", json.dumps(run, indent=1) + "\n")
-        _write(directory / "hypotheses.jsonl", "".join(_hypotheses(records)))
-        _write(directory / "summary.csv", table.to_csv(index=False))
-        _write(directory / "perf_metric.csv", perf_metric(records).to_csv(index=False))
-        left_out = _write_parquet(directory / "summary.parquet", table)
-        _write(directory / "summary.md", render(records, gate=gate, left_out=left_out))
-        page = render_page(
-            records, gate=gate, calibration=calibration, history=history, baseline=baseline
-        )
-        _write(directory / "summary.html", page)
-        (directory / INCOMPLETE).unlink(missing_ok=True)
-        if reserved:  # by reserve(), so the reports directory is two levels up
-            write_index(directory.parent.parent)
+    write_run_json(directory, records, session=session)
+    write_verdict(directory, verdict.to_json())
+    write_text(directory / "hypotheses.jsonl", "".join(_hypotheses(records)))
+    write_text(directory / "summary.csv", table.to_csv(index=False))
+    write_text(directory / "perf_metric.csv", perf_metric(records).to_csv(index=False))
+    left_out = _write_parquet(directory / "summary.parquet", table)
+    write_text(directory / "summary.md", render(records, gate=gate, left_out=left_out))
+    page = render_page(
+        records, gate=gate, calibration=calibration, history=history, baseline=baseline
+    )
+    write_text(directory / "summary.html", page)
+    if finish(directory):  # reserved, so the reports directory is two levels up
+        write_index(directory.parent.parent)
 
 
 def write_index(reports_dir: Path) -> None:
@@ -100,8 +81,8 @@ def write_index(reports_dir: Path) -> None:
     Raises:
         ReportError: it cannot be written.
     """
-    with _as_report_error(reports_dir):
-        _write(reports_dir / "index.html", render_index(reports_dir))
+    with as_report_error(reports_dir):
+        write_text(reports_dir / "index.html", render_index(reports_dir))
 
 
 def write_file(path: Path, content: str) -> None:
@@ -110,9 +91,9 @@ def write_file(path: Path, content: str) -> None:
     Raises:
         ReportError: it cannot be written.
     """
-    with _as_report_error(path.parent, remedy="give another with -o"):
+    with as_report_error(path.parent, remedy="give another with -o"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, content)
+        write_bytes(path, content.encode())
 
 
 def _hypotheses(records: Sequence[CellRecord]) -> Iterator[str]:
@@ -134,40 +115,5 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> tuple[str, ...]:
         return ("summary.parquet: pyarrow is not installed; pip install 'w2v-core[report]'",)
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    _write(path, buffer.getvalue())
+    write_file_bytes(path, buffer.getvalue())
     return ()
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def _as_report_error(
-    directory: Path, *, remedy: str = "give another with --reports-dir"
-) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ReportError(
-            f"reports directory {directory} cannot be written: {error.strerror or error}; {remedy}"
-        ) from error
-
-
-def _safe(name: str) -> str:
-    """Keep a release or run name within its directory, and short enough to be one."""
-    safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".") or "_"
-    if len(safe) <= MAX_NAME_CHARS:
-        return safe
-    return (
-        f"{safe[:MAX_NAME_CHARS]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
-    )

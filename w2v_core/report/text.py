@@ -10,6 +10,8 @@ from __future__ import annotations
 import html
 import re
 
+from w2v_core.printable import printable, shorten
+
 __all__ = [
     "csv_safe",
     "figure",
@@ -20,25 +22,10 @@ __all__ = [
     "shorten",
 ]
 
-# Controls (C0, DEL, C1), line and paragraph separators, direction overrides, the byte-order mark,
-# and lone surrogates, which no UTF-8 file can hold.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
 _JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _MARKUP = re.compile(r"[\\<>|*`\[\]~$]|(?<!\w)_|_(?!\w)")
 _FORMULA = ("=", "+", "-", "@")
 _NUMBER = re.compile(r"[+-]?\d*\.?\d+(e[+-]?\d+)?$", re.IGNORECASE)
-
-
-def printable(text: str) -> str:
-    r"""Show what a terminal would obey: ESC becomes ``\x1b``, a newline ``\n``."""
-    return _UNPRINTABLE.sub(_escaped, text)
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut text beyond ``limit`` characters and say how long it was."""
-    return text if len(text) <= limit else f"{text[:limit]}\u2026 ({len(text)} characters)"
 
 
 def html_safe(text: str, *, limit: int = 400) -> str:
@@ -69,9 +56,3 @@ def figure(value: float | None) -> str:
 def json_line_safe(line: str) -> str:
     """Escape within JSON text what splits lines, steers a terminal or does not encode."""
     return _JSON_UNSAFE.sub(lambda match: f"\\u{ord(match.group()):04x}", line)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    known = {"\n": r"\n", "\t": r"\t", "\r": r"\r"}
-    return known.get(match.group()) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")

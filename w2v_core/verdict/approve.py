@@ -8,9 +8,9 @@ from datetime import datetime
 import numpy as np
 
 from w2v_core.errors import ConfigError
-from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord
-from w2v_core.records.store import RED_OUTCOMES, Run
+from w2v_core.records.store import RED_OUTCOMES, StoredRun
 from w2v_core.verdict.baseline import GENESIS, Approval, Baseline, utc_text
 from w2v_core.verdict.fitness import (
     against_baseline,
@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 def approve(
-    runs: Sequence[Run],
+    runs: Sequence[StoredRun],
     *,
     reason: str = "",
     approved_by: str = "",
@@ -66,7 +66,7 @@ def approve(
     )
 
 
-def unlike(run: Run, known: Run) -> list[str]:
+def unlike(run: StoredRun, known: StoredRun) -> list[str]:
     """Say why a run cannot be approved beside another one; empty where it can."""
     theirs = {r.cell: r for r in known.records}
     if {r.cell for r in run.records} != set(theirs):
@@ -109,7 +109,7 @@ def _by_cell(records: Sequence[CellRecord]) -> dict[str, tuple[CellRecord, ...]]
 
 
 def _problems(
-    runs: Sequence[Run],
+    runs: Sequence[StoredRun],
     records: Sequence[CellRecord],
     cells: Mapping[str, tuple[CellRecord, ...]],
 ) -> list[str]:
@@ -137,7 +137,7 @@ def _problems(
     return problems
 
 
-def _session_problems(run: Run) -> list[str]:
+def _session_problems(run: StoredRun) -> list[str]:
     if run.session is None:
         return []
     problems = [

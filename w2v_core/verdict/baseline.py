@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 
 from w2v_core.errors import ConfigError, RecordError
-from w2v_core.records.fields import fingerprint_key
-from w2v_core.records.record import CellRecord, to_json
-from w2v_core.records.store import parse_record
+from w2v_core.records.fingerprint import key as fingerprint_key
+from w2v_core.records.record import CellRecord, from_json, to_json
 from w2v_core.verdict.fitness import parse_utc
 
 __all__ = [
@@ -155,7 +154,7 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
 def _parse(payload: Mapping[str, Any], *, source: str) -> Baseline:
     try:
         cells = {
-            cell: tuple(parse_record(r, source=f"{source} {cell}") for r in rows)
+            cell: tuple(from_json(r, source=f"{source} {cell}") for r in rows)
             for cell, rows in payload["cells"].items()
         }
         approvals = tuple(_parse_approval(row) for row in payload["approvals"])

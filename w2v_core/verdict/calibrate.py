@@ -1,7 +1,7 @@
 """The gate measures itself: false alarms and power, by the code that judges.
 
 Nights are simulated from a given (or recorded, see calibrate_recorded.py) variance and put through
-decision.py, thousands at once: pairs through screen and confirmation, single runs through the
+decide.py, thousands at once: pairs through screen and confirmation, single runs through the
 comparison with a baseline's runs. A slowdown is planted by adding its logarithm to one cell's pairs
 or runs, which is what a slower installation does to every one of them.
 """
@@ -18,7 +18,7 @@ from scipy import stats
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.decision import FAIL, PASS, Policy, decide_night, decide_runs
+from w2v_core.verdict.decide import FAIL, PASS, Policy, decide_night, decide_runs
 from w2v_core.verdict.paired import MIN_PAIRS
 from w2v_core.verdict.statistics import Floats
 

@@ -11,7 +11,7 @@ from w2v_core.errors import ConfigError
 from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.calibrate import Calibration, simulate_nights, simulate_runs
-from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Run, Session, read_run
+from w2v_core.records.store import Session, StoredRun, read_run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
@@ -19,8 +19,8 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_nights,
     calibrate_from_pairs,
 )
-from w2v_core.verdict.decision import Policy
-from w2v_core.verdict.gate import MAX_AGE, judge, refused
+from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.judge import MAX_AGE, judge, refused
 from w2v_core.verdict.outcome import Finding, GateResult
 from w2v_core.verdict.pair import Report, run_stage
 from w2v_core.verdict.paired import judge_pairs
@@ -203,7 +203,7 @@ def _nights(history: Path | None, baseline: Baseline) -> Mapping[str, Sequence[N
         return opened.nights(baseline.key)
 
 
-def _merged(runs: Sequence[Run]) -> Session | None:
+def _merged(runs: Sequence[StoredRun]) -> Session | None:
     sessions = [run.session for run in runs if run.session is not None]
     if not sessions:
         return None

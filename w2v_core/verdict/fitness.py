@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from statistics import median
 
-from w2v_core.records.fields import fingerprint_key
+from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import score
@@ -33,6 +33,8 @@ _RELATIVE = 1e-6  # of figures that are computed from each other
 _FUTURE = timedelta(minutes=10)  # clocks of two machines may differ that much
 _COMPACT_UTC = re.compile(r"(\d{8})T?(\d{6})Z?")
 _CELL_PARTS = 5  # model, dtype, dataset, graphs, forward
+
+SIMULATED = "the device was simulated; a simulated run proves nothing about a card"
 
 PARAMETERS = (
     "device",
@@ -71,7 +73,7 @@ def record_reasons(record: CellRecord, *, recount: bool = True) -> list[str]:
     if not record.valid:
         reasons.append(f"the run was not valid: {'; '.join(record.invalid_reasons) or 'no reason'}")
     if record.is_simulated:
-        reasons.append("the device was simulated; a simulated run proves nothing about a card")
+        reasons.append(SIMULATED)
     if record.failed:
         reasons.append(f"{len(record.failed)} utterances failed, first {record.failed[0]}")
     reasons += _identity_reasons(record)

@@ -6,25 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from w2v_core.verdict.decision import VERDICTS, Policy, Verdict, worst
-
-__all__ = [
-    "EXIT_CODES",
-    "UNUSABLE",
-    "CellVerdict",
-    "ChangedTranscript",
-    "Finding",
-    "GateResult",
-    "Kind",
-    "Throughput",
-    "Wer",
-]
+from w2v_core.errors import RecordError
+from w2v_core.jsonfile import convert
+from w2v_core.printable import printable, shorten
+from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
 
 Kind = Literal["integrity", "steady-state", "throughput", "wer", "wer-ceiling", "drift"]
 
 EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 UNUSABLE = 3
 """Exit code of input that cannot be judged: unreadable, edited, or not comparable at all."""
+
+_REASON_CHARS = 1000
+_NAME_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +28,11 @@ class Finding:
     kind: Kind
     verdict: Verdict
     reason: str
+    """In words; printable and bounded, whatever the records hold."""
+
+    def __post_init__(self) -> None:
+        """Show what a terminal would obey."""
+        object.__setattr__(self, "reason", printable(shorten(self.reason, _REASON_CHARS)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +104,17 @@ class CellVerdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgainstBaseline:
+    """Which baseline was judged against."""
+
+    key: Mapping[str, str]
+    """The fingerprint key that it belongs to."""
+    signature: str
+    """Of the approval in force."""
+    approved_utc: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GateResult:
     """The verdict over all cells, and what belongs to no cell."""
 
@@ -115,6 +125,8 @@ class GateResult:
     policy: Policy
     unusable: bool = False
     """Whether the input could not be judged at all."""
+    baseline: AgainstBaseline | None = None
+    """None where each cell was judged for itself alone: its soundness and its WER's ceiling."""
 
     @property
     def verdict(self) -> Verdict:
@@ -139,7 +151,7 @@ class GateResult:
         """Every reason for the verdict, with its cell."""
         run = [f"{f.kind}: {f.reason}" for f in self.findings if f.verdict == self.verdict]
         cells = [
-            f"{c.cell}: {reason}"
+            f"{_named(c.cell)}: {reason}"
             for c in self.cells
             if c.verdict == self.verdict
             for reason in c.reasons
@@ -174,17 +186,32 @@ class GateResult:
             "by_kind": self.by_kind,
             "summary": self.summary(),
             "policy": asdict(self.policy),
+            "unusable": self.unusable,
+            "baseline": asdict(self.baseline) if self.baseline is not None else None,
             "findings": [asdict(f) for f in self.findings],
             "cells": [
                 {"verdict": c.verdict, **asdict(c), "reasons": list(c.reasons)} for c in self.cells
             ],
         }
 
+    @staticmethod
+    def from_json(data: Mapping[str, Any], *, source: str = "verdict") -> GateResult:
+        """Read back what to_json() returns.
+
+        Raises:
+            RecordError: a field is missing or of another type; names ``source``.
+        """
+        return convert(data, GateResult, source=source, error=RecordError)
+
+
+def _named(cell: str) -> str:
+    return printable(shorten(cell, _NAME_CHARS))
+
 
 def _row(cell: CellVerdict) -> dict[str, Any]:
     speed, wer = cell.throughput, cell.wer
     return {
-        "cell": cell.cell,
+        "cell": _named(cell.cell),
         "verdict": cell.verdict,
         "ratio": speed.ratio if speed else None,
         "ratio_lower": speed.lower if speed else None,

@@ -12,7 +12,7 @@ from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import read_run
-from w2v_core.verdict.decision import Policy
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
 

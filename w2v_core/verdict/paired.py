@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from w2v_core.records.fields import place
+from w2v_core.records.fingerprint import place
 from w2v_core.records.record import CellRecord
-from w2v_core.verdict.decision import Decision, Policy, decide_pairs
+from w2v_core.verdict.decide import Decision, Policy, decide_pairs
 from w2v_core.verdict.fitness import (
     changed_parameters,
     record_reasons,
     run_reasons,
     steady_state,
 )
-from w2v_core.verdict.gate import rank_cells, rank_findings, refused, wer_findings
+from w2v_core.verdict.judge import rank_cells, rank_findings, refused, wer_findings
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 from w2v_core.verdict.statistics import Floats
 from w2v_core.verdict.throughput import evidence

@@ -9,9 +9,9 @@ from statistics import median
 import numpy as np
 
 from w2v_core.errors import ConfigError
-from w2v_core.records.fields import difference, place
+from w2v_core.records.fingerprint import difference, place
 from w2v_core.records.record import CellRecord
-from w2v_core.verdict.decision import VERDICTS, Policy, Verdict, worst
+from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
 from w2v_core.verdict.fitness import changed_parameters, record_reasons, steady_state
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
 from w2v_core.verdict.statistics import Effects, Floats, lower_bound, p_below, upper_bound
@@ -178,7 +178,7 @@ def _cell(
         cpu_fallbacks_timed=(old.cpu_fallbacks_timed, new.cpu_fallbacks_timed),
         warm_up_s=(old.warm_up_s, new.warm_up_s),
         peak_memory_bytes=(old.peak_memory_bytes, new.peak_memory_bytes),
-        energy_j=(old.environment.get("energy_j"), new.environment.get("energy_j")),
+        energy_j=(old.energy_j, new.energy_j),
     )
 
 

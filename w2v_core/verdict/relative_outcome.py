@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from w2v_core.records.fields import FieldDifference
-from w2v_core.verdict.decision import VERDICTS, Policy, Verdict, worst
+from w2v_core.records.fingerprint import FieldDifference
+from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
 from w2v_core.verdict.outcome import EXIT_CODES, UNUSABLE, Wer
 
 __all__ = ["INTERVAL_LEVEL", "CellComparison", "Comparison", "Matrix"]

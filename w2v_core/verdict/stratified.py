@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from w2v_core.records.fields import place
+from w2v_core.records.fingerprint import place
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.statistics import Effects, moderate
 

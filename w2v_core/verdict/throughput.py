@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from w2v_core.verdict.decision import VERDICTS, Decision, Policy, Verdict
+from w2v_core.verdict.decide import VERDICTS, Decision, Policy, Verdict
 from w2v_core.verdict.outcome import Finding, Throughput
 
 __all__ = ["evidence"]

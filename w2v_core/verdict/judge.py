@@ -1,7 +1,7 @@
 """The gate: records of a night against a baseline, or interleaved pairs against each other.
 
 Nothing passes that was not measured. Records are first asked whether they may be judged at all
-(integrity.py); what remains is judged for throughput (decision.py), WER (wer.py) and drift
+(fitness.py); what remains is judged for throughput (decide.py), WER (wer.py) and drift
 (drift.py). A cell's verdict is its worst finding, the gate's verdict its worst cell.
 """
 
@@ -16,20 +16,27 @@ from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import RED_OUTCOMES, Session
 from w2v_core.verdict.baseline import Baseline
-from w2v_core.verdict.decision import VERDICTS, Policy, decide_runs
+from w2v_core.verdict.decide import VERDICTS, Policy, decide_runs
 from w2v_core.verdict.drift import Drift, judge_drift
 from w2v_core.verdict.fitness import (
+    SIMULATED,
     against_baseline,
     freshness,
     record_reasons,
     run_reasons,
     steady_state,
 )
-from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, Kind, Throughput, Wer
+from w2v_core.verdict.outcome import (
+    AgainstBaseline,
+    CellVerdict,
+    Finding,
+    GateResult,
+    Kind,
+    Throughput,
+    Wer,
+)
 from w2v_core.verdict.throughput import evidence
 from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
-
-__all__ = ["MAX_AGE", "judge", "rank_cells", "rank_findings", "refused", "wer_findings"]
 
 MAX_AGE = timedelta(hours=36)  # a nightly run, and half a day of slack
 _PASSED = "passed"
@@ -81,7 +88,51 @@ def judge(
         cells.append(
             CellVerdict(cell=cell, findings=rank_findings(judged), throughput=throughput, wer=wer)
         )
-    return GateResult(cells=tuple(rank_cells(cells)), findings=rank_findings(run), policy=policy)
+    return GateResult(
+        cells=tuple(rank_cells(cells)),
+        findings=rank_findings(run),
+        policy=policy,
+        baseline=AgainstBaseline(
+            key=baseline.key,
+            signature=baseline.signature,
+            approved_utc=baseline.approvals[-1].approved_utc,
+        ),
+    )
+
+
+def judge_alone(
+    run_records: Sequence[CellRecord],
+    *,
+    session: Session | None = None,
+    policy: Policy | None = None,
+) -> GateResult:
+    """Judge a run that has no baseline: whether each cell is sound, and its WER under its ceiling.
+
+    A simulated device is no reason against a cell here: nothing is said about a card.
+    """
+    ours = _by_cell(run_records)
+    cells = []
+    for cell, records in ours.items():
+        findings = [_fail("integrity", reason) for r in records for reason in _unsound(r)]
+        findings += [_fail("steady-state", reason) for r in records for reason in steady_state(r)]
+        if not findings:
+            findings.append(Finding(kind="integrity", verdict="PASS", reason="sound"))
+        ceilings = (ceiling_finding(record) for record in records)
+        findings += [finding for finding in ceilings if finding is not None]
+        cells.append(CellVerdict(cell=cell, findings=rank_findings(findings)))
+    run = [*_session_findings(session, known=set(ours))]
+    run += [_fail("integrity", reason) for reason in run_reasons(run_records)]
+    if not run_records and not run:
+        run.append(_fail("integrity", "no record to judge: the run measured nothing"))
+    return GateResult(
+        cells=tuple(rank_cells(cells)),
+        findings=rank_findings(run),
+        policy=policy if policy is not None else Policy(),
+    )
+
+
+def _unsound(record: CellRecord) -> list[str]:
+    return [r for r in record_reasons(record) if r != SIMULATED]
 
 
 def refused(reason: str, *, policy: Policy | None = None, unusable: bool = False) -> GateResult:

@@ -11,11 +11,11 @@ import pytest
 from tests.helpers.records import CELLS, START, make_run, make_scores, write_run
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Run
+from w2v_core.records.store import StoredRun
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.commands import approve_runs, gate_runs
-from w2v_core.verdict.decision import Policy
-from w2v_core.verdict.gate import judge
+from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.judge import judge
 from w2v_core.verdict.wer import align_words
 
 NIGHT = 10
@@ -24,7 +24,7 @@ LARGE = make_scores(utterances=500, speakers=20)
 
 
 def baseline(**changes):
-    runs = [Run(source=str(i), records=make_run(i, sd=0.002, **changes)) for i in range(6)]
+    runs = [StoredRun(source=str(i), records=make_run(i, sd=0.002, **changes)) for i in range(6)]
     return approve(runs)
 
 
@@ -75,7 +75,7 @@ def test_a_slow_night_fails_its_cells_only():
 
 def test_one_noisy_run_asks_for_more():
     """Runs that vary by 1 % against a baseline of 30: the number of further runs is said."""
-    noisy = approve([Run(source=str(i), records=make_run(i, sd=0.01)) for i in range(30)])
+    noisy = approve([StoredRun(source=str(i), records=make_run(i, sd=0.01)) for i in range(30)])
     result = judge(
         make_run(40, sd=0.0), noisy, now=START + timedelta(days=40, hours=3), max_age=None
     )
@@ -87,7 +87,7 @@ def test_one_noisy_run_asks_for_more():
 
 def test_a_baseline_too_small_for_its_noise_is_said_to_be():
     """Runs that vary by 4 %: no number of runs against six decides; so many on either side do."""
-    noisy = approve([Run(source=str(i), records=make_run(i, sd=0.04)) for i in range(6)])
+    noisy = approve([StoredRun(source=str(i), records=make_run(i, sd=0.04)) for i in range(6)])
     result = judge(make_run(8), noisy, now=START + timedelta(days=8, hours=3))
     speed = result.cells[0].throughput
 

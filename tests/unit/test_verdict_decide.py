@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.decision import (
+from w2v_core.verdict.decide import (
     FAIL,
     INCONCLUSIVE,
     PASS,
