@@ -1,3 +1,7 @@
-"""Names the plugins; everything lives in them."""
+"""Names the plugins; everything lives in them. Nothing here may import torch."""
+
+from w2v_core.backends.hpu_environment import hold_bridge
+
+hold_bridge()  # before any import of torch: the options choose the mode of the bridge, later
 
 pytest_plugins = ["w2v_core.pytest_plugin", "tests.hpusim.simulate_option"]

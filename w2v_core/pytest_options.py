@@ -107,9 +107,9 @@ def _device(config: pytest.Config) -> DeviceChoice:
 
 def missing(device: str) -> str | None:
     """Say why a device is not there; None where it is. Imports torch."""
-    from w2v_core.engine.devices import available_devices
+    from w2v_core.engine.devices import why_missing
 
-    return available_devices()[cast("DeviceChoice", device)]
+    return why_missing(cast("DeviceChoice", device))
 
 
 def plan_of(config: pytest.Config) -> BatchPlan:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from w2v_core.backends.hpu_environment import TorchFamily
 from w2v_core.commands import options
 from w2v_core.config import DeviceChoice, parse_count
 from w2v_core.errors import W2VError
@@ -76,13 +77,15 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
 
 
-def prepare_device(device: DeviceChoice, config: pytest.Config) -> None:
+def prepare_device(
+    device: DeviceChoice, config: pytest.Config, *, family: TorchFamily | None = None
+) -> None:
     """Set what a device's software reads when torch is imported; call before that.
 
     Raises:
         DeviceError: ``--execution`` contradicts the environment.
     """
-    options.prepare_device(device, execution=config.getoption("--execution"))
+    options.prepare_device(device, execution=config.getoption("--execution"), family=family)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from tests import hpusim
 from w2v_core.backends.base import Backend
-from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.config import DeviceChoice
 from w2v_core.engine.devices import available_devices, open_backend
+
+if TYPE_CHECKING:
+    from w2v_core.backends.hpu import HpuBackend
 
 __all__ = ["backend"]
 
@@ -44,10 +46,14 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 @lru_cache(maxsize=1)
 def _card() -> HpuBackend:
     """The session's card: streams are never freed, so that a backend a test would run out."""
+    from w2v_core.backends.hpu import HpuBackend
+
     return HpuBackend(load_bridge())
 
 
 def _gaudi(execution: str) -> Iterator[Backend]:
+    from w2v_core.backends.hpu import HpuBackend
+
     if hpusim.is_installed():
         with hpusim.fresh(hpusim.Config(lazy=execution == "lazy")) as runtime:
             yield HpuBackend(load_bridge())

@@ -13,9 +13,12 @@ import pytest
 
 from w2v_core.backends.hpu_environment import (
     BRIDGE,
+    Execution,
+    TorchFamily,
     bridge_installed,
     effective_environment,
     prepare_environment,
+    torch_family,
 )
 from w2v_core.backends.hpu_probe import Bridge, probe_hpu
 from w2v_core.errors import DeviceError
@@ -23,10 +26,44 @@ from w2v_core.errors import DeviceError
 # ------------------------------------------------------------------ environment
 
 
-def test_lazy_is_the_default_and_is_always_written_down() -> None:
+@pytest.mark.parametrize(("family", "lazy"), [("fork", "1"), ("stock", "0")])
+def test_the_mode_that_torch_can_do_is_the_default_and_is_always_written_down(
+    family: TorchFamily, lazy: str
+) -> None:
     environ: dict[str, str] = {}
-    prepare_environment(environ=environ, loaded=())
-    assert environ["PT_HPU_LAZY_MODE"] == "1"
+    prepare_environment(environ=environ, loaded=(), family=family)
+    assert environ["PT_HPU_LAZY_MODE"] == lazy
+
+
+@pytest.mark.parametrize(
+    ("version", "family"),
+    [
+        ("2.13.0", "stock"),
+        ("2.10.0+cpu", "stock"),
+        ("2.6.0+cu126", "stock"),
+        ("2.5.1a0+git6fc067b", "fork"),
+        ("2.6.0+hpu.1.21.0.555.git4952fce", "fork"),
+        ("2.7.1+hpu_1.22.0-740.git70adf2a", "fork"),
+    ],
+)
+def test_the_image_family_is_read_from_torchs_local_version(version: str, family: str) -> None:
+    assert torch_family(version) == family
+
+
+@pytest.mark.parametrize(
+    ("execution", "environ"), [("lazy", {}), (None, {"PT_HPU_LAZY_MODE": "1"})]
+)
+def test_lazy_on_stock_torch_names_the_other_mode_and_the_other_image(
+    execution: Execution | None, environ: dict[str, str]
+) -> None:
+    with pytest.raises(DeviceError, match=r"--execution eager.*pytorch-installer"):
+        prepare_environment(execution=execution, environ=environ, loaded=(), family="stock")
+
+
+def test_a_bridge_that_is_loaded_has_accepted_its_torch() -> None:
+    environ: dict[str, str] = {}
+    prepare_environment(execution="lazy", environ=environ, loaded=(), family="fork")
+    assert prepare_environment(execution="lazy", environ=environ, loaded=(BRIDGE,)) == {}
 
 
 def test_unset_execution_follows_the_environment() -> None:
@@ -81,6 +118,7 @@ def test_the_seeds_variables_are_set() -> None:
     assert environ["PT_HPU_ENABLE_GENERIC_STREAM"] == "1"
     assert environ["PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES"] == "0"
     assert environ["HABANA_PROFILE"] == "0"
+    assert environ["PT_HPU_WEIGHT_SHARING"] == "0"
 
 
 BRIDGE_FILES = {
@@ -103,7 +141,10 @@ BRIDGE_FILES = {
 
 
 def test_bridge_is_loaded_with_its_mode_chosen_whatever_it_warns_of(tmp_path: Path) -> None:
-    """Also where a caller forgot to prepare, and where warnings are errors, as in pytest."""
+    """Also where a caller forgot to prepare, and where warnings are errors, as in pytest.
+
+    The torch here is a stock build, so the mode is eager.
+    """
     for name, text in BRIDGE_FILES.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,7 +154,7 @@ def test_bridge_is_loaded_with_its_mode_chosen_whatever_it_warns_of(tmp_path: Pa
         "from w2v_core.backends.hpu_probe import load_bridge; "
         "bridge = load_bridge(); "
         "from habana_frameworks.torch import READ; "
-        "sys.exit(not (bridge.is_lazy and READ['PT_HPU_PLACE_ON_CPU'] == 'none'))"
+        "sys.exit(not (not bridge.is_lazy and READ['PT_HPU_PLACE_ON_CPU'] == 'none'))"
     )
     environ = {k: v for k, v in os.environ.items() if not k.startswith(("PT_", "HABANA_"))}
     done = subprocess.run(

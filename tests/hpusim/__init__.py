@@ -5,18 +5,24 @@ the CPU's bit for bit; what differs is *when* they exist, and that every missing
 found. Nothing of the product knows about it.
 """
 
-from tests.hpusim.config import (
-    CaptureError,
-    Config,
-    DeviceLostError,
-    HazardError,
-    OutOfMemoryError,
-    SimError,
-    from_environment,
-)
-from tests.hpusim.faults import Faults
-from tests.hpusim.install import fresh, install, is_installed
-from tests.hpusim.runtime import ACTIVE, Runtime
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.hpusim.config import (
+        CaptureError,
+        Config,
+        DeviceLostError,
+        HazardError,
+        OutOfMemoryError,
+        SimError,
+        from_environment,
+    )
+    from tests.hpusim.faults import Faults
+    from tests.hpusim.install import fresh, install, is_installed
+    from tests.hpusim.runtime import ACTIVE, Runtime
 
 __all__ = [
     "ACTIVE",
@@ -33,3 +39,20 @@ __all__ = [
     "install",
     "is_installed",
 ]
+
+PLACES = {
+    "Faults": "faults",
+    "fresh": "install",
+    "install": "install",
+    "is_installed": "install",
+    "ACTIVE": "runtime",
+    "Runtime": "runtime",
+}
+"""Where a name is defined; config.py where it is not listed."""
+
+
+def __getattr__(name: str) -> Any:
+    """Look a name up on first use: torch must not be imported before the mode is chosen."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{PLACES.get(name, 'config')}"), name)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import hpusim
-from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
+
+if TYPE_CHECKING:
+    from w2v_core.backends.hpu import HpuBackend
 
 __all__ = ["hpu", "hpu_backend", "simulator"]
 
@@ -31,4 +34,6 @@ def hpu(simulator: None) -> Iterator[hpusim.Runtime]:
 @pytest.fixture
 def hpu_backend(hpu: hpusim.Runtime) -> HpuBackend:
     """The product's backend on the fresh device."""
+    from w2v_core.backends.hpu import HpuBackend
+
     return HpuBackend(load_bridge())

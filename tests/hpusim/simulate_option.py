@@ -19,7 +19,7 @@ def pytest_configure(config):
     if not config.getoption("--simulate-hpu"):
         return
     try:
-        prepare_device("hpu", config)
+        prepare_device("hpu", config, family="fork")  # the simulator has both modes
 
         from tests.hpusim.plugin import install_for_session
 

@@ -1,31 +1,33 @@
 """What the Habana bridge reads once, at import: chosen, set and checked before torch is imported.
 
-No torch here: the bridge may load itself while torch is imported (``PT_HPU_AUTOLOAD``), so the
-variables have to stand before that, in a fresh process.
+No torch here. Since release 1.21 the bridge loads itself inside ``import torch`` (entry point
+``torch.backends``) unless told not to, so the variables have to stand before that, in a fresh
+process.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import contextlib
+import importlib.machinery
+import importlib.metadata
 import os
+import re
 import sys
-from collections.abc import Collection, Mapping, MutableMapping
+import warnings
+from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from w2v_core.errors import DeviceError
 
-__all__ = [
-    "EXECUTIONS",
-    "Execution",
-    "bridge_installed",
-    "effective_environment",
-    "only_visible_module",
-    "prepare_environment",
-]
-
 Execution = Literal["lazy", "eager"]
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
+TorchFamily = Literal["fork", "stock"]
+"""Intel's own build of torch (image ``pytorch-installer``), or the one that everybody installs
+(image ``pytorch-upstream-installer``), which the bridge takes in eager mode only."""
 BRIDGE = "habana_frameworks.torch"
+LAZY_MODE = "PT_HPU_LAZY_MODE"
+AUTOLOAD = "PT_HPU_AUTOLOAD"
 _PREFIXES = (
     "PT_",  # PT_HPU_*, PT_HPUGRAPH_*, PT_ENABLE_*, the recipe cache of releases before 1.11
     "HABANA_",
@@ -40,6 +42,9 @@ _ALWAYS: Mapping[str, str] = {
     "PT_HPU_ENABLE_GENERIC_STREAM": "1",
     "PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES": "0",
     "PT_HPU_ENABLE_CACHE_METRICS": "1",  # without it there is no recipe_cache metric
+    # Its default in lazy mode patches Module.to, Module.__getattr__ and Parameter.__new__, for
+    # which an inference engine has no use; vllm-gaudi sets 0 as well.
+    "PT_HPU_WEIGHT_SHARING": "0",
 }
 _STRICT: Mapping[str, str] = {"PT_HPU_PLACE_ON_CPU": "none"}  # a fallback to the host raises
 _QUIET: Mapping[str, str] = {"HABANA_PROFILE": "0"}  # unset, the import turns a profiler on
@@ -51,15 +56,97 @@ _DEBUG: Mapping[str, str] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """The execution mode of a process, and why it is this one."""
+
+    execution: Execution
+    reason: str
+
+
 def bridge_installed() -> bool:
-    """Return whether ``habana_frameworks.torch`` can be found; imports nothing heavy.
+    """Return whether ``habana_frameworks.torch`` can be found; imports nothing.
 
     ``habana_frameworks`` alone is not enough: the media loader brings it without ``.torch``.
     """
-    try:
-        return importlib.util.find_spec(BRIDGE) is not None
-    except (ImportError, ValueError):
+    if BRIDGE in sys.modules:
+        return True
+    parent, _, _ = BRIDGE.partition(".")
+    found = importlib.machinery.PathFinder.find_spec(parent)
+    if found is None or found.submodule_search_locations is None:
         return False
+    places = list(found.submodule_search_locations)
+    return importlib.machinery.PathFinder.find_spec(BRIDGE, places) is not None
+
+
+def hold_bridge(environ: MutableMapping[str, str] | None = None) -> None:
+    """Keep ``import torch`` from loading the bridge by itself; ``load_bridge`` loads it when due.
+
+    Call it before anything can import torch. A value that the user has set stays.
+    """
+    environ = os.environ if environ is None else environ
+    if bridge_installed():
+        environ.setdefault(AUTOLOAD, "0")
+
+
+@contextlib.contextmanager
+def vendor_warnings() -> Iterator[None]:
+    """Ignore what others warn of, so that a filter ``error`` does not turn it into a failure.
+
+    Warnings that point at this package are treated as outside.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"(?!(w2v_core|tests)(\.|$))")
+        yield
+
+
+def torch_family(version: str | None = None) -> TorchFamily | None:
+    """Tell the image family from torch's version, by default the installed one's; imports no torch.
+
+    The local part of Intel's fork begins with ``git`` (1.19) or names ``hpu``
+    (``2.6.0+hpu.1.21.0.555.git...``); the stock builds say ``cpu``, ``cu126`` or nothing.
+    """
+    if version is None:
+        try:
+            version = importlib.metadata.version("torch")
+        except importlib.metadata.PackageNotFoundError:
+            return None
+    local = version.partition("+")[2]
+    return "fork" if re.search(r"(?:^|[._-])(?:hpu|git)", local) else "stock"
+
+
+def choose_mode(asked: Execution | None, *, given: str | None, family: TorchFamily | None) -> Mode:
+    """Choose what PT_HPU_LAZY_MODE shall say.
+
+    Args:
+        asked: What the user's options ask for.
+        given: What the variable says already.
+        family: Of the installed torch; None where that does not matter.
+
+    Raises:
+        DeviceError: options and environment contradict each other, or lazy is asked of a torch
+            that has no lazy mode.
+    """
+    lazy = {"lazy": "1", "eager": "0"}
+    if asked is not None and given is not None and given != lazy[asked]:
+        raise DeviceError(
+            f"execution {asked!r} was asked for, but {LAZY_MODE} is {given!r} in the "
+            "environment; unset it or ask for the other mode"
+        )
+    if asked is not None or given is not None:
+        wanted: Execution = asked or ("eager" if given == "0" else "lazy")
+        if wanted == "lazy" and family == "stock":
+            what = "execution 'lazy' was asked for" if asked else f"{LAZY_MODE} is {given!r}"
+            raise DeviceError(
+                f"{what}, but the installed torch is a stock build, which the bridge takes in "
+                "eager mode only: use --execution eager (torch.compile in place of HPU graphs), or "
+                "an image with Intel's torch fork (pytorch-installer instead of "
+                "pytorch-upstream-installer)"
+            )
+        return Mode(execution=wanted, reason="as asked" if asked else f"{LAZY_MODE}={given}")
+    if family == "stock":
+        return Mode(execution="eager", reason="stock torch has no lazy mode and no HPU graphs")
+    return Mode(execution="lazy", reason="the default; --execution eager is the other mode")
 
 
 def prepare_environment(
@@ -68,6 +155,7 @@ def prepare_environment(
     strict: bool = True,
     profile: bool = False,
     debug: bool = False,
+    family: TorchFamily | None = None,
     environ: MutableMapping[str, str] | None = None,
     loaded: Collection[str] | None = None,
 ) -> dict[str, str]:
@@ -77,10 +165,12 @@ def prepare_environment(
 
     Args:
         execution: ``lazy`` (HPU graphs) or ``eager`` (torch.compile); None keeps what
-            PT_HPU_LAZY_MODE says, lazy where it says nothing.
+            PT_HPU_LAZY_MODE says, and where it says nothing takes what the installed torch can do:
+            lazy on Intel's fork, else eager.
         strict: Make a CPU fallback an error instead of a count.
         profile: The seed's ``--profile``: leave the SynapseAI profiler on.
         debug: The seed's ``--debug``: verbose logs on the console.
+        family: Of torch; the installed one's by default.
         environ: What to set; ``os.environ`` by default.
         loaded: Names of loaded modules; ``sys.modules`` by default.
 
@@ -88,20 +178,16 @@ def prepare_environment(
         What was set.
 
     Raises:
-        DeviceError: the mode contradicts the environment, or the bridge is loaded already.
+        DeviceError: the mode contradicts the environment or the installed torch, or the bridge is
+            loaded already.
     """
     environ = os.environ if environ is None else environ
     loaded = sys.modules if loaded is None else loaded
-    given = environ.get("PT_HPU_LAZY_MODE")
-    if execution is None:
-        execution = "eager" if given == "0" else "lazy"
-    lazy = "1" if execution == "lazy" else "0"
-    if given is not None and given != lazy:
-        raise DeviceError(
-            f"execution {execution!r} was asked for, but PT_HPU_LAZY_MODE is {given!r} in the "
-            "environment; unset it or ask for the other mode"
-        )
-    wanted = {"PT_HPU_LAZY_MODE": lazy, **_ALWAYS, **(_PROFILE if profile else _QUIET)}
+    if BRIDGE not in loaded:  # a bridge that is loaded has accepted its torch
+        family = family or torch_family()
+    mode = choose_mode(execution, given=environ.get(LAZY_MODE), family=family)
+    wanted = {LAZY_MODE: "1" if mode.execution == "lazy" else "0"}
+    wanted |= {**_ALWAYS, **(_PROFILE if profile else _QUIET)}
     wanted.update(_STRICT if strict else {})
     wanted.update(_DEBUG if debug else {})
     missing = {name: value for name, value in wanted.items() if name not in environ}
@@ -109,9 +195,11 @@ def prepare_environment(
         names = ", ".join(sorted(missing))
         raise DeviceError(
             f"{BRIDGE} is loaded already and has read its environment; {names} must be set before "
-            "torch is imported: use a fresh process"
+            f"torch is imported: use a fresh process (with {AUTOLOAD}=0 where something imports "
+            "torch earlier)"
         )
     environ.update(missing)
+    environ.setdefault(AUTOLOAD, "0")  # else the next import of torch loads the bridge
     return missing
 
 

@@ -12,6 +12,7 @@ from typing import Any, cast
 import torch
 
 from w2v_core.backends.base import Replay, Step
+from w2v_core.backends.hpu_environment import vendor_warnings
 from w2v_core.errors import BucketOverflowError, GraphError
 
 __all__ = ["capture_compiled", "capture_graph", "graph_arguments"]
@@ -114,7 +115,8 @@ def capture_compiled(
         _own_code(run), backend="hpu_backend", dynamic=False, fullgraph=True
     )
     try:
-        compiled(waveforms, num_samples)
+        with vendor_warnings():  # the first call imports the compilers
+            compiled(waveforms, num_samples)
         hpu.synchronize()
     except Exception as error:
         raise GraphError(_failed(waveforms, error)) from error

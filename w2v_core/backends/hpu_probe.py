@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from w2v_core.backends.hpu_environment import (
     bridge_installed,
     effective_environment,
     prepare_environment,
+    vendor_warnings,
 )
 from w2v_core.backends.hpu_telemetry import software
 
@@ -67,7 +67,7 @@ class Finding:
 
 
 def load_bridge() -> Bridge:
-    """Import the bridge; where nobody has chosen an execution mode yet, lazy is chosen here.
+    """Import the bridge; where nobody has chosen an execution mode yet, it is chosen here.
 
     Raises:
         ImportError: it is absent, or a library it needs is.
@@ -75,8 +75,7 @@ def load_bridge() -> Bridge:
     """
     if BRIDGE not in sys.modules:
         prepare_environment()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the vendor's own; where warnings are errors, no device
+    with vendor_warnings():
         hpu = importlib.import_module(f"{BRIDGE}.hpu")
         core = importlib.import_module(f"{BRIDGE}.core")
         metrics = importlib.import_module(f"{BRIDGE}.hpu.metrics")

@@ -55,6 +55,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "device that --device asks for is missing, 130 interrupted.",
     )
     parser.add_argument("--device", default="auto", help=", ".join(DEVICES))
+    parser.add_argument("--execution", default=None, help="hpu: lazy or eager, as for run")
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     parser.set_defaults(handler=doctor)
 
@@ -62,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the checks; returns 3 where the device that was asked for is missing, else 0."""
     choice = parse_choice("device", arguments.device, DEVICES)
-    prepare_device(choice)
+    prepare_device(choice, execution=arguments.execution)
     facts = gather(choice)
     checks = diagnose(facts)
     if arguments.json:

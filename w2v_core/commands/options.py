@@ -7,7 +7,13 @@ import difflib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from w2v_core.backends.hpu_environment import EXECUTIONS, bridge_installed, prepare_environment
+from w2v_core.backends.hpu_environment import (
+    EXECUTIONS,
+    TorchFamily,
+    bridge_installed,
+    hold_bridge,
+    prepare_environment,
+)
 from w2v_core.config import parse_choice
 from w2v_core.errors import ConfigError
 
@@ -71,16 +77,20 @@ def prepare_device(
     execution: str | None = None,
     profile: bool = False,
     debug: bool = False,
+    family: TorchFamily | None = None,
 ) -> None:
     """Set what a device's software reads when torch is imported; call before that.
+
+    ``family`` is the installed torch's by default; a simulated bridge takes any.
 
     Raises:
         UnknownNameError: the execution mode is not known.
         DeviceError: the mode contradicts the environment, or the software has been loaded already.
     """
     mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
+    hold_bridge()
     if device == "hpu" or (device == "auto" and bridge_installed()):
-        prepare_environment(execution=mode, profile=profile, debug=debug)
+        prepare_environment(execution=mode, profile=profile, debug=debug, family=family)
 
 
 def _whole_number(text: str) -> int:

@@ -110,8 +110,6 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: a value is outside its limits, or two contradict each other.
         KeyboardInterrupt: interrupted; says what stays behind.
     """
-    from w2v_core.bench.measure import time_rounds
-
     validation = ValidationRun(_run_config(arguments), progress=bars)
     rounds = parse_count("--repeat", arguments.repeat)
     cell = _cell(arguments)
@@ -121,6 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
         profile=arguments.profile,
         debug=arguments.debug,
     )
+
+    from w2v_core.bench.measure import time_rounds  # torch is imported here, for the first time
+
     reason = validation.backend.graphs_unsupported
     if cell.graphs and reason is not None:
         raise DeviceError(f"--use_graphs: {reason}; leave the flag out, or use another --device")
