@@ -26,6 +26,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 __all__ = [
+    "LFS_REMEDY",
     "AudioError",
     "BucketOverflowError",
     "CheckpointError",
@@ -40,8 +41,11 @@ __all__ = [
     "TranscriptError",
     "UnknownNameError",
     "W2VError",
+    "is_lfs_pointer",
     "unknown_name",
 ]
+
+LFS_REMEDY = "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
 
 
 class W2VError(Exception):
@@ -120,3 +124,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
     return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
+def is_lfs_pointer(data: bytes) -> bool:
+    """Tell whether a file's first bytes are what a clone without git-lfs has in its place.
+
+    Source: docs/spec.md of git-lfs, "The Pointer".
+    """
+    return data.startswith(b"version https://git-lfs.github.com/spec/")

@@ -164,6 +164,7 @@ def test_the_missing_device_that_was_asked_for_is_missing_and_others_are_notes()
 
 
 def test_the_hub_is_waited_for_no_longer_than_asked(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(machine, "_ask", lambda endpoint, *, wait_s: time.sleep(30))
 
     assert hub_error(wait_s=0.05) == "no answer within 0.05 s"

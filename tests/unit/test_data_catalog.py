@@ -91,6 +91,35 @@ def test_unknown_name_gives_the_nearest(text, nearest):
         parse_dataset(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "cell_text"),
+    [
+        pytest.param("test-clean@v1", "test_clean_at_v1", id="tag"),
+        pytest.param("test_clean@refs/pr/3", "test_clean_at_refs_pr_3", id="reference"),
+        pytest.param("dev-clean-dummy@" + "c" * 40, "dev_clean_dummy_at_" + "c" * 40, id="commit"),
+    ],
+)
+def test_revision_is_part_of_the_cell_and_not_of_the_name(text, cell_text):
+    """Two revisions are two cells; the published WER belongs to the name."""
+    spec = parse_dataset(text)
+
+    assert (spec.text, spec.revision) == (cell_text, text.partition("@")[2])
+    assert spec.name in {s.name for s in DATASETS}
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        pytest.param("canary-speech@v1", "bundled and has no revision 'v1'", id="bundled"),
+        pytest.param("test-clean@", "lacks its revision", id="empty"),
+        pytest.param("manifest:", "lacks its path", id="manifest"),
+    ],
+)
+def test_revision_or_path_that_cannot_be_is_refused(text, part):
+    with pytest.raises(ConfigError, match=part):
+        parse_dataset(text)
+
+
 def test_cell_texts_are_unique():
     assert len({spec.text for spec in DATASETS}) == len(DATASETS)
 

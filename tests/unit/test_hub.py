@@ -175,6 +175,14 @@ def test_file_of_another_format_names_the_missing_columns(tmp_path):
         list(hub.read_recordings(hub.HubFiles(name="stand-in", paths=(path,)), ids=["a"]))
 
 
+def test_pointer_of_git_lfs_in_place_of_a_file_is_named(tmp_path):
+    path = tmp_path / "0000.parquet"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 1\n")
+
+    with pytest.raises(DataError, match=r"0000\.parquet is a Git LFS pointer.*git lfs pull"):
+        hub.read_ids(hub.HubFiles(name="stand-in", paths=(path,)))
+
+
 def test_unknown_name_is_refused():
     with pytest.raises(UnknownNameError, match="'test-clean'"):
         hub.is_cached("test-claen")

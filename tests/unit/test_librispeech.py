@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers.speech import write_chapter
+from w2v_core.data import listing as listing_module
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
 from w2v_core.errors import DataError, TranscriptError
 
@@ -97,7 +98,7 @@ def test_characters_no_checkpoint_writes_are_noted(tmp_path):
         tmp_path, {"7-1-0000": "caf\u00e9 it's", "7-1-0001": "PLAIN", "7-1-0002": "\u00c9 4"}
     )
 
-    (note,) = list_recordings(tmp_path).notes
+    (note,) = note_foreign_characters(r.reference for r in list_recordings(tmp_path).recordings)
 
     assert note.startswith("2 references")
     assert "'\u00c9' x2" in note
@@ -120,6 +121,70 @@ def test_line_without_audio_becomes_an_exclusion_where_partial_is_allowed(tmp_pa
     assert exclusion.utterance_id == "7-1-0001"
     assert "no audio file" in exclusion.reason
     assert "7-1.trans.txt:2" in exclusion.reason
+
+
+def test_empty_reference_becomes_an_exclusion_where_partial_is_allowed(tmp_path):
+    write_chapter(tmp_path, {"7-1-0000": "A", "7-1-0001": ""})
+
+    listing = list_recordings(tmp_path, allow_partial=True)
+
+    assert ids(listing) == ["7-1-0000"]
+    assert [(e.utterance_id, "reference is empty" in e.reason) for e in listing.exclusions] == [
+        ("7-1-0001", True)
+    ]
+
+
+def test_link_to_nowhere_is_audio_that_is_not_there(tmp_path):
+    """git-annex and unmounted disks leave such links; the target says which."""
+    folder = write_chapter(tmp_path, {"7-1-0000": "A", "7-1-0001": "B"})
+    (folder / "7-1-0001.flac").unlink()
+    (folder / "7-1-0001.flac").symlink_to("/mnt/gone/x.flac")
+
+    with pytest.raises(TranscriptError, match=r"7-1-0001: .* link to /mnt/gone/x\.flac"):
+        list_recordings(tmp_path)
+    listing = list_recordings(tmp_path, allow_partial=True)
+    assert ids(listing) == ["7-1-0000"]
+    assert [e.utterance_id for e in listing.exclusions] == ["7-1-0001"]
+
+
+@pytest.mark.parametrize("name", ["8", "8-1.trans.txt"])
+def test_link_to_nowhere_that_may_hide_utterances_is_never_excused(tmp_path, name):
+    """A speaker's folder that is gone has no ids to exclude."""
+    write_chapter(tmp_path, {"7-1-0000": "A"})
+    (tmp_path / name).symlink_to("/mnt/gone/8")
+
+    with pytest.raises(TranscriptError, match="link to /mnt/gone/8, which is not there"):
+        list_recordings(tmp_path, allow_partial=True)
+
+
+def test_folder_that_cannot_be_read_is_never_excused(tmp_path, monkeypatch):
+    write_chapter(tmp_path, {"7-1-0000": "A"})
+    refused = PermissionError(13, "Permission denied", str(tmp_path / "8"))
+    walk = listing_module.os.walk
+    monkeypatch.setattr(
+        listing_module.os,
+        "walk",
+        lambda root, **options: [options["onerror"](refused), *walk(root, **options)][1:],
+    )
+
+    with pytest.raises(TranscriptError, match=r"8: the folder cannot be read \(Permission denied"):
+        list_recordings(tmp_path, allow_partial=True)
+
+
+def test_endings_in_another_case_are_found(tmp_path):
+    folder = write_chapter(tmp_path, {"7-1-0000": "A"})
+    (folder / "7-1.trans.txt").rename(folder / "7-1.TRANS.TXT")
+    (folder / "7-1-0000.flac").rename(folder / "7-1-0000.FLAC")
+
+    assert ids(list_recordings(tmp_path)) == ["7-1-0000"]
+
+
+def test_pointer_of_git_lfs_in_place_of_a_transcript_is_named(tmp_path):
+    folder = write_chapter(tmp_path, {"7-1-0000": "A"})
+    (folder / "7-1.trans.txt").write_text("version https://git-lfs.github.com/spec/v1\noid x\n")
+
+    with pytest.raises(TranscriptError, match="git lfs pull"):
+        list_recordings(tmp_path)
 
 
 def test_partial_does_not_excuse_other_problems(tmp_path):

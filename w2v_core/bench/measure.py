@@ -277,6 +277,7 @@ def _record(
             **provenance.environment,
             "checkpoint_sha256": engine.checkpoint.sha256,
             "checkpoint_revision": engine.checkpoint.revision,
+            "dataset_revision": corpus.revision,
         },
         command=provenance.command,
         scores=utterance_scores(corpus, edits, scored.texts, passes),

@@ -1,7 +1,8 @@
 """Dataset names -> utterances. No torch here.
 
 ``canary-speech`` is bundled, ``librispeech:PATH`` is any folder in LibriSpeech's layout,
-``test-clean`` and ``dev-clean-dummy`` come from the hub. Whatever the source, every expected id
+``manifest:PATH`` audio with a table of it; ``test-clean`` and ``dev-clean-dummy`` come from the
+hub, with an optional ``@REVISION``. Whatever the source, every expected id
 ends up as an utterance or as an exclusion with its reason, or loading raises.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -20,16 +21,16 @@ from w2v_core.config import parse_count
 from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
+from w2v_core.data.manifests import find_manifests, list_manifest
 from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
 from w2v_core.progress import Progress, silent
 from w2v_core.types import Exclusion, Utterance
 
-__all__ = ["DATASETS", "Corpus", "DatasetSpec", "load", "parse_dataset", "stream"]
-
-Source = Literal["bundled", "folder", "hub"]
+Source = Literal["bundled", "folder", "manifest", "hub"]
 
 CANARY_SPEECH = "canary-speech"
-FOLDER_PREFIX = "librispeech:"
+LIBRISPEECH, MANIFEST = "librispeech", "manifest"
+PREFIXES: dict[str, Source] = {f"{LIBRISPEECH}:": "folder", f"{MANIFEST}:": "manifest"}
 MAX_AUDIO_S = 60.0  # LibriSpeech's longest utterance has 35 s
 MAX_LISTED = 10
 
@@ -41,12 +42,13 @@ class DatasetSpec:
     name: str
     """As the user writes it: ``test-clean``."""
     text: str
-    """As a cell id holds it, without hyphens: ``test_clean``, ``librispeech_<folder>``."""
+    """As a cell id holds it, without hyphens: ``test_clean``, ``librispeech_<folder>``, with a
+    revision ``test_clean_at_<revision>``."""
     source: Source
     expected_count: int | None = None
     """Utterances in the whole set; None where the folder decides."""
     path: Path | None = None
-    """The folder of a ``librispeech:PATH``."""
+    """The folder of a ``librispeech:PATH``, the folder or file of a ``manifest:PATH``."""
     revision: str | None = None
     """Branch, tag or commit of a hub dataset."""
 
@@ -59,7 +61,7 @@ class DatasetSpec:
         """Whether the set is on this machine; reads the disk, never the network."""
         if self.source == "hub":
             return hub.is_cached(self.name, revision=self.revision)
-        return self.path is None or self.path.is_dir()
+        return self.path is None or self.path.exists()
 
 
 DATASETS: tuple[DatasetSpec, ...] = (
@@ -108,25 +110,51 @@ class _Plan:
 
 
 def parse_dataset(text: str) -> DatasetSpec:
-    """Turn ``canary-speech | test-clean | dev-clean-dummy | librispeech:PATH`` into a spec.
+    """Turn ``canary-speech | test-clean[@REVISION] | librispeech:PATH ...`` into a spec.
 
-    Hyphens and underscores are the same, except in PATH. The disk is not looked at.
+    Hyphens and underscores are the same, except in PATH and REVISION. The disk is not looked at.
 
     Raises:
-        ConfigError: ``librispeech:`` without a path.
+        ConfigError: a prefix without its path, ``@`` without its revision.
         UnknownNameError: any other text; names the nearest.
     """
-    if text.startswith(FOLDER_PREFIX):
-        path = text.removeprefix(FOLDER_PREFIX)
-        if not path:
-            raise ConfigError("dataset 'librispeech:' lacks its folder; write librispeech:PATH")
-        folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve reads links)
-        stem = re.sub(r"\W+", "_", folder.name).strip("_") or "root"
-        return DatasetSpec(name=text, text=f"librispeech_{stem}", source="folder", path=folder)
+    for prefix, source in PREFIXES.items():
+        if text.startswith(prefix):
+            return _parse_folder(text, prefix=prefix, source=source)
+    name, at, revision = text.partition("@")
     for spec in DATASETS:
-        if text.replace("_", "-") == spec.name:
-            return spec
-    raise unknown_name("dataset", text, [*(s.name for s in DATASETS), f"{FOLDER_PREFIX}PATH"])
+        if name.replace("_", "-") == spec.name:
+            return _pinned(spec, revision=revision) if at else spec
+    raise unknown_name(
+        "dataset", text, [*(s.name for s in DATASETS), *(f"{p}PATH" for p in PREFIXES)]
+    )
+
+
+def name_folder(path: str) -> str:
+    """Return the dataset's name for a path that is given without saying what lies there.
+
+    ``manifest:PATH`` where a manifest is, else ``librispeech:PATH``. Looks at the disk.
+    """
+    kind = MANIFEST if find_manifests(Path(path).expanduser()) else LIBRISPEECH
+    return f"{kind}:{path}"
+
+
+def _parse_folder(text: str, *, prefix: str, source: Source) -> DatasetSpec:
+    path = text.removeprefix(prefix)
+    if not path.strip():
+        raise ConfigError(f"dataset {prefix!r} lacks its path; write {prefix}PATH")
+    folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve reads links)
+    stem = re.sub(r"\W+", "_", folder.name).strip("_") or "root"
+    return DatasetSpec(name=text, text=f"{prefix[:-1]}_{stem}", source=source, path=folder)
+
+
+def _pinned(spec: DatasetSpec, *, revision: str) -> DatasetSpec:
+    if spec.source != "hub":
+        raise ConfigError(f"dataset {spec.name} is bundled and has no revision {revision!r}")
+    if not revision.strip():
+        raise ConfigError(f"dataset {spec.name}@ lacks its revision; write {spec.name}@REVISION")
+    suffix = re.sub(r"\W+", "_", revision)
+    return replace(spec, revision=revision, text=f"{spec.text}_at_{suffix}")
 
 
 def load(
@@ -225,7 +253,8 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
         chosen = ids[: _within(limit, available=len(ids), name=spec.name)]
         recordings = hub.read_recordings(files, ids=chosen)
         return _Plan(recordings=recordings, exclusions=(), expected=chosen, revision=files.revision)
-    listing = list_recordings(spec.path or _bundled(), allow_partial=allow_partial)
+    list_all = list_manifest if spec.source == "manifest" else list_recordings
+    listing = list_all(spec.path or _bundled(), allow_partial=allow_partial)
     ids = _ids(listing.recordings, listing.exclusions)
     if spec.expected_count not in (None, len(ids)):
         raise DataError(

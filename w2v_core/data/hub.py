@@ -8,6 +8,7 @@ group, with the audio left encoded. Importing this module imports neither packag
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +19,18 @@ from types import MappingProxyType
 from typing import Any
 
 from w2v_core.data.decoding import Recording
-from w2v_core.errors import DataError, NotCachedError, TranscriptError, unknown_name
+from w2v_core.errors import (
+    LFS_REMEDY,
+    DataError,
+    NotCachedError,
+    TranscriptError,
+    is_lfs_pointer,
+    unknown_name,
+)
+from w2v_core.hub_errors import explain
 
-__all__ = ["CORPORA", "HubCorpus", "HubFiles", "is_cached", "locate", "read_ids", "read_recordings"]
-
-WITHOUT_HUB = "canary-speech and librispeech:PATH need no hub"
+WITHOUT_HUB = "canary-speech, librispeech:PATH and manifest:PATH need no hub"
+LFS_POINTER_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +169,9 @@ def _snapshot(
                 local_files_only=local_only,
             )
         )
-    except OSError as error:  # offline, unreachable, unknown revision or a full disk
-        raise _not_cached(name, revision=revision, reason=str(error)) from error
+    except Exception as error:  # offline, refused, dropped, a full disk: no one class has them all
+        fault = explain(error, repository=corpus.repository, revision=revision)
+        raise _not_cached(name, revision=revision, reason=fault.reason) from error
     paths = sorted(p for p in folder.rglob("*.parquet") if _belongs(p.relative_to(folder), corpus))
     if not paths:
         reason = f"snapshot {folder.name} holds no {corpus.pattern}"
@@ -178,9 +187,10 @@ def _not_cached(name: str, *, revision: str | None, reason: str) -> NotCachedErr
     corpus = CORPORA[name]
     at = f" --revision {revision}" if revision else ""
     return NotCachedError(
-        f"dataset {name} ({corpus.repository}) is not in the hub cache and cannot be fetched; run "
-        f"`hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'` "
-        f"where there is a network; {WITHOUT_HUB} ({reason})"
+        f"dataset {name} ({corpus.repository}) is not in the hub cache, or not whole, and cannot "
+        f"be fetched: {reason}; it is fetched by "
+        f"`hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'`; "
+        f"{WITHOUT_HUB}"
     )
 
 
@@ -189,17 +199,21 @@ def _footers(files: HubFiles) -> list[tuple[int, frozenset[str]]]:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    path = None
-    try:
-        footers = []
-        for path in files.paths:
+    footers = []
+    for path in files.paths:
+        try:
             metadata = pq.read_metadata(path)
-            footers.append((metadata.num_rows, frozenset(metadata.schema.to_arrow_schema().names)))
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(
-            f"{files.name}: {path} is no whole parquet file ({error}); delete it and fetch it again"
-        ) from error
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{files.name}: {path} {_damage(path, error)}") from error
+        footers.append((metadata.num_rows, frozenset(metadata.schema.to_arrow_schema().names)))
     return footers
+
+
+def _damage(path: Path, error: Exception) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if is_lfs_pointer(file.read(LFS_POINTER_BYTES)):
+            return LFS_REMEDY
+    return f"is no whole parquet file ({error}); delete it and fetch it again"
 
 
 def _rows(files: HubFiles, *, columns: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

@@ -1,8 +1,8 @@
 """Folders in LibriSpeech's layout: ``<speaker>/<chapter>/*.trans.txt`` beside the audio.
 
 A transcript file holds one ``<speaker>-<chapter>-<utterance> WORDS ...`` per line; the audio lies
-in the same folder as ``<id>.flac`` (or .wav, .mp3, .ogg, in any case). Any folder at, above or
-below a split works. Names that begin with a dot are not looked at.
+in the same folder as ``<id>.flac`` (or .wav, .mp3, .ogg). Endings may be in any case. Any folder
+at, above or below a split works. Names that begin with a dot are not looked at.
 
 References are kept as they are written. Scoring folds case; a character that the checkpoints
 cannot write (a digit, an accented letter) stays and counts as an error, and is noted.
@@ -10,31 +10,19 @@ cannot write (a digit, an accented letter) stays and counts as an error, and is 
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from w2v_core.data.audio import AUDIO_SUFFIXES
 from w2v_core.data.decoding import Recording
-from w2v_core.errors import DataError, TranscriptError
+from w2v_core.data.listing import MAX_LISTED, Listing, dangling, make_listing, read_text, walk
+from w2v_core.errors import DataError
 from w2v_core.types import Exclusion
-
-__all__ = ["Listing", "list_recordings", "note_foreign_characters"]
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
 ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")  # the 28 that LibriSpeech's vocabulary writes
-MAX_LISTED = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """The utterances of a corpus before any is decoded, ordered by id."""
-
-    recordings: tuple[Recording, ...] = field(repr=False)
-    exclusions: tuple[Exclusion, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +34,8 @@ class _Line:
     folder: Path
     problem: str = ""
     """Why the line cannot be used; empty where it can."""
+    is_empty: bool = False
+    """Whether the reference is: an utterance of silence, or a line that was lost."""
 
 
 def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
@@ -53,8 +43,8 @@ def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
 
     Args:
         root: Any folder at, above or below a split; links to folders are followed.
-        allow_partial: Exclude a transcript line that has no audio file, with the reason, instead
-            of raising.
+        allow_partial: Exclude a transcript line that has no audio file or no words, with the
+            reason, instead of raising.
 
     Raises:
         DataError: ``root`` is no folder or holds no transcript file.
@@ -64,22 +54,21 @@ def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder; name a LibriSpeech split, for example test-clean")
-    transcripts, audio = _walk(root)
-    if not transcripts:
+    transcripts, audio, problems = _walk(root)
+    if not transcripts and not problems:
         raise DataError(
             f"{root} holds no *{TRANSCRIPT_SUFFIX}; name a folder in LibriSpeech's layout, "
-            "<speaker>/<chapter>/<speaker>-<chapter>.trans.txt beside the audio"
+            "<speaker>/<chapter>/<speaker>-<chapter>.trans.txt beside the audio, or one with a "
+            "manifest: a .csv, .tsv or .jsonl file, or Kaldi's wav.scp"
         )
     lines = [line for path in transcripts for line in _read_lines(path)]
-    recordings, unheard, problems = _match(lines, audio)
-    if not allow_partial:
-        problems += [f"{e.utterance_id}: {e.reason}" for e in unheard]
-    if problems:
-        raise TranscriptError(_listed(root, problems))
-    return Listing(
-        recordings=tuple(sorted(recordings, key=lambda r: r.utterance_id)),
-        exclusions=tuple(sorted(unheard, key=lambda e: e.utterance_id)),
-        notes=note_foreign_characters(r.reference for r in recordings),
+    recordings, incomplete, more = _match(lines, audio)
+    return make_listing(
+        root,
+        recordings,
+        incomplete=incomplete,
+        problems=problems + more,
+        allow_partial=allow_partial,
     )
 
 
@@ -101,32 +90,23 @@ def note_foreign_characters(references: Iterable[str | None]) -> tuple[str, ...]
     return (note,)
 
 
-def _walk(root: Path) -> tuple[list[Path], dict[tuple[Path, str], list[Path]]]:
-    """Return the transcript files, and the audio files by folder and stem; both sorted."""
+def _walk(root: Path) -> tuple[list[Path], dict[tuple[Path, str], list[Path]], list[str]]:
+    """Return the transcript files, the audio files by folder and stem, and what hides any."""
     transcripts: list[Path] = []
     audio: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link back into the tree
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(folder, file) for file in sorted(files) if not file.startswith(".")):
-            if path.name.endswith(TRANSCRIPT_SUFFIX):
-                transcripts.append(path)
-            elif path.suffix.lower() in AUDIO_SUFFIXES:
-                audio[path.parent, path.stem].append(path)
-    return sorted(transcripts), dict(audio)
+    problems: list[str] = []
+    for path in walk(root, problems=problems):
+        if path.name.lower().endswith(TRANSCRIPT_SUFFIX):
+            transcripts.append(path)
+        elif path.suffix.lower() in AUDIO_SUFFIXES:
+            audio[path.parent, path.stem].append(path)
+        elif where := dangling(path):  # perhaps a folder of speakers
+            problems.append(f"{path.parent}: {where}")
+    return sorted(transcripts), dict(audio), problems
 
 
 def _read_lines(path: Path) -> Iterator[_Line]:
-    try:
-        content = path.read_bytes().removeprefix(b"\xef\xbb\xbf")  # an editor's byte order mark
-    except OSError as error:
-        raise TranscriptError(f"{path} cannot be read ({error.strerror}); check it") from error
-    for number, raw in enumerate(content.split(b"\n"), start=1):
+    for number, raw in enumerate(read_text(path).split(b"\n"), start=1):
         if raw.strip():
             yield _parse_line(raw.rstrip(), folder=path.parent, place=f"{path}:{number}")
 
@@ -136,44 +116,61 @@ def _parse_line(raw: bytes, *, folder: Path, place: str) -> _Line:
     name, reference, problem = first.decode("utf-8", errors="backslashreplace"), "", ""
     try:
         reference = rest.decode("utf-8").strip()
-        if not reference:
-            problem = "the reference is empty"
     except UnicodeDecodeError as error:
         problem = f"the text is not UTF-8 ({error.reason})"
     if "-" not in name or not name.isprintable():
         problem = "malformed line, it must begin with <speaker>-<chapter>-<utterance>"
     return _Line(
-        utterance_id=name, reference=reference, place=place, folder=folder, problem=problem
+        utterance_id=name,
+        reference=reference,
+        place=place,
+        folder=folder,
+        problem=problem,
+        is_empty=not problem and not reference,
     )
 
 
 def _match(
     lines: Iterable[_Line], audio: dict[tuple[Path, str], list[Path]]
 ) -> tuple[list[Recording], list[Exclusion], list[str]]:
-    """Pair each line with the audio of its id: recordings, lines without audio, problems."""
+    """Pair each line with the audio of its id: recordings, incomplete utterances, problems."""
     recordings: list[Recording] = []
-    unheard: list[Exclusion] = []
+    incomplete: list[Exclusion] = []
     problems: list[str] = []
     places: dict[str, str] = {}
     left = dict(audio)
     for line in lines:
         name = line.utterance_id
         files = left.pop((line.folder, name), [])
-        if line.problem:
-            problems.append(f"{line.place}: {name}: {line.problem}")
-        elif name in places:
-            problems.append(f"{line.place}: {name}: duplicate id, also at {places[name]}")
-        elif len(files) > 1:
-            both = " and ".join(file.name for file in files)
-            problems.append(f"{line.place}: {name}: audio in two formats, {both}; keep one")
-        elif files:
-            recordings.append(_recording(line, files[0]))
+        if problem := _problem(line, files, places):
+            problems.append(f"{line.place}: {name}: {problem}")
+        elif reason := _lack(line, files):
+            incomplete.append(Exclusion(utterance_id=name, reason=f"{reason} ({line.place})"))
         else:
-            reason = f"no audio file beside its transcript line ({line.place})"
-            unheard.append(Exclusion(utterance_id=name, reason=reason))
+            recordings.append(_recording(line, files[0]))
         places.setdefault(name, line.place)
     problems += [f"{files[0]}: no transcript line for {stem}" for (_, stem), files in left.items()]
-    return recordings, unheard, problems
+    return recordings, incomplete, problems
+
+
+def _problem(line: _Line, files: list[Path], places: dict[str, str]) -> str:
+    """Say why a line is damage, which nobody can leave out by its id; empty where it is not."""
+    if line.problem:
+        return line.problem
+    if line.utterance_id in places:
+        return f"duplicate id, also at {places[line.utterance_id]}"
+    if len(files) > 1:
+        return f"audio in two formats, {' and '.join(f.name for f in files)}; keep one"
+    return ""
+
+
+def _lack(line: _Line, files: list[Path]) -> str | None:
+    """Say what an utterance lacks; None where it is whole."""
+    if not files:
+        return "no audio file beside its transcript line"
+    if line.is_empty:
+        return "the reference is empty"
+    return dangling(files[0])
 
 
 def _recording(line: _Line, path: Path) -> Recording:
@@ -184,14 +181,3 @@ def _recording(line: _Line, path: Path) -> Recording:
         reference=line.reference,
         speaker=line.utterance_id.split("-", maxsplit=1)[0],
     )
-
-
-def _listed(root: Path, problems: list[str]) -> str:
-    shown = problems[:MAX_LISTED]
-    if len(problems) > MAX_LISTED:
-        shown.append(f"... and {len(problems) - MAX_LISTED} more")
-    head = (
-        f"{root}: {len(problems)} problems in transcripts and audio; repair them (a line without "
-        "audio can be excluded instead: allow_partial, --allow-partial)"
-    )
-    return "\n  ".join([head, *shown])

@@ -1,0 +1,110 @@
+"""What is found before any audio is decoded: recordings, exclusions, and the problems with both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from w2v_core.data.decoding import Recording
+from w2v_core.errors import LFS_REMEDY, TranscriptError, is_lfs_pointer
+from w2v_core.types import Exclusion
+
+MAX_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The utterances of a corpus before any is decoded, ordered by id."""
+
+    recordings: tuple[Recording, ...] = field(repr=False)
+    exclusions: tuple[Exclusion, ...] = ()
+
+
+def make_listing(
+    root: Path,
+    recordings: Iterable[Recording],
+    *,
+    incomplete: Sequence[Exclusion],
+    problems: Sequence[str],
+    allow_partial: bool,
+) -> Listing:
+    """Order what was found, or refuse all of it.
+
+    Args:
+        root: What an error calls the corpus.
+        recordings: Utterances with audio, and a reference where the corpus has any.
+        incomplete: Utterances without audio or with an empty reference, and why.
+        problems: What nobody can leave out by its id.
+        allow_partial: Exclude ``incomplete`` instead of raising.
+
+    Raises:
+        TranscriptError: lists every problem (the first ten, and their count).
+    """
+    every = list(problems)
+    if not allow_partial:
+        every += [f"{e.utterance_id}: {e.reason}" for e in incomplete]
+    if every:
+        shown = every[:MAX_LISTED]
+        if len(every) > MAX_LISTED:
+            shown.append(f"... and {len(every) - MAX_LISTED} more")
+        head = (
+            f"{root}: {len(every)} problems in transcripts and audio; repair them (an utterance "
+            "without audio, or with an empty reference, can be excluded instead: allow_partial, "
+            "--allow-partial)"
+        )
+        raise TranscriptError("\n  ".join([head, *shown]))
+    return Listing(
+        recordings=tuple(sorted(recordings, key=lambda r: r.utterance_id)),
+        exclusions=tuple(sorted(incomplete, key=lambda e: e.utterance_id)),
+    )
+
+
+def read_text(path: Path) -> bytes:
+    """Read a transcript or manifest, without an editor's byte order mark; UTF-16 becomes UTF-8.
+
+    Raises:
+        TranscriptError: it cannot be read, its link leads nowhere, or it is a Git LFS pointer.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        reason = dangling(path) or error.strerror
+        raise TranscriptError(f"{path} cannot be read ({reason}); check it") from error
+    if is_lfs_pointer(data):
+        raise TranscriptError(f"{path} {LFS_REMEDY}")
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16").encode()
+        except UnicodeDecodeError as error:
+            raise TranscriptError(f"{path} is no whole UTF-16 text ({error.reason})") from error
+    return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def dangling(path: Path) -> str | None:
+    """Describe a link that leads nowhere; None for anything else."""
+    if not path.is_symlink() or path.exists():
+        return None
+    return f"{path.name} is a link to {path.readlink()}, which is not there"
+
+
+def walk(root: Path, *, problems: list[str]) -> Iterator[Path]:
+    """Yield every file at or below ``root``, folder by folder in name order; links are followed.
+
+    Names that begin with a dot are not looked at, and a link back into the tree is not followed
+    again. A folder that cannot be read is added to ``problems``: what it holds would be lost.
+    """
+    seen: set[str] = set()
+
+    def note(error: OSError) -> None:
+        problems.append(f"{error.filename}: the folder cannot be read ({error.strerror})")
+
+    for folder, folders, files in os.walk(root, followlinks=True, onerror=note):
+        real = os.path.realpath(folder)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, file) for file in sorted(files) if not file.startswith("."))

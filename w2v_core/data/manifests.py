@@ -1,0 +1,342 @@
+"""Folders of audio with a table of it: ``.csv``, ``.tsv``, ``.jsonl``, or Kaldi's ``wav.scp``.
+
+Columns are known by the names that corpora give them: Common Voice's ``path`` and ``sentence``,
+NeMo's ``audio_filepath``, ``text`` and ``duration``, the hub's ``file_name``. An utterance without
+an id of its own is called by its audio's path without the ending. A table without a column of
+references, or ``wav.scp`` without ``text``, makes a corpus that is measured and not scored.
+
+Nothing that a manifest names is run: a command in wav.scp is refused. So are parts of recordings
+(Kaldi's ``segments``, NeMo's ``offset``), because every utterance here is a file of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import soundfile
+
+from w2v_core.data.decoding import Recording
+from w2v_core.data.listing import Listing, dangling, make_listing, read_text
+from w2v_core.errors import DataError, TranscriptError
+from w2v_core.types import Exclusion
+
+AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
+TEXT = ("sentence", "text", "transcript", "transcription", "reference")
+IDS = ("id", "utterance_id", "utt_id")
+SPEAKERS = ("speaker", "speaker_id", "client_id")
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+WAV_SCP = "wav.scp"
+CLIPS = "clips"  # where Common Voice keeps the audio beside its tables
+DURATION_TOLERANCE_S = 0.05
+MAX_FIELD_CHARS = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One utterance of a manifest as it is written."""
+
+    place: str
+    """``FILE:LINE``"""
+    audio: str = ""
+    name: str = ""
+    """Its id; empty where the audio's path names it."""
+    reference: str | None = None
+    """None where the manifest holds no references at all."""
+    speaker: str | None = None
+    duration_s: float | None = None
+    problem: str = ""
+
+
+@dataclass
+class _Sorted:
+    """Rows by what can be done with them."""
+
+    recordings: list[Recording] = field(default_factory=list)
+    incomplete: list[Exclusion] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find_manifests(path: Path) -> tuple[Path, ...]:
+    """Return the manifests at a path: itself, or those that lie in the folder; empty where none."""
+    if path.is_file():
+        is_one = path.suffix.lower() in SUFFIXES or path.name == WAV_SCP
+        return (path,) if is_one else ()
+    if not path.is_dir():
+        return ()
+    if (path / WAV_SCP).exists():
+        return (path / WAV_SCP,)
+    named = (p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES)
+    return tuple(p for p in named if not p.name.startswith("."))
+
+
+def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
+    """Read a manifest and find its audio; decodes nothing.
+
+    Args:
+        path: The manifest, or a folder that holds exactly one.
+        allow_partial: Exclude rows without audio or with an empty reference instead of raising.
+
+    Raises:
+        DataError: no manifest, more than one, or one that holds no utterance.
+        TranscriptError: lists every problem (the first ten, and their count): missing columns or
+            audio, a duplicate id, a malformed line, a command, text that is not UTF-8 or UTF-16.
+    """
+    manifest = _only(path)
+    rows = list(_read_kaldi(manifest) if manifest.name == WAV_SCP else _read_table(manifest))
+    if not rows:
+        raise DataError(f"{manifest} holds no utterance; at least one line is needed")
+    found = _sort(manifest, rows)
+    return make_listing(
+        manifest,
+        found.recordings,
+        incomplete=found.incomplete,
+        problems=found.problems,
+        allow_partial=allow_partial,
+    )
+
+
+def _only(path: Path) -> Path:
+    found = find_manifests(path)
+    if not found:
+        what = "is not there" if not path.exists() else "holds no manifest"
+        raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found)
+        raise DataError(
+            f"{path} holds {len(found)} manifests, {names}; name one of them: {found[0]}"
+        )
+    return found[0]
+
+
+def _sort(manifest: Path, rows: Iterable[_Row]) -> _Sorted:
+    found = _Sorted()
+    places: dict[str, str] = {}
+    for row in rows:
+        name = row.name or _name(manifest, row.audio)
+        if row.problem:
+            found.problems.append(f"{row.place}: {row.problem}")
+        elif name in places:
+            found.problems.append(f"{row.place}: {name}: duplicate id, also at {places[name]}")
+        else:
+            places[name] = row.place
+            _place(found, manifest, row, name)
+    return found
+
+
+def _name(manifest: Path, audio: str) -> str:
+    """Name an utterance by its audio's path, below the manifest's folder where it lies there."""
+    stem = audio.removesuffix(Path(audio).suffix)
+    folder = f"{manifest.absolute().parent}/"
+    return stem.removeprefix(folder)
+
+
+def _place(found: _Sorted, manifest: Path, row: _Row, name: str) -> None:
+    """Put a row that is well formed among the recordings or the incomplete."""
+    path = _locate(manifest, row.audio)
+    lack = None
+    if not path.is_file():
+        lack = dangling(path) or f"its audio {path} is not there"
+    elif row.reference is not None and not row.reference.strip():
+        lack = "the reference is empty"
+    if lack is not None:
+        found.incomplete.append(Exclusion(utterance_id=name, reason=f"{lack} ({row.place})"))
+    elif (problem := _other_duration(path, row.duration_s)) is not None:
+        found.problems.append(f"{row.place}: {name}: {problem}")
+    else:
+        found.recordings.append(
+            Recording(
+                utterance_id=name,
+                audio=path,
+                name=str(path),
+                reference=row.reference.strip() if row.reference is not None else None,
+                speaker=row.speaker,
+            )
+        )
+
+
+def _locate(manifest: Path, audio: str) -> Path:
+    """Find the audio below the manifest's folder, Common Voice's clips or the working directory."""
+    path = Path(audio).expanduser()
+    places = (manifest.parent / path, manifest.parent / CLIPS / path, path)
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def _other_duration(path: Path, duration_s: float | None) -> str | None:
+    """Say where a manifest means another stretch of audio than the whole file."""
+    if duration_s is None:
+        return None
+    try:
+        whole_s = float(soundfile.info(str(path)).duration)
+    except soundfile.LibsndfileError:
+        return None  # decoding says what is wrong with it
+    if abs(whole_s - duration_s) <= DURATION_TOLERANCE_S + 0.01 * whole_s:
+        return None
+    return f"the manifest says {duration_s:g} s, {path} has {whole_s:.2f} s; cut it, or mend it"
+
+
+def _decode_lines(path: Path) -> str:
+    data = read_text(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise TranscriptError(
+            f"{path}:{line}: the text is neither UTF-8 nor UTF-16 ({error.reason}); convert it"
+        ) from error
+
+
+def _read_table(path: Path) -> Iterator[_Row]:
+    text = _decode_lines(path)
+    records = (
+        _read_json(path, text) if path.suffix.lower().startswith(".json") else _read_csv(path, text)
+    )
+    for place, record in records:
+        yield (
+            _row(place, record)
+            if not isinstance(record, str)
+            else _Row(place=place, problem=record)
+        )
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
+    """Yield each line's place, and its fields by column or what is wrong with it."""
+    header = text.partition("\n")[0]
+    is_tsv = path.suffix.lower() == ".tsv"
+    delimiter = "\t" if is_tsv else max(",;\t", key=header.count)
+    csv.field_size_limit(MAX_FIELD_CHARS)
+    reader = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,  # a TSV sentence may hold a quote
+    )
+    try:
+        columns = [column.strip() for column in next(reader, [])]
+        _require(path, columns)
+        for fields in reader:
+            place = f"{path}:{reader.line_num}"
+            if not any(f.strip() for f in fields):
+                continue
+            if len(fields) != len(columns):
+                yield place, f"{len(fields)} fields where the header has {len(columns)}"
+            else:
+                yield place, dict(zip(columns, fields, strict=True))
+    except csv.Error as error:
+        raise TranscriptError(f"{path}:{reader.line_num}: {error}; mend the table") from error
+
+
+def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
+    """Yield each line's place, and its fields as text or what is wrong with it."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        place = f"{path}:{number}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            yield place, "no JSON object on one line, as JSON lines have it"
+            continue
+        if not isinstance(value, dict):
+            yield place, f"a JSON {type(value).__name__} where an object belongs"
+            continue
+        if number == 1:
+            _require(path, value)
+        yield place, {k: "" if v is None else str(v) for k, v in value.items()}
+
+
+def _require(path: Path, columns: Iterable[str]) -> None:
+    names = [column.lower() for column in columns]
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise TranscriptError(f"{path}: the column {twice[0]} stands there twice; keep one")
+    if not set(AUDIO) & set(names):
+        raise TranscriptError(
+            f"{path}: no column names the audio; it must be called {', '.join(AUDIO)} "
+            f"(found: {', '.join(list(columns)[:20]) or 'none'})"
+        )
+
+
+def _row(place: str, record: Mapping[str, str]) -> _Row:
+    fields = {key.strip().lower(): value for key, value in record.items()}
+
+    def first(names: tuple[str, ...]) -> str | None:
+        return next((fields[name] for name in names if name in fields), None)
+
+    audio, name = (first(AUDIO) or "").strip(), (first(IDS) or "").strip()
+    problem, duration_s = "", None
+    try:
+        duration_s = float(fields["duration"]) if fields.get("duration") else None
+        if float(fields.get("offset") or 0):
+            problem = f"offset {fields['offset']}: parts of a recording are not read; cut the audio"
+    except ValueError:
+        problem = "duration and offset must be numbers of seconds"
+    if not audio:
+        problem = "no audio is named"
+    elif not (name or audio).isprintable():
+        problem = f"the id {name or audio!r} holds control characters"
+    return _Row(
+        place=place,
+        audio=audio,
+        name=name,
+        reference=first(TEXT),
+        speaker=first(SPEAKERS) or None,
+        duration_s=duration_s,
+        problem=problem,
+    )
+
+
+def _read_kaldi(path: Path) -> Iterator[_Row]:
+    if (path.parent / "segments").exists():
+        raise DataError(
+            f"{path.parent / 'segments'}: parts of recordings are not read; write each to a file "
+            "of its own (Kaldi's extract-segments), name those in wav.scp, and leave segments out"
+        )
+    texts, speakers = (
+        _read_pairs(path.parent / name) if (path.parent / name).exists() else None
+        for name in ("text", "utt2spk")
+    )
+    listed = _read_pairs(path)
+    for name, (audio, place) in listed.items():
+        reference, problem = None, ""
+        if texts is not None and name not in texts:
+            problem = f"{name}: no line in {path.parent / 'text'}"
+        elif texts is not None:
+            reference = texts[name][0]
+        if audio.endswith("|") or audio.startswith("|"):
+            problem = f"{name}: a command ({audio[:60]}) is refused and never run; name a file"
+        elif not audio:
+            problem = f"{name}: no audio is named"
+        speaker = speakers[name][0] if speakers and name in speakers else None
+        yield _Row(
+            place=place,
+            audio=audio,
+            name=name,
+            reference=reference,
+            speaker=speaker,
+            problem=problem,
+        )
+    for name, (reference, place) in (texts or {}).items():
+        if name not in listed:
+            yield _Row(place=place, audio=name, name=name, reference=reference)
+
+
+def _read_pairs(path: Path) -> dict[str, tuple[str, str]]:
+    """Read ``<id> <rest>`` lines: the rest and the place by id.
+
+    Raises:
+        TranscriptError: an id stands there twice.
+    """
+    pairs: dict[str, tuple[str, str]] = {}
+    for number, line in enumerate(_decode_lines(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        name, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
+        if name in pairs:
+            raise TranscriptError(
+                f"{path}:{number}: {name}: duplicate id, also at {pairs[name][1]}; keep one"
+            )
+        pairs[name] = (rest.strip(), f"{path}:{number}")
+    return pairs
