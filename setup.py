@@ -33,6 +33,7 @@ REQUIRED = [
     "jiwer>=4",
     "soundfile>=0.12.1",  # reads FLAC, WAV, OGG and MP3 from its wheel; no system codec
     "soxr>=0.3.7",
+    "mutagen>=1.47",  # OGG pages and MP3 frames, to prove that audio is whole; nothing behind it
     "tabulate>=0.9",  # DataFrame.to_markdown
     "tqdm>=4.60",  # transformers brings it too
     "shtab>=1.7",  # w2v completion; nothing behind it

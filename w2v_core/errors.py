@@ -7,6 +7,7 @@
     │   └── UnknownNameError                 a model, dataset, dtype ... that is not in its catalog
     ├── DataError (ValueError)               audio or transcripts that cannot be used
     │   ├── AudioError                       a file or waveform that is not speech we can take
+    │   │   └── AudioTooLongError            whole, and longer than the limit
     │   └── TranscriptError                  a transcript that is missing, duplicate or malformed
     ├── CheckpointError (ValueError)         a checkpoint unreadable or outside the two families
     ├── NotCachedError (FileNotFoundError)   a checkpoint or dataset not here and not reachable
@@ -28,6 +29,7 @@ from collections.abc import Iterable, Sequence
 __all__ = [
     "LFS_REMEDY",
     "AudioError",
+    "AudioTooLongError",
     "BucketOverflowError",
     "CheckpointError",
     "ConfigError",
@@ -66,6 +68,18 @@ class DataError(W2VError, ValueError):
 
 class AudioError(DataError):
     """An audio file or waveform that cannot be decoded or fed to the model."""
+
+
+class AudioTooLongError(AudioError):
+    """Whole audio that is longer than the limit.
+
+    Attributes:
+        audio_s: Its length in seconds.
+    """
+
+    def __init__(self, message: str, *, audio_s: float) -> None:
+        super().__init__(message)
+        self.audio_s = audio_s
 
 
 class TranscriptError(DataError):

@@ -106,6 +106,8 @@ class Utterance:
     """Whether the waveform has zero mean and unit variance over its own samples."""
     scaling: tuple[float, float] | None = None
     """What staging takes off each sample, and its factor then; None leaves samples as they are."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the recording, a kind and a detail each: ``silent: ...``."""
 
     def write_to(self, row: Waveform) -> None:
         """Write the scaled waveform into a row at least as long, and zeros behind it."""

@@ -9,11 +9,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from w2v_core.data.audio import decode, duration_s
-from w2v_core.errors import AudioError
+from w2v_core.data.audio import read_audio
+from w2v_core.errors import AudioError, AudioTooLongError
 from w2v_core.types import Exclusion, Utterance
-
-__all__ = ["NUM_WORKERS", "WINDOW", "Recording", "decode_all"]
 
 NUM_WORKERS = min(4, os.cpu_count() or 1)  # libsndfile and soxr decode outside the interpreter lock
 WINDOW = 4 * NUM_WORKERS  # recordings being decoded or waiting to be taken
@@ -38,7 +36,7 @@ def decode_all(
     """Yield one outcome per recording, in their order, whatever thread finished first.
 
     At most ``WINDOW`` recordings are taken ahead of the caller. An utterance's waveform is not
-    normalised. One longer than ``max_audio_s`` becomes an exclusion without being decoded; audio
+    normalised. One longer than ``max_audio_s`` becomes an exclusion once it has proved whole; audio
     that cannot be used is yielded as its error, so that the caller can name all of them.
 
     Raises:
@@ -60,15 +58,16 @@ def decode_all(
 
 def _decode_one(recording: Recording, *, max_audio_s: float) -> Utterance | Exclusion | AudioError:
     try:
-        audio_s = duration_s(recording.audio, name=recording.name)
-        if audio_s > max_audio_s:
-            reason = f"{audio_s:.1f} s of audio, longer than the limit of {max_audio_s:g} s"
-            return Exclusion(utterance_id=recording.utterance_id, reason=reason)
-        return Utterance(
-            utterance_id=recording.utterance_id,
-            waveform=decode(recording.audio, name=recording.name),
-            reference=recording.reference,
-            speaker=recording.speaker,
-        )
+        audio = read_audio(recording.audio, name=recording.name, max_audio_s=max_audio_s)
+    except AudioTooLongError as error:
+        reason = f"{error.audio_s:.1f} s of audio, longer than the limit of {max_audio_s:g} s"
+        return Exclusion(utterance_id=recording.utterance_id, reason=reason)
     except AudioError as error:
         return error
+    return Utterance(
+        utterance_id=recording.utterance_id,
+        waveform=audio.waveform,
+        reference=recording.reference,
+        speaker=recording.speaker,
+        notes=audio.notes,
+    )

@@ -1,0 +1,209 @@
+"""FLAC: STREAMINFO's count and MD5; where no MD5 is given the frames have to add up.
+
+Source: RFC 9639, sections 8 (metadata) and 9.1 (frame headers). No torch here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+from mutagen.flac import StreamInfo
+from mutagen.flac import error as FlacError
+
+from w2v_core.data.containers.marks import AGAIN, JOINED, DamageError, Marks
+from w2v_core.data.containers.tags import audio_end
+
+STREAMINFO = b"\x00\x00\x00\x22"  # block type 0, 34 bytes; the first bit: the last block
+RATES_HZ = dict(enumerate((88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000), 1))
+RATES_HZ |= {9: 44_100, 10: 48_000, 11: 96_000}
+MAX_FRAME_BYTES = 1 << 20  # where STREAMINFO does not say
+CRC16_PERIOD = 32_767  # of x modulo x^16 + x^15 + x^2 + 1
+BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    num_samples: int
+    rate_hz: int | None
+    """None: as STREAMINFO says."""
+    channels: int
+    bits: int | None
+
+
+def read_marks(data: bytes, *, start: int) -> Marks:
+    """Return the sample count and the MD5 that the stream must decode to.
+
+    Args:
+        data: The file's bytes.
+        start: Where ``fLaC`` stands.
+
+    Raises:
+        DamageError: no count, a joined stream, a STREAMINFO that contradicts the first frame, or,
+            without an MD5, frames that do not add up to the count.
+    """
+    try:
+        info = StreamInfo(data[start + 8 : start + 42])
+    except FlacError as error:
+        raise DamageError(f"damaged: its STREAMINFO cannot be read ({error}); {AGAIN}") from error
+    if not info.total_samples:
+        raise DamageError(
+            "its header holds no sample count, so a cut would go unnoticed; encode it to a file "
+            "that is not a pipe (flac -d FILE -o OUT.wav, then flac OUT.wav)"
+        )
+    frames_at = _frames_at(data, start + 4)
+    if (joined := _joined_at(data, frames_at)) >= 0:
+        raise DamageError(f"another FLAC is joined to it at byte {joined}; {JOINED}")
+    _refuse_contradiction(info, _frame(data, frames_at))
+    belongs = _belongs_to(info)
+    _refuse_other_end(data[frames_at : audio_end(data)], info, belongs)
+    if not info.md5_signature:
+        _refuse_other_sum(data, info, belongs, frames_at)
+    md5 = int(info.md5_signature)
+    return Marks(
+        num_samples=int(info.total_samples),
+        bits=int(info.bits_per_sample),
+        md5=md5.to_bytes(16, "big") if md5 else None,
+    )
+
+
+def _frames_at(data: bytes, position: int) -> int:
+    """Return where the first frame stands, behind the metadata blocks."""
+    is_last = False
+    while not is_last and position + 4 <= len(data):
+        is_last = bool(data[position] & 0x80)
+        position += 4 + int.from_bytes(data[position + 1 : position + 4], "big")
+    return position
+
+
+def _joined_at(data: bytes, position: int) -> int:
+    """Return where another stream's start stands, or -1."""
+    while (position := data.find(b"fLaC", position)) >= 0:
+        kind = data[position + 4 : position + 8]
+        if len(kind) == 4 and bytes([kind[0] & 0x7F]) + kind[1:] == STREAMINFO:
+            return position
+        position += 4
+    return -1
+
+
+def _refuse_contradiction(info: StreamInfo, frame: _Frame | None) -> None:
+    """The first frame has a checksum, STREAMINFO has none: a wrong rate would change the length."""
+    if frame is None:
+        raise DamageError(f"damaged: no frame stands behind its header; {AGAIN}")
+    if not _belongs_to(info)(frame):
+        raise DamageError(
+            f"damaged: its header says {info.sample_rate} Hz, {info.channels} channels, "
+            f"{info.bits_per_sample} bits, its first frame {frame.rate_hz} Hz, {frame.channels}, "
+            f"{frame.bits}; {AGAIN}"
+        )
+
+
+def _belongs_to(info: StreamInfo) -> Callable[[_Frame | None], bool]:
+    """Return whether a frame has the stream's rate, channels and bits."""
+
+    def belongs(frame: _Frame | None) -> bool:
+        return (
+            frame is not None
+            and frame.rate_hz in {None, info.sample_rate}
+            and frame.channels == info.channels
+            and frame.bits in {None, info.bits_per_sample}
+        )
+
+    return belongs
+
+
+def _refuse_other_end(
+    frames: bytes, info: StreamInfo, belongs: Callable[[_Frame | None], bool]
+) -> None:
+    """Refuse what stands behind the last frame, or a last frame that is cut: its CRC-16 tells."""
+    longest = info.max_framesize or MAX_FRAME_BYTES
+    position = len(frames)
+    while (position := frames.rfind(b"\xff", max(0, len(frames) - longest), position)) >= 0:
+        if belongs(_frame(frames, position)) and _crc16(frames[position:]) == 0:
+            return
+    raise DamageError(
+        f"cut off, or something was joined to it: it does not end with a whole frame; {AGAIN}"
+    )
+
+
+def _refuse_other_sum(
+    data: bytes, info: StreamInfo, belongs: Callable[[_Frame | None], bool], position: int
+) -> None:
+    """Add up the stream's frames; chance looks like one less than once in 10^9 bytes."""
+    total = 0
+    while (position := data.find(b"\xff", position)) >= 0:
+        frame = _frame(data, position)
+        if frame is not None and belongs(frame):
+            total += frame.num_samples
+        position += 1
+    if total != info.total_samples:
+        raise DamageError(
+            f"its header counts {info.total_samples} samples and gives no MD5, its frames hold "
+            f"{total}; {AGAIN}"
+        )
+
+
+def _frame(data: bytes, position: int) -> _Frame | None:
+    """Read a frame's header; None where it is none, or its checksum is wrong."""
+    head = data[position : position + 16]
+    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1:
+        return None
+    size_code, rate_code, bits_code = head[2] >> 4, head[2] & 15, head[3] >> 1 & 7
+    channels = (head[3] >> 4) + 1 if head[3] >> 4 < 8 else 2
+    ones = f"{head[4]:08b}".find("0")  # the coded number: its first byte's ones count its bytes
+    at = 4 + max(1, ones)
+    size_bytes, rate_bytes = {6: 1, 7: 2}.get(size_code, 0), {12: 1, 13: 2, 14: 2}.get(rate_code, 0)
+    end = at + size_bytes + rate_bytes
+    if not size_code or rate_code == 15 or head[3] >> 4 > 10 or end >= len(head):
+        return None
+    if ones in {-1, 1} or _crc8(head[:end]) != head[end]:
+        return None
+    extra = int.from_bytes(head[at : at + size_bytes], "big")
+    rate = int.from_bytes(head[at + size_bytes : end], "big")
+    scaled = {12: rate * 1000, 13: rate, 14: rate * 10}.get(rate_code)
+    return _Frame(
+        num_samples=_block(size_code, extra),
+        rate_hz=scaled if scaled is not None else RATES_HZ.get(rate_code),
+        channels=channels,
+        bits=BITS.get(bits_code),
+    )
+
+
+def _block(code: int, extra: int) -> int:
+    if code in {6, 7}:
+        return extra + 1
+    if code >= 8:
+        return int(1 << code)
+    return 192 if code == 1 else int(144 << code)
+
+
+def _crc8(data: bytes) -> int:
+    """CRC-8 of RFC 9639: polynomial 0x07, from 0."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+    return value
+
+
+@lru_cache(maxsize=1)
+def _powers() -> npt.NDArray[np.uint16]:
+    """Return x^(16 + n) modulo FLAC's CRC-16 polynomial 0x8005, for n up to its period."""
+    value, powers = 0x8005, []
+    for _ in range(CRC16_PERIOD):
+        powers.append(value)
+        value = (value << 1 ^ (0x18005 if value & 0x8000 else 0)) & 0xFFFF
+    return np.array(powers, dtype=np.uint16)
+
+
+def _crc16(data: bytes) -> int:
+    """CRC-16 of RFC 9639 from 0; that of a whole frame, its own CRC-16 included, is 0.
+
+    The CRC is linear: the powers of x at the positions of the set bits are added up.
+    """
+    set_bits = np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8)[::-1], bitorder="little"))
+    return int(np.bitwise_xor.reduce(_powers()[set_bits % CRC16_PERIOD], initial=0))
