@@ -69,7 +69,8 @@ def read_frames(
             blocks.append(_as_float(block))
     if decoded != marks.num_samples:
         raise DamageError(
-            f"cut off or damaged: {decoded} samples decode, {marks.num_samples} belong; {AGAIN}"
+            f"cut off or damaged: {decoded} samples decode, {marks.num_samples} belong; "
+            f"{AGAIN}, or convert it (ffmpeg -i FILE OUT.flac)"
         )
     if marks.md5 not in {None, digest.digest()}:
         raise DamageError(f"damaged: its samples have another MD5 than its header gives; {AGAIN}")
