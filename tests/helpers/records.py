@@ -24,6 +24,8 @@ ENVIRONMENT: Mapping[str, Any] = {
     "system": "Linux",
     "kernel": "6.8.0",
     "machine": "x86_64",
+    "host": "gaudi-1",
+    "container": None,
     "host_class": "x86_64 160 cpus",
     "cpus": 160,
     "governor": "performance",

@@ -25,8 +25,7 @@ from w2v_core.report.comparison import (
 from w2v_core.verdict.commands import compare_sides
 from w2v_core.verdict.relative import _holm, compare
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL
-from w2v_core.verdict.statistics import lower_bound, upper_bound
-from w2v_core.verdict.stratified import stratified_effects
+from w2v_core.verdict.statistics import lower_bound, stratified_effects, upper_bound
 
 LARGE = make_scores(utterances=100, words=50, speakers=20)
 NEWER = {**ENVIRONMENT, "synapse_build": "1.25.0.100", "torch": "2.10.0", "PT_HPU_LAZY_MODE": "0"}

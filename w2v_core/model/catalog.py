@@ -1,9 +1,9 @@
-"""Model names: where a checkpoint comes from and what WER its authors publish. No torch here."""
+"""Model names: where a checkpoint comes from. No torch here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Literal
@@ -25,9 +25,6 @@ class ModelSpec:
     """Hub id, or directory."""
     revision: str | None = None
     """Pinned hub revision; None means the hub's default branch, its commit is recorded."""
-    published_wer: Mapping[str, float] = field(default_factory=dict)
-    """Greedy WER by dataset, a fraction, as the authors publish it."""
-    published_in: str = ""
 
     @property
     def cell_name(self) -> str:
@@ -45,15 +42,11 @@ MODELS: Mapping[str, ModelSpec] = {
         name="base",
         source="hub",
         location="facebook/wav2vec2-base-960h",
-        published_wer={"test-clean": 0.034, "test-other": 0.086},
-        published_in="model card of facebook/wav2vec2-base-960h",
     ),
     "large": ModelSpec(
         name="large",
         source="hub",
         location="facebook/wav2vec2-large-960h-lv60-self",
-        published_wer={"test-clean": 0.0186, "test-other": 0.0388},
-        published_in="model card of facebook/wav2vec2-large-960h-lv60-self",
     ),
     "canary-base": _bundled("canary-base"),
     "canary-large": _bundled("canary-large"),
@@ -88,6 +81,4 @@ def _pinned(spec: ModelSpec, revision: str) -> ModelSpec:
         source=spec.source,
         location=spec.location,
         revision=revision,
-        published_wer=spec.published_wer,
-        published_in=spec.published_in,
     )

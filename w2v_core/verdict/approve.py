@@ -14,13 +14,11 @@ from w2v_core.records.store import RED_OUTCOMES, StoredRun
 from w2v_core.verdict.baseline import GENESIS, Approval, Baseline, utc_text
 from w2v_core.verdict.fitness import (
     against_baseline,
-    record_reasons,
     run_reasons,
-    steady_state,
+    session_reasons,
+    unfit_record,
 )
 from w2v_core.verdict.wer import ceiling_finding
-
-__all__ = ["MIN_RUNS", "approve", "unlike"]
 
 MIN_RUNS = 5  # fewer say too little about how much runs vary
 _SHOWN = 5
@@ -145,15 +143,11 @@ def _session_problems(run: StoredRun) -> list[str]:
         for cell, outcome in sorted(run.session.outcomes.items())
         if outcome in RED_OUTCOMES
     ]
-    if run.session.xdist:
-        problems.append(f"{run.source} ran under xdist; its timings mean nothing")
-    if run.session.exit_status:
-        problems.append(f"{run.source} was red: pytest exit status {run.session.exit_status}")
-    return problems
+    return [*problems, *(f"{run.source}: {reason}" for reason in session_reasons(run.session))]
 
 
 def _record_problems(record: CellRecord) -> list[str]:
-    problems = [*record_reasons(record), *steady_state(record)]
+    problems = [finding.reason for finding in unfit_record(record)]
     ceiling = ceiling_finding(record)
     if ceiling is not None and ceiling.verdict == "FAIL":
         problems.append(ceiling.reason)

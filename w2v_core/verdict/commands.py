@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.jsonfile import exists, is_directory, name_of
+from w2v_core.printable import shorten, shown
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import Session, StoredRun, read_run
+from w2v_core.records.store import RUN, Session, StoredRun, read_run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
@@ -26,16 +28,9 @@ from w2v_core.verdict.pair import Report, run_stage
 from w2v_core.verdict.paired import judge_pairs
 from w2v_core.verdict.relative import compare, compare_many
 from w2v_core.verdict.relative_outcome import Comparison, Matrix
-from w2v_core.verdict.sides import read_side
 
-__all__ = [
-    "approve_runs",
-    "calibrate_command",
-    "calibrate_history",
-    "compare_sides",
-    "gate_runs",
-    "told_approval",
-]
+RELEASE = "release:"
+"""Starts the name of a release in the history."""
 
 
 def gate_runs(
@@ -120,7 +115,7 @@ def told_approval(approved: Baseline, path: Path) -> str:
 def compare_sides(
     sides: Sequence[str], *, history: Path | None = None, policy: Policy | None = None
 ) -> Comparison | Matrix:
-    """Compare two releases, or several with the first one; see sides.py for their names.
+    """Compare two releases, or several with the first one; see read_side() for their names.
 
     Raises:
         ConfigError: fewer than two sides, or one named twice.
@@ -128,10 +123,13 @@ def compare_sides(
     """
     if len(set(sides)) != len(sides) or len(sides) < 2:
         raise ConfigError(f"sides {', '.join(sides) or '(none)'}: give two or more different ones")
-    records = {side: read_side(side, history=history) for side in sides}
+    runs = {side: read_side(side, history=history) for side in sides}
+    records = {side: [r for run in found for r in run.records] for side, found in runs.items()}
+    sessions = {side: _merged(found) for side, found in runs.items()}
     if len(sides) > 2:
-        return compare_many(records, policy=policy)
-    return compare(records[sides[0]], records[sides[1]], policy=policy)
+        return compare_many(records, sessions=sessions, policy=policy)
+    a, b = sides
+    return compare(records[a], records[b], sessions=(sessions[a], sessions[b]), policy=policy)
 
 
 def calibrate_command(
@@ -217,3 +215,42 @@ def _merged(runs: Sequence[StoredRun]) -> Session | None:
         outcomes=outcomes,
         exit_status=max((s.exit_status or 0) for s in sessions),
     )
+
+
+def read_side(text: str, *, history: Path | None = None) -> list[StoredRun]:
+    """Read every run that a side's name stands for.
+
+    Args:
+        text: A run directory, a directory of run directories (``reports/<release>``), a
+            ``run.json`` or benchmark JSON, or ``release:NAME`` for all its runs in the history.
+        history: The history file, for ``release:``.
+
+    Raises:
+        RecordError: nothing there, or something there that cannot be read.
+    """
+    if text.startswith(RELEASE):
+        return _from_history(text.removeprefix(RELEASE), history)
+    path = Path(text)
+    if not exists(path):
+        raise RecordError(
+            f"{name_of(path)}: no such run; give a run directory, a JSON file or release:NAME"
+        )
+    if not is_directory(path) or exists(path / RUN):
+        return [read_run(path)]
+    runs = sorted(p.parent for p in path.glob(f"**/{RUN}"))
+    if not runs:
+        raise RecordError(f"{name_of(path)} holds no {RUN}; give a run directory, or one of runs")
+    return [read_run(run) for run in runs]
+
+
+def _from_history(release: str, history: Path | None) -> list[StoredRun]:
+    if history is None or not history.exists():
+        raise RecordError(f"release {shown(release)} needs a history; {history} does not exist")
+    with History(history) as opened:
+        records = opened.records(release=release)
+        if not records:
+            known = ", ".join(sorted(set(opened.query()["release"]))) or "none"
+            raise RecordError(
+                f"the history holds no release {shown(release)}; it knows {shorten(known, 400)}"
+            )
+    return [StoredRun(source=f"{RELEASE}{release}", records=tuple(records))]

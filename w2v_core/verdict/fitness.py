@@ -1,40 +1,26 @@
-"""Whether records may be judged at all: consistent, complete, fresh, and the baseline's subject.
+"""Whether records may be judged at all: consistent, complete, fresh, and of the same subject.
 
-Every function returns reasons in words; an empty list is a clean bill. Nothing here judges speed or
-WER: these are the ways in which a gate could be green without having measured anything.
+The one idea of fitness behind the gate, pairs, releases and approvals: ``unfit_runs`` for records
+taken together, ``unfit_record`` for each. Nothing here judges speed or WER: these are the ways in
+which a verdict could be green without anything having been measured.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta, timezone
-from statistics import median
 
 from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord
-from w2v_core.scoring.text import DEFAULT_RECIPE
-from w2v_core.scoring.wer import score
+from w2v_core.records.store import RED_OUTCOMES, Session
+from w2v_core.verdict.outcome import Finding, failed
+from w2v_core.verdict.soundness import close, record_reasons, steady_state
 
-__all__ = [
-    "against_baseline",
-    "changed_parameters",
-    "freshness",
-    "parse_utc",
-    "record_reasons",
-    "run_reasons",
-    "steady_state",
-]
-
-_RELATIVE = 1e-6  # of figures that are computed from each other
 _FUTURE = timedelta(minutes=10)  # clocks of two machines may differ that much
 _COMPACT_UTC = re.compile(r"(\d{8})T?(\d{6})Z?")
-_CELL_PARTS = 5  # model, dtype, dataset, graphs, forward
-
-SIMULATED = "the device was simulated; a simulated run proves nothing about a card"
 
 PARAMETERS = (
     "device",
@@ -62,36 +48,55 @@ def parse_utc(text: str) -> datetime | None:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=timezone.utc)
 
 
-def record_reasons(record: CellRecord, *, recount: bool = True) -> list[str]:
-    """Say what makes a record unfit to be judged.
+def unfit_record(
+    record: CellRecord, *, known: CellRecord | None = None, recount: bool = True
+) -> list[Finding]:
+    """Say why a record cannot be judged; empty where it can.
 
     Args:
         record: The record.
-        recount: Align the transcripts anew and compare the edits; about 0.1 s for 2,620 utterances.
+        known: A record of the same cell, of which it has to be another measurement.
+        recount: As in record_reasons().
     """
+    reasons = record_reasons(record, recount=recount)
+    if known is not None:
+        reasons += changed_parameters(record, known)
+    return [
+        *(failed("integrity", reason) for reason in reasons),
+        *(failed("steady-state", reason) for reason in steady_state(record)),
+    ]
+
+
+def unfit_runs(
+    records: Sequence[CellRecord], session: Session | None = None, *, known: Iterable[str] = ()
+) -> list[Finding]:
+    """Say why runs cannot be judged as a whole; empty where they can.
+
+    Args:
+        records: Of all runs.
+        session: What their test sessions know: xdist, cells that were red and left no record.
+        known: Cells that are judged by name, so that their outcome is told there.
+    """
+    reasons = run_reasons(records)
+    if session is not None:
+        told = {r.cell for r in records} | set(known)
+        red = [c for c, o in sorted(session.outcomes.items()) if o in RED_OUTCOMES]
+        reasons = [
+            *session_reasons(session),
+            *(f"{c} {session.outcomes[c]} and left no record" for c in red if c not in told),
+            *reasons,
+        ]
+    return [failed("integrity", reason) for reason in reasons]
+
+
+def session_reasons(session: Session) -> list[str]:
+    """Say what a test session did to all of its timings."""
     reasons = []
-    if not record.valid:
-        reasons.append(f"the run was not valid: {'; '.join(record.invalid_reasons) or 'no reason'}")
-    if record.is_simulated:
-        reasons.append(SIMULATED)
-    if record.failed:
-        reasons.append(f"{len(record.failed)} utterances failed, first {record.failed[0]}")
-    reasons += _identity_reasons(record)
-    reasons += _timing_reasons(record)
-    reasons += _score_reasons(record)
-    if recount and not reasons:
-        reasons += _recount_reasons(record)
+    if session.xdist:
+        reasons.append("xdist was on: parallel timings mean nothing; run without -n")
+    if session.exit_status:
+        reasons.append(f"the suite was red: pytest exit status {session.exit_status}")
     return reasons
-
-
-def steady_state(record: CellRecord) -> list[str]:
-    """Say what happened inside the timed region that must not: capture, compile, fall back."""
-    counts = {
-        "graph captures": record.captures_timed,
-        "compilations": record.compilations_timed,
-        "fallbacks to the host": record.cpu_fallbacks_timed,
-    }
-    return [f"{count} {what} inside the timed region" for what, count in counts.items() if count]
 
 
 def run_reasons(records: Sequence[CellRecord]) -> list[str]:
@@ -172,7 +177,7 @@ def changed_parameters(record: CellRecord, known: CellRecord) -> list[str]:
         for name, expected in _parameters(known).items()
         if values[name] != expected
     ]
-    if not _close(record.audio_s, known.audio_s):
+    if not close(record.audio_s, known.audio_s):
         reasons.append(f"changed parameter audio_s: {record.audio_s}, expected {known.audio_s}")
     return reasons
 
@@ -189,89 +194,6 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _identity_reasons(record: CellRecord) -> list[str]:
-    parts = record.cell.split("-")
-    if len(parts) != _CELL_PARTS:
-        return [f"cell {record.cell!r} is not model-dtype-dataset-graphs-forward"]
-    dtype = f"{record.dtype}_autocast" if record.autocast else record.dtype
-    expected = {
-        "dtype": (parts[1], dtype),
-        "graphs": (parts[3], "graphs" if record.graphs else "nographs"),
-        "forward": (parts[4], record.forward),
-    }
-    return [
-        f"the cell's name says {name} {said}, the record {held}"
-        for name, (said, held) in expected.items()
-        if said != held
-    ]
-
-
-def _timing_reasons(record: CellRecord) -> list[str]:
-    if not record.rounds_s:
-        return ["zero rounds: nothing was timed"]
-    figures: Mapping[str, float] = {
-        "warm_up_s": record.warm_up_s,
-        "rtfx": record.rtfx,
-        "audio_s": record.audio_s,
-        **{f"rounds_s[{i}]": value for i, value in enumerate(record.rounds_s)},
-        **{f"latency_s {name}": value for name, value in record.latency_s.items()},
-    }
-    odd = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
-    if odd:
-        return [f"not a number: {', '.join(odd)}"]
-    if min(record.rounds_s) <= 0 or min(record.latency_s.values(), default=0.0) < 0:
-        return ["a round or latency of no or negative length: the clock went backwards"]
-    if record.warm_up_s < 0:
-        return [f"warm-up took {record.warm_up_s} s: the clock went backwards"]
-    rtfx = record.audio_s / median(record.rounds_s)
-    if record.rtfx <= 0 or not _close(record.rtfx, rtfx):
-        return [f"rtfx is {record.rtfx}, but audio over the median round is {rtfx}"]
-    return []
-
-
-def _score_reasons(record: CellRecord) -> list[str]:
-    reasons = []
-    repeated = [i for i, n in Counter(s.utterance_id for s in record.scores).items() if n > 1]
-    if repeated:
-        reasons.append(f"duplicate utterance ids: {', '.join(repeated[:3])}")
-    if record.wer is None:
-        return reasons
-    if not math.isfinite(record.wer):
-        return [*reasons, f"not a number: wer is {record.wer}"]
-    if len(record.scores) != record.num_utterances:
-        reasons.append(f"{len(record.scores)} of {record.num_utterances} utterances are scored")
-    counts = {
-        name: (getattr(record, name), sum(getattr(s, name) for s in record.scores))
-        for name in ("substitutions", "deletions", "insertions", "reference_words")
-    }
-    reasons += [
-        f"{name} is {total}, but the utterances sum to {summed}"
-        for name, (total, summed) in counts.items()
-        if total != summed
-    ]
-    edits = record.substitutions + record.deletions + record.insertions
-    if record.reference_words <= 0 or not _close(record.wer, edits / record.reference_words):
-        reasons.append(f"wer is {record.wer}, but {edits} edits of {record.reference_words} words")
-    return reasons
-
-
-def _recount_reasons(record: CellRecord) -> list[str]:
-    if record.text_normalisation != str(DEFAULT_RECIPE):
-        return []
-    edits = score(
-        ((s.utterance_id, s.reference) for s in record.scores),
-        ((s.utterance_id, s.hypothesis) for s in record.scores),
-    )
-    odd = [
-        s.utterance_id
-        for s, counted in zip(record.scores, edits, strict=True)
-        if s.substitutions + s.deletions + s.insertions != counted.edits
-    ]
-    return (
-        [f"edits of {odd[0]} and {len(odd) - 1} more do not fit their transcripts"] if odd else []
-    )
-
-
 def _start_of(run_id: str) -> datetime | None:
     """Read the UTC start that a run id begins with, to the second."""
     compact = _COMPACT_UTC.match(re.sub(r"[-:]", "", run_id[:20]))
@@ -283,7 +205,3 @@ def _start_of(run_id: str) -> datetime | None:
         )
     except ValueError:
         return None
-
-
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=1e-12)

@@ -14,29 +14,23 @@ import numpy as np
 
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
-from w2v_core.records.store import RED_OUTCOMES, Session
+from w2v_core.records.store import Session
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.decide import VERDICTS, Policy, decide_runs
 from w2v_core.verdict.drift import Drift, judge_drift
-from w2v_core.verdict.fitness import (
-    SIMULATED,
-    against_baseline,
-    freshness,
-    record_reasons,
-    run_reasons,
-    steady_state,
-)
+from w2v_core.verdict.fitness import against_baseline, freshness, unfit_record, unfit_runs
 from w2v_core.verdict.outcome import (
     AgainstBaseline,
     CellVerdict,
     Finding,
     GateResult,
-    Kind,
     Throughput,
-    Wer,
+    evidence,
+    failed,
+    ranked,
 )
-from w2v_core.verdict.throughput import evidence
-from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
+from w2v_core.verdict.soundness import SIMULATED
+from w2v_core.verdict.wer import ceiling_finding, wer_findings
 
 MAX_AGE = timedelta(hours=36)  # a nightly run, and half a day of slack
 _PASSED = "passed"
@@ -71,8 +65,7 @@ def judge(
     if not run_records:
         return refused("no record to judge: the run measured nothing", policy=policy)
     ours = _by_cell(run_records)
-    run = [*_session_findings(session, known=set(baseline.cells) | set(ours))]
-    run += [_fail("integrity", reason) for reason in run_reasons(run_records)]
+    run = unfit_runs(run_records, session, known=baseline.cells)
     unfit: dict[str, list[Finding]] = {}
     for cell in sorted(set(baseline.cells) | set(ours)):
         unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
@@ -86,11 +79,11 @@ def judge(
         drift = [_drift_finding(drifts[cell])] if cell in drifts and cell in speeds else []
         judged = [*findings, *([speed] if speed is not None else []), *paired, *drift]
         cells.append(
-            CellVerdict(cell=cell, findings=rank_findings(judged), throughput=throughput, wer=wer)
+            CellVerdict(cell=cell, findings=ranked(judged), throughput=throughput, wer=wer)
         )
     return GateResult(
         cells=tuple(rank_cells(cells)),
-        findings=rank_findings(run),
+        findings=ranked(run),
         policy=policy,
         baseline=AgainstBaseline(
             key=baseline.key,
@@ -113,76 +106,30 @@ def judge_alone(
     ours = _by_cell(run_records)
     cells = []
     for cell, records in ours.items():
-        findings = [_fail("integrity", reason) for r in records for reason in _unsound(r)]
-        findings += [_fail("steady-state", reason) for r in records for reason in steady_state(r)]
+        findings = [f for r in records for f in unfit_record(r) if f.reason != SIMULATED]
         if not findings:
             findings.append(Finding(kind="integrity", verdict="PASS", reason="sound"))
         ceilings = (ceiling_finding(record) for record in records)
         findings += [finding for finding in ceilings if finding is not None]
-        cells.append(CellVerdict(cell=cell, findings=rank_findings(findings)))
-    run = [*_session_findings(session, known=set(ours))]
-    run += [_fail("integrity", reason) for reason in run_reasons(run_records)]
+        cells.append(CellVerdict(cell=cell, findings=ranked(findings)))
+    run = unfit_runs(run_records, session)
     if not run_records and not run:
-        run.append(_fail("integrity", "no record to judge: the run measured nothing"))
+        run.append(failed("integrity", "no record to judge: the run measured nothing"))
     return GateResult(
         cells=tuple(rank_cells(cells)),
-        findings=rank_findings(run),
+        findings=ranked(run),
         policy=policy if policy is not None else Policy(),
     )
-
-
-def _unsound(record: CellRecord) -> list[str]:
-    return [r for r in record_reasons(record) if r != SIMULATED]
 
 
 def refused(reason: str, *, policy: Policy | None = None, unusable: bool = False) -> GateResult:
     """Return a red result without a cell, for what could not even be looked at."""
     return GateResult(
         cells=(),
-        findings=(_fail("integrity", reason),),
+        findings=(failed("integrity", reason),),
         policy=policy if policy is not None else Policy(),
         unusable=unusable,
     )
-
-
-def _session_findings(session: Session | None, *, known: set[str]) -> list[Finding]:
-    """Say what the session did to the whole run."""
-    if session is None:
-        return []
-    findings = []
-    if session.xdist:
-        findings.append(
-            _fail("integrity", "xdist was on: parallel timings mean nothing; run without -n")
-        )
-    if session.exit_status:
-        findings.append(
-            _fail("integrity", f"the suite was red: pytest exit status {session.exit_status}")
-        )
-    red = sorted(
-        c for c, outcome in session.outcomes.items() if outcome in RED_OUTCOMES and c not in known
-    )
-    findings += [_fail("integrity", f"{c} {session.outcomes[c]} and left no record") for c in red]
-    return findings
-
-
-def wer_findings(
-    pairs: Mapping[str, tuple[CellRecord, CellRecord]], *, policy: Policy
-) -> dict[str, tuple[Wer | None, tuple[Finding, ...]]]:
-    """Judge the WER of (old, new) records by cell, paired and against the ceilings."""
-    alpha = shared_alpha(list(pairs.values()), policy.family_alpha)
-    found: dict[str, tuple[Wer | None, tuple[Finding, ...]]] = {}
-    for cell, (old, new) in pairs.items():
-        absolute = ceiling_finding(new)
-        findings = (absolute,) if absolute is not None else ()
-        compared = compare_wer(old, new, margin=policy.wer_margin, alpha=alpha)
-        if compared is None:
-            reason = "no references in common, so no WER to compare"
-            lost = old.wer is not None
-            missing = Finding(kind="wer", verdict="FAIL" if lost else "INCONCLUSIVE", reason=reason)
-            found[cell] = (None, (*findings, missing))
-        else:
-            found[cell] = (compared[0], (*findings, compared[1]))
-    return found
 
 
 def rank_cells(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
@@ -210,25 +157,32 @@ def _unfit(
     outcome = session.outcomes.get(cell, _PASSED) if session is not None else _PASSED
     if cell not in ours:
         how = "vanished: in the baseline, not in the run" if outcome == _PASSED else outcome
-        return [_fail("integrity", f"not measured ({how}); run it, or approve a baseline without")]
+        reason = f"not measured ({how}); run it, or approve a baseline without"
+        return [failed("integrity", reason)]
     if cell not in baseline.cells:
-        return [_fail("integrity", "missing baseline: no approved runs of this cell; approve some")]
+        return [failed("integrity", "missing baseline: no approved runs of this cell")]
     findings = []
-    if outcome != _PASSED:
-        findings.append(_fail("integrity", f"its test was {outcome}"))
+    if outcome != _PASSED and not _is_told_by_its_ceiling(outcome, ours[cell]):
+        findings.append(failed("integrity", f"its test was {outcome}"))
     runs = {r.run_id for records in ours.values() for r in records}
     absent = sorted(runs - {r.run_id for r in ours[cell]})
     if absent:
-        findings.append(_fail("integrity", f"not measured in run {absent[0]}"))
+        findings.append(failed("integrity", f"not measured in run {absent[0]}"))
+    known = baseline.cells[cell]
     for record in ours[cell]:
         reasons = [
-            *record_reasons(record),
-            *against_baseline(record, baseline.cells[cell]),
+            *against_baseline(record, known),
             *freshness(record, now=now, max_age=max_age, newest_baseline=baseline.newest_run),
         ]
-        findings += [_fail("integrity", reason) for reason in reasons]
-        findings += [_fail("steady-state", reason) for reason in steady_state(record)]
+        findings += unfit_record(record)
+        findings += [failed("integrity", reason) for reason in reasons]
     return findings
+
+
+def _is_told_by_its_ceiling(outcome: str, records: Sequence[CellRecord]) -> bool:
+    """Whether a test was red for its WER, which is judged as such, and its speed as well."""
+    found = (ceiling_finding(record) for record in records)
+    return outcome == "failed" and any(f is not None and f.verdict == "FAIL" for f in found)
 
 
 def _throughputs(
@@ -280,7 +234,7 @@ def _drift_finding(drift: Drift) -> Finding:
     nights = len(drift.statistic)
     if drift.alarm_night is None:
         return Finding(kind="drift", verdict="PASS", reason=f"no drift over {nights} nights")
-    return _fail(
+    return failed(
         "drift",
         f"slower by {drift.loss * 100:.2g} % than the anchor since {drift.change_night}; the alarm "
         f"rose on {drift.alarm_night}",
@@ -292,12 +246,3 @@ def _by_cell(records: Sequence[CellRecord]) -> dict[str, list[CellRecord]]:
     for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
         cells.setdefault(record.cell, []).append(record)
     return cells
-
-
-def rank_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Order findings worst first, as they came among equals."""
-    return tuple(sorted(findings, key=lambda f: -VERDICTS.index(f.verdict)))
-
-
-def _fail(kind: Kind, reason: str) -> Finding:
-    return Finding(kind=kind, verdict="FAIL", reason=reason)

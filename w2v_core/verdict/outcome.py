@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+import numpy as np
 
 from w2v_core.errors import RecordError
 from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten
-from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
+from w2v_core.verdict.decide import VERDICTS, Decision, Policy, Verdict, worst
 
 Kind = Literal["integrity", "steady-state", "throughput", "wer", "wer-ceiling", "drift"]
 
@@ -35,6 +37,16 @@ class Finding:
         object.__setattr__(self, "reason", printable(shorten(self.reason, _REASON_CHARS)))
 
 
+def failed(kind: Kind, reason: str) -> Finding:
+    """Return a FAIL."""
+    return Finding(kind=kind, verdict="FAIL", reason=reason)
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Order findings worst first, as they came among equals."""
+    return tuple(sorted(findings, key=lambda f: -VERDICTS.index(f.verdict)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
     """Throughput against the other side; ratios of RTFx, above 1 is faster."""
@@ -54,6 +66,61 @@ class Throughput:
     """A slowdown that waits for fresh pairs to confirm it."""
     runs_on_both: int | None = None
     """Runs on either side that would decide where the baseline has too few; None as above."""
+
+
+def evidence(
+    decision: Decision, index: int, *, runs: int, baseline_runs: int, policy: Policy
+) -> tuple[Throughput, Finding]:
+    """Return the evidence on cell ``index`` of one night, and its finding.
+
+    Args:
+        decision: Of one night, (cells,) arrays.
+        index: The cell.
+        runs: Candidate runs, or pairs, that it has.
+        baseline_runs: Runs on the other side; 0 for pairs.
+        policy: What was decided by.
+    """
+    needed, both = float(decision.runs_needed[index]), float(decision.runs_on_both[index])
+    verdict = VERDICTS[int(decision.codes[index])]
+    throughput = Throughput(
+        ratio=float(np.exp(decision.effects.mean[index])),
+        lower=float(np.exp(decision.lower[index])),
+        upper=float(np.exp(decision.upper[index])),
+        run_sd=float(decision.effects.sd[index]),
+        runs=runs,
+        baseline_runs=baseline_runs,
+        further_runs=max(1, int(needed) - runs) if np.isfinite(needed) else None,
+        suspicious=bool(decision.suspicious[index]),
+        runs_on_both=int(both) if np.isfinite(both) else None,
+    )
+    return throughput, Finding(
+        kind="throughput", verdict=verdict, reason=_told(throughput, verdict, policy)
+    )
+
+
+def _told(found: Throughput, verdict: Verdict, policy: Policy) -> str:
+    change = (found.ratio - 1) * 100
+    interval = f"[{(found.lower - 1) * 100:+.2f}, {(found.upper - 1) * 100:+.2f}] %"
+    measured = f"throughput {change:+.2f} % {interval} over {found.runs} {_unit(found)}"
+    if verdict == "PASS":
+        return f"{measured}; a loss of {policy.margin * 100:g} % is excluded"
+    if verdict == "FAIL":
+        return f"{measured}; slower by more than the tolerance of {policy.tolerance * 100:g} %"
+    if not np.isfinite(found.run_sd):
+        return f"{measured}; no side was run twice, so nothing says how much runs vary"
+    if found.suspicious and not found.baseline_runs:
+        return f"{measured}; looks slower, fresh pairs have to confirm it"
+    if found.further_runs is None:
+        spread = f"{_unit(found)} vary by {found.run_sd * 100:.2g} %"
+        remedy = "more of them would not decide: quieten the machine"
+        if found.runs_on_both is not None:
+            remedy = f"{found.runs_on_both} on either side would decide: approve a larger baseline"
+        return f"{measured}; {spread}; {remedy}"
+    return f"{measured}; {found.further_runs} further {_unit(found)} would decide"
+
+
+def _unit(found: Throughput) -> str:
+    return "runs" if found.baseline_runs else "pairs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,25 +7,18 @@ cancels within a pair; the pair's log ratio is the unit of sampling.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from w2v_core.records.fingerprint import place
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.decide import Decision, Policy, decide_pairs
-from w2v_core.verdict.fitness import (
-    changed_parameters,
-    record_reasons,
-    run_reasons,
-    steady_state,
-)
-from w2v_core.verdict.judge import rank_cells, rank_findings, refused, wer_findings
-from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
+from w2v_core.verdict.fitness import unfit_record, unfit_runs
+from w2v_core.verdict.judge import rank_cells, refused
+from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, evidence, failed, ranked
 from w2v_core.verdict.statistics import Floats
-from w2v_core.verdict.throughput import evidence
-
-__all__ = ["MIN_PAIRS", "Pair", "judge_pairs", "log_ratios"]
+from w2v_core.verdict.wer import wer_findings
 
 MIN_PAIRS = 2
 
@@ -60,23 +53,23 @@ def judge_pairs(
     cells = sorted({r.cell for r in everything})
     if not cells:
         return refused("no record to judge: neither side measured anything", policy=policy)
-    run = [_fail(reason) for reason in run_reasons(everything)]
-    unfit = {cell: _unfit(cell, pairs) for cell in cells}
+    run = unfit_runs(everything)
+    unfit = {cell: _unfit_pairs(cell, pairs) for cell in cells}
     fit = [cell for cell in cells if not unfit[cell]]
     decision = _decide(screen, confirm, fit, family=len(cells), policy=policy) if fit else None
     wers = wer_findings({c: (_of(pairs[0].a, c), _of(pairs[0].b, c)) for c in fit}, policy=policy)
     verdicts = []
     for cell in cells:
         if decision is None or unfit[cell]:
-            verdicts.append(CellVerdict(cell=cell, findings=rank_findings(unfit[cell])))
+            verdicts.append(CellVerdict(cell=cell, findings=ranked(unfit[cell])))
             continue
         throughput, speed = evidence(
             decision, fit.index(cell), runs=len(pairs), baseline_runs=0, policy=policy
         )
         wer, paired = wers[cell]
-        findings = rank_findings([speed, *paired])
+        findings = ranked([speed, *paired])
         verdicts.append(CellVerdict(cell=cell, findings=findings, throughput=throughput, wer=wer))
-    return GateResult(cells=tuple(rank_cells(verdicts)), findings=rank_findings(run), policy=policy)
+    return GateResult(cells=tuple(rank_cells(verdicts)), findings=ranked(run), policy=policy)
 
 
 def log_ratios(pairs: Sequence[Pair], cells: Sequence[str]) -> Floats:
@@ -107,25 +100,25 @@ def _decide(
     )
 
 
-def _unfit(cell: str, pairs: Sequence[Pair]) -> list[Finding]:
+def _unfit_pairs(cell: str, pairs: Sequence[Pair]) -> list[Finding]:
     """Say why a cell's pairs cannot be judged; empty where they can."""
     sides = [(f"{name} {i}", side) for i, p in enumerate(pairs) for name, side in _sides(p)]
     absent = [where for where, side in sides if all(r.cell != cell for r in side)]
     if absent:
-        return [_fail(f"not measured by side {absent[0]} (of {len(absent)} runs without it)")]
+        return [
+            failed(
+                "integrity", f"not measured by side {absent[0]} (of {len(absent)} runs without it)"
+            )
+        ]
     known = _of(pairs[0].a, cell)
     findings = []
     for where, side in sides:
         record = _of(side, cell)
         recount = record.scores != known.scores or record is known  # the same need it once
-        reasons = [*record_reasons(record, recount=recount), *changed_parameters(record, known)]
+        against = unfit_record(record, known=known, recount=recount)
         if place(record.environment) != place(known.environment):
-            reasons.append("made on another host or card than the first run")
-        findings += [_fail(f"side {where}: {reason}") for reason in reasons]
-        findings += [
-            Finding(kind="steady-state", verdict="FAIL", reason=f"side {where}: {reason}")
-            for reason in steady_state(record)
-        ]
+            against.append(failed("integrity", "made on another host or card than the first run"))
+        findings += [replace(f, reason=f"side {where}: {f.reason}") for f in against]
     return findings
 
 
@@ -135,7 +128,3 @@ def _sides(pair: Pair) -> tuple[tuple[str, tuple[CellRecord, ...]], ...]:
 
 def _of(side: Sequence[CellRecord], cell: str) -> CellRecord:
     return next(r for r in side if r.cell == cell)
-
-
-def _fail(reason: str) -> Finding:
-    return Finding(kind="integrity", verdict="FAIL", reason=reason)

@@ -11,14 +11,19 @@ import numpy as np
 from w2v_core.errors import ConfigError
 from w2v_core.records.fingerprint import difference, place
 from w2v_core.records.record import CellRecord
+from w2v_core.records.store import Session
 from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
-from w2v_core.verdict.fitness import changed_parameters, record_reasons, steady_state
+from w2v_core.verdict.fitness import changed_parameters, unfit_record, unfit_runs
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
-from w2v_core.verdict.statistics import Effects, Floats, lower_bound, p_below, upper_bound
-from w2v_core.verdict.stratified import stratified_effects
+from w2v_core.verdict.statistics import (
+    Effects,
+    Floats,
+    lower_bound,
+    p_below,
+    stratified_effects,
+    upper_bound,
+)
 from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
-
-__all__ = ["compare", "compare_many"]
 
 
 def compare(
@@ -26,6 +31,7 @@ def compare(
     b: Sequence[CellRecord],
     *,
     names: tuple[str, str] | None = None,
+    sessions: tuple[Session | None, Session | None] = (None, None),
     policy: Policy | None = None,
 ) -> Comparison:
     """Compare two releases; every record is one run of one cell.
@@ -34,6 +40,7 @@ def compare(
         a: Records of the reference release.
         b: Records of the release that is judged.
         names: What to call them; their ``release`` where it is left out.
+        sessions: What the test sessions of either side know.
         policy: Margins and error rates; the defaults of Policy where it is left out.
 
     Raises:
@@ -44,7 +51,8 @@ def compare(
         raise ConfigError(f"{len(a)} records against {len(b)}; both sides need at least one run")
     sides = (_by_cell(a), _by_cell(b))
     cells = sorted(set(sides[0]) | set(sides[1]))
-    unfit = {cell: _unfit(sides[0].get(cell, []), sides[1].get(cell, [])) for cell in cells}
+    shared = _unfit_sides(a, b, sessions)
+    unfit = {c: (*shared, *_unfit(*(side.get(c, []) for side in sides))) for c in cells}
     fit = [cell for cell in cells if not unfit[cell]]
     pairs = {cell: (sides[0][cell], sides[1][cell]) for cell in fit}
     judged = _judge_speed(stratified_effects(pairs.values()), policy, family=len(cells))
@@ -71,7 +79,10 @@ def compare(
 
 
 def compare_many(
-    releases: Mapping[str, Sequence[CellRecord]], *, policy: Policy | None = None
+    releases: Mapping[str, Sequence[CellRecord]],
+    *,
+    sessions: Mapping[str, Session | None] | None = None,
+    policy: Policy | None = None,
 ) -> Matrix:
     """Compare every release with the first one.
 
@@ -81,11 +92,17 @@ def compare_many(
     names = tuple(releases)
     if len(names) < 2:
         raise ConfigError(f"{len(names)} releases; give at least two")
-    first = releases[names[0]]
+    first, known = releases[names[0]], sessions if sessions is not None else {}
     return Matrix(
         releases=names,
         comparisons=tuple(
-            compare(first, releases[name], names=(names[0], name), policy=policy)
+            compare(
+                first,
+                releases[name],
+                names=(names[0], name),
+                sessions=(known.get(names[0]), known.get(name)),
+                policy=policy,
+            )
             for name in names[1:]
         ),
     )
@@ -196,6 +213,22 @@ def _missing(
     )
 
 
+def _unfit_sides(
+    a: Sequence[CellRecord],
+    b: Sequence[CellRecord],
+    sessions: tuple[Session | None, Session | None],
+) -> tuple[str, ...]:
+    """Say why nothing of two sides can be compared, such as a copied run; empty where they can."""
+    stood = {(r.run_id, r.cell) for r in a}
+    others = [r for r in b if (r.run_id, r.cell) not in stood]
+    found = [
+        *((f"a: {f.reason}") for f in unfit_runs(a, sessions[0])),
+        *((f"b: {f.reason}") for f in unfit_runs(b, sessions[1])),
+        *((f"not comparable, {f.reason}") for f in unfit_runs([*a, *others])),
+    ]
+    return tuple(found)
+
+
 def _unfit(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[str, ...]:
     """Say why a cell of two releases cannot be compared; empty where it can."""
     if not a or not b:
@@ -204,7 +237,7 @@ def _unfit(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[str, ...]:
         f"{name}: {reason}"
         for name, records in (("a", a), ("b", b))
         for record in records
-        for reason in (*record_reasons(record), *steady_state(record))
+        for reason in (finding.reason for finding in unfit_record(record))
     ]
     both = sorted({r.run_id for r in a} & {r.run_id for r in b})
     if both:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 
 from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.significance import NonInferiority, non_inferiority
 from w2v_core.verdict.ceilings import NoThreshold, ceiling
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import ChangedTranscript, Finding, Wer
-
-__all__ = ["align_words", "ceiling_finding", "changed_transcripts", "compare_wer", "shared_alpha"]
 
 
 def ceiling_finding(record: CellRecord) -> Finding | None:
@@ -33,6 +32,26 @@ def ceiling_finding(record: CellRecord) -> Finding | None:
         return Finding(kind="wer-ceiling", verdict="PASS", reason=reason)
     reason = f"WER {record.wer * 100:.4g} % is above the ceiling of {threshold}; {threshold.source}"
     return Finding(kind="wer-ceiling", verdict="FAIL", reason=reason)
+
+
+def wer_findings(
+    pairs: Mapping[str, tuple[CellRecord, CellRecord]], *, policy: Policy
+) -> dict[str, tuple[Wer | None, tuple[Finding, ...]]]:
+    """Judge the WER of (old, new) records by cell, paired and against the ceilings."""
+    alpha = shared_alpha(list(pairs.values()), policy.family_alpha)
+    found: dict[str, tuple[Wer | None, tuple[Finding, ...]]] = {}
+    for cell, (old, new) in pairs.items():
+        absolute = ceiling_finding(new)
+        findings = (absolute,) if absolute is not None else ()
+        compared = compare_wer(old, new, margin=policy.wer_margin, alpha=alpha)
+        if compared is None:
+            reason = "no references in common, so no WER to compare"
+            lost = old.wer is not None
+            missing = Finding(kind="wer", verdict="FAIL" if lost else "INCONCLUSIVE", reason=reason)
+            found[cell] = (None, (*findings, missing))
+        else:
+            found[cell] = (compared[0], (*findings, compared[1]))
+    return found
 
 
 def compare_wer(
