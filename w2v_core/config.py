@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from w2v_core.errors import ConfigError, unknown_name
@@ -20,6 +21,7 @@ __all__ = [
     "PlanKind",
     "parse_choice",
     "parse_count",
+    "parse_path",
     "parse_plan",
 ]
 
@@ -89,6 +91,18 @@ class EngineConfig:
             raise ConfigError(
                 "autocast to float32 does nothing; use --dtype bfloat16 or drop --autocast"
             )
+
+
+def parse_path(text: str) -> Path:
+    """Turn a path as the user wrote it into one, ``~`` expanded: no shell does after ``--x=``.
+
+    Raises:
+        ConfigError: the home folder that ``~`` or ``~name`` means is not known.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{text}: {error}; write the folder's whole path") from error
 
 
 def parse_plan(kind: str, *, num_buckets: int | None, batch_size: int) -> BatchPlan:

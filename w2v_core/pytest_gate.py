@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.store import Session
 
@@ -44,8 +45,8 @@ class Gatekeeper:
         is_parallel: bool,
     ) -> None:
         self._run = run
-        self._path = Path(baseline) if baseline else None
-        self._history = Path(history) if history else None
+        self._path = parse_path(baseline) if baseline else None
+        self._history = parse_path(history) if history else None
         self._outcomes: dict[str, str] = {}
         self._judged: set[str] = set()
         self._is_interrupted = False

@@ -19,6 +19,7 @@ from w2v_core.config import (
     DeviceChoice,
     parse_choice,
     parse_count,
+    parse_path,
     parse_plan,
 )
 from w2v_core.errors import ConfigError
@@ -51,8 +52,12 @@ def add_options(parser: pytest.Parser) -> None:
     add("--device", default="auto", help=f"one of {', '.join(DEVICES)}; missing is an error")
     add("--models", default=None, help="comma-separated: canary-base, base, large, DIR, owner/name")
     add("--dtypes", default=",".join(DTYPES), help="comma-separated: float32, bfloat16")
-    add("--datasets", default=None, help="canary-speech, test-clean, librispeech:PATH ...")
-    add("--data-path", default=None, help="a LibriSpeech folder; short for librispeech:PATH")
+    add(
+        "--datasets",
+        default=None,
+        help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
+    )
+    add("--data-path", default=None, help="a LibriSpeech folder, or audio with a manifest")
     add("--graphs", default=None, help="on, off or both; default: whatever the device can do")
     add("--forwards", default="exact", help="comma-separated: exact, stock")
     add("--autocast", action="store_true", help="autocast instead of bfloat16 weights")
@@ -78,7 +83,7 @@ def run_config_of(config: pytest.Config) -> RunConfig:
         limit=limit,
         allow_partial=config.getoption("--allow-partial"),
         release=config.getoption("--release"),
-        reports_dir=Path(config.getoption("--reports-dir")),
+        reports_dir=parse_path(config.getoption("--reports-dir")),
         command=shlex.join(str(a) for a in arguments),
     )
 
@@ -147,11 +152,11 @@ def models_of(config: pytest.Config) -> list[tuple[str, str]]:
 
 def datasets_of(config: pytest.Config) -> list[tuple[str, str]]:
     """Return the datasets asked for, each with its name within a cell's id."""
-    from w2v_core.data.catalog import parse_dataset
+    from w2v_core.data.catalog import name_folder, parse_dataset
 
     names = _split(config.getoption("--datasets"))
     if config.getoption("--data-path"):
-        names.append(f"librispeech:{config.getoption('--data-path')}")
+        names.append(name_folder(config.getoption("--data-path")))
     return [(d, parse_dataset(d).text) for d in names]
 
 

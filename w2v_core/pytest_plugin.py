@@ -10,7 +10,7 @@ import pytest
 
 from w2v_core.backends.hpu_environment import TorchFamily
 from w2v_core.commands import options
-from w2v_core.config import DeviceChoice, parse_count
+from w2v_core.config import DeviceChoice, parse_count, parse_path
 from w2v_core.errors import W2VError
 from w2v_core.markers import DEVICE_ORDER, devices_asked_for
 from w2v_core.progress import bars
@@ -291,7 +291,7 @@ def _rebase(session: pytest.Session) -> None:
     if reason is None or not run.records:
         return
     given = session.config.getoption("--baseline")
-    path = Path(given) if given else run.config.reports_dir / "baselines"
+    path = parse_path(given) if given else run.config.reports_dir / "baselines"
     try:
         session.config.stash[APPROVAL] = rebase(run, baseline=path, reason=reason)
     except W2VError as error:

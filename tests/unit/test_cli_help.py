@@ -92,7 +92,7 @@ def test_an_unknown_flag_is_one_paragraph_that_points_to_the_help(command, capsy
     ("arguments", "part"),
     [
         pytest.param(["run", "--bukets", "3"], "did you mean --buckets?", id="misspelt"),
-        pytest.param(["run", "--data-path", "x"], "did you mean --data_path?", id="hyphen"),
+        pytest.param(["run", "--use-graphs"], "did you mean --use_graphs?", id="hyphen"),
         pytest.param(["run", "--batch", "3"], "did you mean --batch-size?", id="shortened"),
         pytest.param(["run", "--buckets", "x"], "'x' is no whole number", id="no-number"),
         pytest.param(["calibrate", "--simulate", "--nights", "x"], "'x' is no whole", id="others"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from w2v_core.backends.hpu_environment import (
@@ -14,7 +15,7 @@ from w2v_core.backends.hpu_environment import (
     hold_bridge,
     prepare_environment,
 )
-from w2v_core.config import parse_choice
+from w2v_core.config import parse_choice, parse_path
 from w2v_core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
         self.register("type", int, _whole_number)
         self.register("type", float, _number)
+        self.register("type", Path, _path)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -99,6 +101,13 @@ def _whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def _path(text: str) -> Path:
+    try:
+        return parse_path(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _number(text: str) -> float:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v_core.commands.options import EXIT_CODES
+from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
 from w2v_core.report.run_directory import write_file
@@ -56,14 +57,14 @@ def report(arguments: argparse.Namespace) -> int:
     from w2v_core.records.store import read_run
     from w2v_core.report.html import render_page
 
-    run = Path(arguments.run)
+    run = parse_path(arguments.run)
     records = read_run(run).records
     nights = _history(arguments.history, records)
     if arguments.baseline:
-        page = _judged_page(run, records, Path(arguments.baseline), nights)
+        page = _judged_page(run, records, parse_path(arguments.baseline), nights)
     else:
         page = render_page(records, history=nights)
-    output = Path(arguments.output) if arguments.output else _default_output(run)
+    output = parse_path(arguments.output) if arguments.output else _default_output(run)
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
     write_file(output, page)
@@ -109,7 +110,7 @@ def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
     from w2v_core.records.fingerprint import key as fingerprint_key
     from w2v_core.records.history_table import Night
 
-    path = Path(place)
+    path = parse_path(place)
     key = fingerprint_key(records[0].environment)
     if path.is_file():
         from w2v_core.records.history import History

@@ -8,7 +8,6 @@ import shlex
 import statistics
 import sys
 from functools import partial
-from pathlib import Path
 
 from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
@@ -18,6 +17,7 @@ from w2v_core.config import (
     BatchPlan,
     parse_choice,
     parse_count,
+    parse_path,
     parse_plan,
 )
 from w2v_core.errors import ConfigError, DeviceError
@@ -49,7 +49,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     group = parser.add_argument_group("further flags")
     add = group.add_argument
     add("--model", default=None, help="canary-base, canary-large, base, large, DIR or owner/name")
-    add("--dataset", default=None, help="canary-speech, test-clean, librispeech:PATH ...")
+    add(
+        "--dataset",
+        default=None,
+        help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
+    )
     add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
     add("--execution", default=None, help="hpu: lazy (HPU graphs) or eager (torch.compile)")
     add("--forward", default="exact", help="exact (padding-exact, default) or stock")
@@ -75,7 +79,13 @@ def _add_seed_flags(group: argparse._ArgumentGroup) -> None:
     add("--dev_clean_ds", action="store_true", help="the 73 utterances of dev-clean")
     add("--repeat", "-r", type=int, default=1, metavar="N", help="timed rounds")
     add("--limit", "-l", type=int, metavar="N", help="first N utterances (default: all)")
-    add("--data_path", metavar="DIR", help="a LibriSpeech folder, instead of the hub's test-clean")
+    add(
+        "--data_path",
+        "--data-path",
+        metavar="PATH",
+        help="a LibriSpeech folder, or audio with a .csv, .tsv, .jsonl or Kaldi manifest, "
+        "instead of the hub's test-clean",
+    )
     switch = partial(add, type=int, default=1, metavar="{0,1}")
     switch(
         "--multi_thread",
@@ -205,7 +215,7 @@ def _run_config(arguments: argparse.Namespace) -> RunConfig:
         limit=arguments.limit,
         allow_partial=arguments.allow_partial,
         release=arguments.release,
-        reports_dir=Path(arguments.reports_dir or "reports"),
+        reports_dir=parse_path(arguments.reports_dir or "reports"),
         command=shlex.join(["w2v", *sys.argv[1:]]),
         overlap=bool(arguments.multi_thread),
     )
@@ -241,9 +251,11 @@ def _model(arguments: argparse.Namespace) -> str:
 
 
 def _dataset(arguments: argparse.Namespace) -> str:
+    from w2v_core.data.catalog import name_folder
+
     named = {
         "--dataset": arguments.dataset,
-        "--data_path": arguments.data_path and f"librispeech:{arguments.data_path}",
+        "--data_path": arguments.data_path and name_folder(arguments.data_path),
         "--dev_clean_ds": "dev-clean-dummy" if arguments.dev_clean_ds else None,
     }
     given = {flag: name for flag, name in named.items() if name is not None}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Literal
 
+from w2v_core.config import parse_path
 from w2v_core.errors import UnknownNameError, unknown_name
 
 __all__ = ["MODELS", "ModelSpec", "parse_model"]
@@ -67,8 +67,10 @@ def parse_model(text: str) -> ModelSpec:
         if revision and known.source != "hub":
             raise UnknownNameError(f"model {name!r} is bundled and has no revision {revision!r}")
         return _pinned(known, revision) if revision else known
-    if Path(text).is_dir():
-        return ModelSpec(name=Path(text).name, source="local", location=str(Path(text).resolve()))
+    if (path := parse_path(text)).is_dir():
+        resolved = path.resolve()
+        name = path.name if path.name not in ("", "..") else resolved.name
+        return ModelSpec(name=name or "root", source="local", location=str(resolved))
     if name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith("/"):
         return ModelSpec(name=name, source="hub", location=name, revision=revision or None)
     error = unknown_name("model", text, MODELS)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from w2v_core.config import BatchPlan, ForwardName
+from w2v_core.errors import ConfigError
 from w2v_core.types import Dtype
 
 __all__ = ["Cell", "form_cells"]
@@ -48,7 +49,12 @@ def form_cells(
     """Form the product, model first, in the order given.
 
     ``models`` and ``datasets`` are pairs of the user's text and the name within a cell's id.
+
+    Raises:
+        ConfigError: two models or two datasets would have one name, or one is asked for twice.
     """
+    _refuse_equal("models", models)
+    _refuse_equal("datasets", datasets)
     return tuple(
         Cell(
             model=model,
@@ -65,3 +71,15 @@ def form_cells(
             models, dtypes, datasets, tuple(graphs), forwards
         )
     )
+
+
+def _refuse_equal(kind: str, named: Sequence[tuple[str, str]]) -> None:
+    """Refuse what would give two cells one identity."""
+    texts: dict[str, str] = {}
+    for text, name in named:
+        if name in texts:
+            raise ConfigError(
+                f"the {kind} {texts[name]} and {text} would both be called {name} in a cell's id; "
+                "run them in two sessions, or give one by a link (ln -s) of another name"
+            )
+        texts[name] = text
