@@ -164,7 +164,9 @@ def test_a_set_up_names_extras_and_constraints_that_exist(command):
 
     assert asked
     assert {extra for group in asked for extra in group.split(",")} <= set(extras)
-    assert (ROOT / command.words[command.words.index("-c") + 1]).is_file()
+    constraints = command.words[command.words.index("-c") + 1]
+    written = f" >{constraints}\n" in (ROOT / command.document).read_text()  # by a line before
+    assert written or (ROOT / constraints).is_file()
 
 
 @in_each_document

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Print pip constraints that keep every package of this image at its version: its torch, and all
+# that was built against it. pip then finds versions of what is missing that fit, or says which do
+# not. habana-pyhlml speaks to the driver's library, so a missing one gets the driver's release.
+#
+#   sh docs/deploy/image-constraints.sh >image.txt && pip install -e '.[test,hpu]' -c image.txt
+set -eu
+python=${PYTHON:-python3}
+driver=${HABANALABS_VERSION_FILE:-/sys/module/habanalabs/version}
+
+installed=$("$python" -m pip --disable-pip-version-check list --format=freeze)
+# The project itself, of an earlier install, is what is installed anew.
+printf '%s\n' "$installed" | grep -vi '^w2v[-_.]core=='
+if [ -r "$driver" ] && ! printf '%s\n' "$installed" | grep -qi '^habana[-_.]pyhlml=='; then
+    printf 'habana-pyhlml==%s.*\n' "$(cut -d- -f1 "$driver")"
+fi
