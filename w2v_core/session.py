@@ -13,7 +13,7 @@ from w2v_core.config import DeviceChoice, EngineConfig
 from w2v_core.progress import Progress, silent
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session, new_run_id, reserve
-from w2v_core.report.run_directory import write_run
+from w2v_core.report.files import write_run
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -190,13 +190,15 @@ class ValidationRun:
         Raises:
             ReportError: it cannot be written.
         """
-        write_run(
-            self.directory,
-            self.records,
+        from w2v_core.verdict.run import Run
+
+        run = Run(
+            records=tuple(self.records),
             session=session,
-            gate=gate,
+            verdict=gate,
             calibration=calibration,
-            history=history,
+            nights=history,
             baseline=baseline,
         )
+        write_run(self.directory, run)
         return self.directory

@@ -116,7 +116,7 @@ def test_the_error_rates_are_what_their_commands_print(row, capsys):
     assert f"{rates['power_at_3_percent']:.1%}" == f"{row['found']}%"
 
 
-@pytest.mark.slow  # matplotlib, a page of three cells
+@pytest.mark.slow  # a page of three cells
 @chosen("report")
 def test_a_report_is_written(command, at_desk, capsys):
     assert run(command) == 0

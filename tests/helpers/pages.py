@@ -7,11 +7,15 @@ from tests.helpers.records import make_run, make_scores
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import SERIAL_STAGES, BucketUse
 from w2v_core.records.store import StoredRun
-from w2v_core.report.html import render_page
+from w2v_core.report.page import render_page
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.calibrate import simulate_nights
+from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import judge
+from w2v_core.verdict.outcome import AgainstBaseline, CellVerdict, Finding, GateResult
+from w2v_core.verdict.run import Run
 
+BASELINE = AgainstBaseline(key={}, signature="0" * 64, approved_utc="2026-01-01T00:00:00Z")
 CELLS = tuple(
     "-".join(parts)
     for parts in product(
@@ -44,6 +48,16 @@ SLOW = "large-bfloat16"
 
 def rich_page():
     """Render the page of the run's last night; the same at every call."""
+    return render_page(rich_run())
+
+
+def page_of(*records, **known):
+    """Render the page of some records, and of what is known around them."""
+    return render_page(Run(records=records, **known))
+
+
+def rich_run():
+    """Return the run's last night, judged."""
     runs = [StoredRun(source=str(i), records=_night(i)) for i in range(6)]
     baseline = approve(runs, reason="first")
     history = {}
@@ -57,10 +71,10 @@ def rich_page():
     first, *rest = tonight[2].rounds_s
     tonight[2] = replace(tonight[2], rounds_s=(first, *rest[:-1], 2.2 * first))
     gate = judge(tonight, baseline, max_age=None, history=history)
-    return render_page(
-        tonight,
-        gate=gate,
-        history=history,
+    return Run(
+        records=tuple(tonight),
+        verdict=gate,
+        nights=history,
         baseline=baseline,
         calibration=simulate_nights(nights=50, cells=len(CELLS)),
     )
@@ -114,3 +128,14 @@ def _wrong(substitutions):
     words = list(WORDS)
     words[2 : 2 + substitutions] = ["BRAUN", "FOCKS"][:substitutions]
     return words
+
+
+def verdict_of(verdicts, *, kind="throughput", baseline=BASELINE):
+    """Make a verdict from those of its cells."""
+    cells = tuple(
+        CellVerdict(
+            cell=cell, findings=(Finding(kind=kind, verdict=verdict, reason=f"it is {verdict}"),)
+        )
+        for cell, verdict in verdicts.items()
+    )
+    return GateResult(cells=cells, findings=(), policy=Policy(), baseline=baseline)

@@ -1,7 +1,7 @@
 """The picture of a report for the README: the top of a run's page, in light colours.
 
 ``python -m tests.pages.picture RUN OUT`` takes a run directory, or the JSON of --benchmark-json.
-Needs chromium, and Pillow, which comes with matplotlib.
+Needs chromium, and Pillow, which the suite does not bring.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from w2v_core.records.store import read_run
-from w2v_core.report.html import render_page
+from w2v_core.report.page import render_page
+from w2v_core.verdict.run import load_run
 
 WIDTH, HEIGHT = 1200, 1240  # CSS pixels
 COLOURS = 128  # of the palette; text on plain ground needs no more
@@ -63,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         page = Path(directory) / "page.html"
-        page.write_text(render_page(read_run(arguments.run).records), encoding="utf-8")
+        page.write_text(render_page(load_run(arguments.run)), encoding="utf-8")
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         light = ("--blink-settings=preferredColorScheme=1",)
         shoot(page, arguments.out.absolute(), width=WIDTH, height=HEIGHT, flags=light)

@@ -81,7 +81,7 @@ def test_a_baseline_gives_the_anchor_and_the_cusum(tonight, tmp_path):
 
     page = (tonight / "summary.html").read_text()
     assert "1 is the anchor" in page
-    assert "CUSUM (standard deviations)" in page
+    assert "CUSUM, standard deviations" in page
     assert "No gate has judged this run" not in page
 
 

@@ -12,7 +12,8 @@ import pytest
 from tests.helpers.records import make_record
 from w2v_core.errors import RecordError
 from w2v_core.records.store import INCOMPLETE, read_run
-from w2v_core.report.run_directory import write_index, write_run
+from w2v_core.report.files import write_index, write_run
+from w2v_core.verdict.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = (
@@ -32,7 +33,8 @@ import os, signal, sys
 from pathlib import Path
 from tests.helpers.records import make_record
 from w2v_core.records import store
-from w2v_core.report import run_directory
+from w2v_core.report import files
+from w2v_core.verdict.run import Run
 
 class Dying:
     def __init__(self, file):
@@ -49,7 +51,7 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
 
 reports, names = Path(sys.argv[1]), sys.argv[2:]
-run_directory.write_run(reports, [make_record()])  # imports what writing needs
+files.write_run(reports, Run(records=(make_record(),)))  # imports what writing needs
 for name in names:
     directory = store.reserve(reports, release="1.24", run_id=name)
     child = os.fork()
@@ -60,7 +62,7 @@ for name in names:
             if "w" in mode and name in self.name
             else real(self, mode, *rest, **more)
         )
-        run_directory.write_run(directory, [make_record()])
+        files.write_run(directory, Run(records=(make_record(),)))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     print(name, os.WTERMSIG(status))
@@ -86,7 +88,7 @@ def reports(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     directory = tmp_path_factory.mktemp("whole")
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
     return directory
 
 

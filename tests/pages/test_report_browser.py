@@ -9,12 +9,12 @@ from itertools import pairwise
 import pytest
 
 from tests.faults.test_hostile_text import HOSTILE, make_hostile
-from tests.helpers.pages import rich_page
+from tests.helpers.pages import page_of, rich_page
 from tests.helpers.records import make_record
 from w2v_core.records.store import reserve
-from w2v_core.report.html import render_page
+from w2v_core.report.files import write_run
 from w2v_core.report.index import render_index
-from w2v_core.report.run_directory import write_run
+from w2v_core.verdict.run import Run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 390)
@@ -160,7 +160,7 @@ def test_the_browser_has_nothing_to_say(page, tmp_path):
 
 @pytest.mark.parametrize("name", ["html", "attribute", "closing", "long", "newlines"])
 def test_hostile_text_neither_executes_nor_overflows(name, tmp_path):
-    page = render_page([make_hostile(HOSTILE[name]), make_record()])
+    page = page_of(make_hostile(HOSTILE[name]), make_record())
     trap = "<script>window.alerted = []; window.alert = x => window.alerted.push(x)</script>"
 
     found = probe(page.replace("<body>", f"<body>{trap}"), tmp_path, width=390)
@@ -172,7 +172,7 @@ def test_hostile_text_neither_executes_nor_overflows(name, tmp_path):
 def test_the_index_of_hostile_runs_neither_overflows_nor_fades(tmp_path):
     for name in ("html", "long"):
         directory = reserve(tmp_path / "reports", release=HOSTILE[name], run_id=HOSTILE[name])
-        write_run(directory, [make_hostile(HOSTILE[name])])
+        write_run(directory, Run(records=(make_hostile(HOSTILE[name]),)))
     reserve(tmp_path / "reports", release="1.24", run_id="killed")
 
     found = probe(render_index(tmp_path / "reports"), tmp_path, width=390)

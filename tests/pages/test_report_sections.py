@@ -1,81 +1,94 @@
-"""What the sections of summary.html show, down to the figure."""
+"""What the sections of summary.html show, down to the figure: each under its heading."""
 
-import re
 from dataclasses import replace
 
 import pytest
 
-from tests.helpers.pages import rich_page
+from tests.helpers.html import Page
+from tests.helpers.pages import page_of, rich_page, verdict_of
 from tests.helpers.records import make_record
-from w2v_core.report.html import render_page
-from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 
 @pytest.fixture(scope="module")
 def page():
-    return rich_page()
-
-
-def text_of(page, title):
-    start = page.index(f"<h2>{title}</h2>")
-    return page[start : page.index("</section>", start)]
+    return Page(rich_page())
 
 
 def test_the_statuses_are_counted_in_the_order_of_their_weight(page):
-    bar = page[page.index('<div class="states">') :]
-    spans = re.findall(r'<span class="(\w+)" style="flex:\d+">([^<]*)</span>', bar)
+    counts = ["1 INVALID", "3 FAIL", "4 INCONCLUSIVE"]
 
-    assert spans == [("bad", "1 INVALID"), ("bad", "3 FAIL"), ("doubt", "4 INCONCLUSIVE")]
+    below = page.texts[""].split("cells valid")[-1]
+    places = [below.index(count) for count in counts]
+    assert places == sorted(places)
 
 
 def test_a_tile_shows_the_speed_the_wer_and_the_verdict_of_its_cell(page):
-    tiles = text_of(page, "Matrix").split("<h3>")[0]
+    tiles, kinds = page.tables["Matrix"][0][1], page.kinds["Matrix"][0][1]
 
-    row = tiles[tiles.index("large on test_clean") :]
-    tile = re.search(r'<td class="(\w+)"><b>6669 <small>-5.0 %</small></b>(.*?)</td>', row)
-    assert tile.groups() == ("bad", 'WER 1.82 %<span class="state">FAIL</span>')
+    assert tiles[""] == "large on test_clean"
+    assert tiles["bfloat16, graphs, exact"] == "6669 -5.0 % WER 1.82 % FAIL"
+    assert kinds["bfloat16, graphs, exact"] == ["bad"]
+
+
+def test_a_line_of_the_matrix_shows_the_figures_of_its_cell(page):
+    lines = {row["cell"]: row for row in page.tables["Matrix"][1]}
+
+    row = lines["large-bfloat16-test_clean-graphs-exact"]
+    assert row["status"] == "FAIL"
+    assert (row["WER %"], row["RTFx"], row["p50 ms"], row["p99 ms"]) == ("1.82", "6669", "10", "20")
+    assert row["vs baseline"] == "0.950 [0.928, 0.972]"
 
 
 def test_a_vanished_cell_has_its_tile():
     (one, two) = (make_record(), make_record(cell="base-float32-test_clean-graphs-exact"))
-    finding = Finding(kind="integrity", verdict="FAIL", reason="vanished")
-    cells = tuple(CellVerdict(cell=r.cell, findings=(finding,)) for r in (one, two))
-    gate = GateResult(cells=cells, findings=(), policy=Policy())
+    verdict = verdict_of({one.cell: "FAIL", two.cell: "FAIL"}, kind="integrity")
 
-    page = render_page([one], gate=gate)
+    page = Page(page_of(one, verdict=verdict))
 
-    assert '<td class="bad"><span class="state">vanished</span></td>' in page
-    assert '<span class="bad" style="flex:1">1 vanished</span>' in page
+    assert page.tables["Matrix"][0][0]["float32, graphs, exact"] == "vanished"
+    assert page.kinds["Matrix"][0][0]["float32, graphs, exact"] == ["bad"]
+    assert "1 vanished" in page.texts[""]
 
 
 def test_the_worst_change_against_the_baseline_is_on_the_first_screen(page):
-    first = page[: page.index("</header>")]
-
-    assert "<dt>Slowest against the baseline</dt><dd>-5.0 %</dd>" in first
+    assert "Slowest against the baseline -5.0 %" in page.texts[""]
 
 
 def test_a_buckets_row_shows_its_frames_and_its_efficiency(page):
-    text = text_of(page, "Buckets and padding")
+    use = {row["bucket, frames \u00d7 rows"]: row for row in page.tables["Buckets and padding"][0]}
 
-    assert '<th scope="row">400 \u00d7 8</th>' in text
-    assert '<td class="n">2,900</td><td class="n">6,400</td>' in text
-    assert '<td class="n doubt">0.453</td>' in text  # 2900 / 6400
-    assert '<td class="n">0.660</td>' in text  # (5970 + 2900) / (7040 + 6400)
+    row, total = use["400 \u00d7 8"], use["all"]
+    assert (row["real frames"], row["padded frames"]) == ("2,900", "6,400")
+    assert row["efficiency"] == "0.453"  # 2900 / 6400
+    assert total["efficiency"] == "0.660"  # (5970 + 2900) / (7040 + 6400)
+
+
+def test_an_efficiency_below_a_half_is_marked(page):
+    kinds = [row["efficiency"] for row in page.kinds["Buckets and padding"][0]]
+
+    assert ["doubt" in kind for kind in kinds] == [False, True, False]
 
 
 def test_cells_that_use_their_buckets_alike_share_a_table(page):
-    assert "test-clean, plan optimal-8x8: 8 cells" in text_of(page, "Buckets and padding")
+    assert "test-clean, plan optimal-8x8: 8 cells" in page.texts["Buckets and padding"]
 
 
 def test_the_stages_of_a_pass_are_shown_with_what_overlapping_them_gains():
     stages = {"h2d": 0.5, "compute": 1.0, "d2h": 0.25, "decode": 0.25}
     record = replace(make_record(), serial_stage_s=stages, rounds_s=(1.0, 1.0, 1.0))
 
-    text = text_of(render_page([record]), "Stages")
+    ((row,),) = Page(page_of(record)).tables["Stages"]
 
-    row = re.findall(r'<td class="n">([^<]*)</td>', text)
-    assert row == ["500", "1000", "250", "250", "2", "1", "2.00"]
+    assert row == {
+        "cell": record.cell,
+        "staging and H2D ms": "500",
+        "compute ms": "1000",
+        "D2H ms": "250",
+        "CTC decoding ms": "250",
+        "serial s": "2",
+        "median round s": "1",
+        "gain \u00d7": "2.00",
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,11 +98,11 @@ def test_the_stages_of_a_pass_are_shown_with_what_overlapping_them_gains():
 def test_a_record_of_the_first_schema_version_has_a_page(title, says):
     old = replace(make_record(), serial_stage_s=None, buckets=None)
 
-    assert says in text_of(render_page([old]), title)
+    assert says in Page(page_of(old)).texts[title]
 
 
 def test_a_chart_leaves_out_what_all_cells_share_and_says_so(page):
-    text = text_of(page, "Latency")
+    text = page.texts["Latency"]
 
     assert "All cells are of test_clean, graphs." in text
-    assert ">large-float32-stock</text>" in text
+    assert "large-float32-stock" in text

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
         "w2v_core.pytest_plugin",
         "w2v_core.cli",
         "w2v_core.verdict.commands",
-        "w2v_core.report.run_directory",
+        "w2v_core.report.files",
     ],
 )
 def test_importing_imports_no_torch(module):

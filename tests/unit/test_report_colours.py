@@ -1,18 +1,22 @@
 """The page's colours, light and dark: every one defined, and enough contrast."""
 
 import re
+from importlib import resources
 from itertools import product
 
 import pytest
 
 from tests.helpers.pages import rich_page
-from w2v_core.report.page import STYLE
+
+STYLE = resources.files("w2v_core.report").joinpath("templates/page.css").read_text()
+DARK = "@media screen and (prefers-color-scheme: dark)"
+SIZES = {"label", "end"}
 
 
 def test_both_schemes_define_every_colour():
     page = rich_page()
-    light, dark = STYLE.split("@media(prefers-color-scheme:dark)")
-    names = set(re.findall(r"var\(--([\w-]+)\)", page))
+    light, dark = STYLE.split(DARK)
+    names = set(re.findall(r"var\(--([\w-]+)\)", page)) - SIZES
 
     assert names <= set(re.findall(r"--([\w-]+):", light))
     assert names <= set(re.findall(r"--([\w-]+):", dark))
@@ -34,7 +38,19 @@ def contrast(one, other):
 
 TEXT_PAIRS = [
     *product(["text", "muted", "link", "good", "bad", "doubt"], ["back"]),
-    *product(["text"], ["panel", "h1", "h2", "h3", "h4", "good-back", "bad-back", "doubt-back"]),
+    *product(
+        ["text"],
+        [
+            "panel",
+            "shade-1",
+            "shade-2",
+            "shade-3",
+            "shade-4",
+            "good-back",
+            "bad-back",
+            "doubt-back",
+        ],
+    ),
     ("good", "good-back"),
     ("bad", "bad-back"),
 ]
@@ -47,8 +63,8 @@ GRAPHIC_PAIRS = list(product(["series-1", "series-2", "series-3", "series-4", "b
 )
 def test_colours_contrast_enough(scheme, pairs, least):
     """WCAG 2.2 AA: 4.5 for text, 3 for graphics."""
-    style = STYLE.split("@media(prefers-color-scheme:dark)")[scheme == "dark"]
-    colours = dict(re.findall(r"--([\w-]+):(#[0-9a-f]{3,6})", style))
+    style = STYLE.split(DARK)[scheme == "dark"]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{3,6})", style))
 
     ratios = {pair: round(contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
 

@@ -4,33 +4,23 @@ from dataclasses import replace
 
 import pytest
 
+from tests.helpers.pages import verdict_of
 from tests.helpers.records import CELLS, make_record, make_run, make_scores
-from w2v_core.report.accuracy import align, padding_costs, wer_interval, worst
-from w2v_core.report.ranking import headline, ranked, reasons, status, vanished, warnings
+from w2v_core.report.views.accuracy import padding_costs, wer_interval, worst
+from w2v_core.report.views.ranking import headline, ranked, reasons, status, vanished, warnings
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
 
 
-def make_gate(**verdicts):
-    cells = tuple(
-        CellVerdict(
-            cell=cell,
-            findings=(Finding(kind="throughput", verdict=verdict, reason=f"it is {verdict}"),),
-        )
-        for cell, verdict in verdicts.items()
-    )
-    return GateResult(cells=cells, findings=(), policy=Policy())
-
-
 def test_a_valid_cell_that_no_gate_looked_at_is_not_a_pass():
     assert status(make_record(), None) == "not judged"
-    assert status(make_record(), make_gate(another="PASS")) == "not judged"
+    assert status(make_record(), verdict_of({"another": "PASS"})) == "not judged"
 
 
 def test_an_invalid_cell_stays_invalid_whatever_the_gate_says():
     record = make_record(valid=False, invalid_reasons=("x",))
 
-    assert status(record, make_gate(**{record.cell: "PASS"})) == "INVALID"
+    assert status(record, verdict_of({record.cell: "PASS"})) == "INVALID"
 
 
 def test_cells_are_ranked_by_evidence():
@@ -39,8 +29,8 @@ def test_cells_are_ranked_by_evidence():
     records = {name: make_record(cell=cell) for name, cell in cells.items()}
     records["invalid"] = replace(records["invalid"], valid=False, invalid_reasons=("x",))
     records["wobbly"] = replace(records["wobbly"], rounds_s=(1.0, 1.0, 2.0))
-    gate = make_gate(
-        **{
+    gate = verdict_of(
+        {
             cells["passed"]: "PASS",
             cells["wobbly"]: "PASS",
             cells["unclear"]: "INCONCLUSIVE",
@@ -63,12 +53,12 @@ def test_the_headline_counts_cells_and_verdicts():
     records = [make_record(), make_record(valid=False)]
 
     assert headline(records) == "1 of 2 cells valid"
-    gate = make_gate(a="FAIL", b="FAIL", c="PASS")
+    gate = verdict_of({"a": "FAIL", "b": "FAIL", "c": "PASS"})
     assert headline(records, gate) == "FAIL: 2 FAIL, 1 PASS; 1 of 2 cells valid"
 
 
 def test_a_cell_that_the_gate_expected_and_nobody_measured_has_vanished():
-    gate = make_gate(**{CELLS[0]: "PASS", "gone": "FAIL"})
+    gate = verdict_of({CELLS[0]: "PASS", "gone": "FAIL"})
 
     assert vanished([make_record(cell=CELLS[0])], gate) == [("gone", "throughput: it is FAIL")]
 
@@ -157,7 +147,7 @@ def test_the_alignment_holds_every_word_of_both_sides():
     )
     (bad,) = worst([make_record(scores=(score,))])
 
-    pieces = align(bad)
+    pieces = bad.pieces
 
     assert pieces[0].operation == "equal"
     assert [w for p in pieces for w in p.reference] == ["THE", "QUICK", "BROWN", "FOX"]
@@ -169,6 +159,6 @@ def test_an_empty_side_aligns(reference, hypothesis):
     score = replace(make_scores()[0], reference=reference, hypothesis=hypothesis)
     (bad,) = worst([make_record(scores=(score,))])
 
-    (piece,) = align(bad)
+    (piece,) = bad.pieces
     assert " ".join(piece.reference) == reference
     assert " ".join(piece.hypothesis) == hypothesis

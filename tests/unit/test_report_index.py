@@ -1,27 +1,30 @@
 """reports/index.html: every run, newest first, and how it ended."""
 
-import re
-
 import pytest
 
+from tests.helpers.html import Page
+from tests.helpers.pages import verdict_of
 from tests.helpers.records import make_record
-from w2v_core.records.store import reserve
-from w2v_core.report.run_directory import write_index, write_run
-from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
+from w2v_core.cli import main
+from w2v_core.records.store import VERDICT, reserve
+from w2v_core.report.files import write_index, write_run
+from w2v_core.verdict.run import Run, load_run
 
 
-def write(reports, run_id, *records, release="1.24"):
+def write(reports, run_id, *records, release="1.24", **known):
     directory = reserve(reports, release=release, run_id=run_id)
     if records:
-        write_run(directory, records)
+        write_run(directory, Run(records=records, **known))
     return directory
+
+
+def parse(reports):
+    return Page((reports / "index.html").read_text())
 
 
 def rows(reports):
     write_index(reports)
-    text = (reports / "index.html").read_text()
-    return [re.sub(r"<[^>]+>", " ", row).split() for row in text.split("<tr>")[2:]]
+    return parse(reports).tables[""][0]
 
 
 @pytest.fixture(scope="module")
@@ -35,41 +38,77 @@ def reports(tmp_path_factory):
 
 
 def test_runs_are_listed_newest_first_across_releases(reports):
-    assert [row[0] for row in rows(reports)] == [
+    assert [row["run"] for row in rows(reports)] == [
         "20260103T020000Z-hpu-c",
         "20260102T020000Z-hpu-b",
         "20260101T020000Z-hpu-a",
     ]
 
 
-def test_each_run_shows_its_release_and_its_headline(reports):
-    assert [" ".join(row[1:7]) for row in rows(reports)][1:] == [
-        "1.25 1 of 1 cells valid",
-        "1.24 1 of 2 cells valid",
+def test_each_run_shows_its_release_and_its_verdict(reports):
+    assert [(row["release"], row["verdict"]) for row in rows(reports)] == [
+        ("1.24", "incomplete"),
+        ("1.25", "sound, 1 cell"),
+        ("1.24", "FAIL: 1 FAIL, 1 cell"),
     ]
 
 
-def test_a_run_has_the_colour_of_its_verdict(tmp_path):
-    directory = reserve(tmp_path, release="1.24", run_id="night")
+@pytest.mark.parametrize(
+    ("verdict", "kind"), [("FAIL", "bad"), ("INCONCLUSIVE", "doubt"), ("PASS", "good")]
+)
+def test_a_run_has_the_colour_of_its_verdict(tmp_path, verdict, kind):
     record = make_record()
-    finding = Finding(kind="throughput", verdict="FAIL", reason="slower")
-    cell = CellVerdict(cell=record.cell, findings=(finding,))
-    write_run(directory, [record], gate=GateResult(cells=(cell,), findings=(), policy=Policy()))
+    write(tmp_path, "night", record, verdict=verdict_of({record.cell: verdict}))
 
-    index = (tmp_path / "index.html").read_text()
-    assert '<td class="bad">FAIL: 1 FAIL; 1 of 1 cells valid</td>' in index
-
-
-def test_a_run_that_did_not_finish_is_marked(reports):
-    assert rows(reports)[0][2] == "incomplete"
+    page = parse(tmp_path)
+    assert page.tables[""][0][0]["verdict"] == f"{verdict}: 1 {verdict}, 1 cell"
+    assert page.kinds[""][0][0]["verdict"] == [kind]
 
 
-def test_a_damaged_page_is_marked_and_hides_no_other_run(tmp_path):
+def test_a_sound_run_without_a_baseline_is_not_green(tmp_path):
+    write(tmp_path, "night", make_record())
+
+    assert parse(tmp_path).kinds[""][0][0]["verdict"] == ["plain"]
+
+
+def test_a_page_made_again_the_index_and_a_script_read_the_same_verdict(tmp_path, capsys):
+    """D3: the index took its verdict from the page, which lost it when it was made again."""
+    records = [make_record(), make_record(cell="base-float32-test_clean-graphs-exact")]
+    red = verdict_of({records[0].cell: "FAIL", records[1].cell: "PASS"})
+    directory = write(tmp_path, "night", *records, verdict=red)
+    before = rows(tmp_path), (directory / VERDICT).read_bytes()
+
+    assert main(["report", str(directory)]) == 0
+
+    assert (rows(tmp_path), (directory / VERDICT).read_bytes()) == before
+    assert load_run(directory).verdict == red
+    page = Page((directory / "summary.html").read_text())
+    assert page.headings[0][1] == "FAIL: 1 FAIL, 1 PASS; 2 of 2 cells valid"
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe nonsense", b"{}", b"[]", b""])
+def test_a_damaged_verdict_is_marked_and_hides_no_other_run(tmp_path, content):
     write(tmp_path, "20260101T020000Z-hpu-a", make_record())
     broken = write(tmp_path, "20260102T020000Z-hpu-b", make_record())
-    (broken / "summary.html").write_bytes(b"\xff\xfe nonsense")
+    (broken / VERDICT).write_bytes(content)
 
-    assert [row[2] for row in rows(tmp_path)] == ["unreadable", "1"]
+    assert [row["verdict"] for row in rows(tmp_path)] == ["unreadable", "sound, 1 cell"]
+
+
+def test_a_run_from_before_there_were_verdicts_is_listed(tmp_path):
+    directory = write(tmp_path, "night", make_record())
+    (directory / VERDICT).unlink()
+
+    assert rows(tmp_path)[0]["verdict"].startswith("none was written")
+
+
+def test_the_list_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("w2v_core.report.index.MOST_RUNS", 2)
+    for night in range(3):
+        reserve(tmp_path, release="1.24", run_id=f"night-{night}")
+
+    assert [row["run"] for row in rows(tmp_path)] == ["night-2", "night-1"]
+    assert "1 older runs are not listed" in parse(tmp_path).texts[""]
 
 
 def test_no_run_is_said(tmp_path):

@@ -3,7 +3,12 @@
 import pytest
 
 from tests.helpers.records import make_record, make_run
-from w2v_core.report.markdown import MAX_BYTES, render
+from w2v_core.report.markdown import MAX_BYTES, render_markdown
+from w2v_core.verdict.run import Run
+
+
+def render(records, **more):
+    return render_markdown(Run(records=tuple(records)), **more)
 
 
 def cells(count):
@@ -68,7 +73,7 @@ def test_what_is_cut_off_says_so(monkeypatch):
     text = render(make_run(0, cells=cells(20)))
 
     assert len(text.encode()) <= 1000
-    assert text.endswith("Cut off here; the rest is in [summary.html](summary.html).\n")
+    assert text.endswith(" more lines left out; the rest is in [summary.html](summary.html).\n")
 
 
 def test_a_run_without_a_cell_renders():

@@ -5,7 +5,7 @@ import pytest
 from tests.helpers.records import CELLS, make_record, make_run
 from w2v_core.records.history_table import Night
 from w2v_core.records.store import StoredRun
-from w2v_core.report.trend import joined, trends
+from w2v_core.report.views.trend import joined, trends
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.drift import judge_drift
 

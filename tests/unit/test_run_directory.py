@@ -9,9 +9,10 @@ from tests.helpers.records import make_record
 from w2v_core import jsonfile
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.records.store import INCOMPLETE, read_run, reserve
-from w2v_core.report import run_directory
-from w2v_core.report.run_directory import write_file, write_run
+from w2v_core.report import files
+from w2v_core.report.files import write_file, write_run
 from w2v_core.report.tables import summary
+from w2v_core.verdict.run import Run
 
 
 @pytest.fixture
@@ -25,14 +26,14 @@ def test_a_reserved_directory_is_marked_incomplete(directory):
 
 def test_a_written_run_reads_back_the_same(directory):
     records = [make_record(), make_record()]
-    write_run(directory, records)
+    write_run(directory, Run(records=tuple(records)))
 
     assert read_run(directory).records == tuple(records)
     assert not (directory / INCOMPLETE).exists()
 
 
 def test_a_written_run_has_its_files_and_nothing_else(directory):
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
 
     assert sorted(p.name for p in directory.iterdir()) == [
         "hypotheses.jsonl",
@@ -47,7 +48,7 @@ def test_a_written_run_has_its_files_and_nothing_else(directory):
 
 
 def test_a_written_run_is_listed_in_the_index_of_its_reports_directory(directory):
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
 
     index = (directory.parent.parent / "index.html").read_text()
     assert 'href="1.24/night/summary.html"' in index
@@ -57,7 +58,7 @@ def test_a_directory_that_nobody_reserved_gets_no_index_above_it(tmp_path):
     directory = tmp_path / "a" / "b"
     directory.mkdir(parents=True)
 
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
 
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
@@ -65,9 +66,9 @@ def test_a_directory_that_nobody_reserved_gets_no_index_above_it(tmp_path):
 def test_without_pyarrow_the_parquet_file_is_left_out_and_the_summary_says_so(
     directory, monkeypatch
 ):
-    monkeypatch.setattr(run_directory, "find_spec", lambda name: None)
+    monkeypatch.setattr(files, "find_spec", lambda name: None)
 
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
 
     assert not (directory / "summary.parquet").exists()
     assert "pyarrow is not installed" in (directory / "summary.md").read_text()
@@ -75,7 +76,7 @@ def test_without_pyarrow_the_parquet_file_is_left_out_and_the_summary_says_so(
 
 def test_the_parquet_file_is_the_twin_of_the_table(directory):
     records = [make_record(), make_record(wer=None, changed_vs_golden=("a", "b"))]
-    write_run(directory, records)
+    write_run(directory, Run(records=tuple(records)))
 
     twin = pd.read_parquet(directory / "summary.parquet")
     assert list(twin.columns) == list(summary(records).columns)
@@ -84,19 +85,19 @@ def test_the_parquet_file_is_the_twin_of_the_table(directory):
 
 
 def test_a_page_that_fails_leaves_the_records_and_the_mark(directory, monkeypatch):
-    def fail(records, **_):
+    def fail(run):
         raise RuntimeError("no page")
 
-    monkeypatch.setattr("w2v_core.report.html.render_page", fail)
+    monkeypatch.setattr("w2v_core.report.page.render_page", fail)
     with pytest.raises(RuntimeError, match="no page"):
-        write_run(directory, [make_record()])
+        write_run(directory, Run(records=(make_record(),)))
 
     assert (directory / "run.json").exists()
     assert (directory / INCOMPLETE).exists()
 
 
 def test_an_incomplete_run_is_not_read(directory):
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
     (directory / INCOMPLETE).touch()
 
     with pytest.raises(RecordError, match="incomplete"):
@@ -104,7 +105,7 @@ def test_an_incomplete_run_is_not_read(directory):
 
 
 def test_a_cut_off_run_is_not_read(directory):
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
     path = directory / "run.json"
     path.write_text(path.read_text()[:-20])
 
@@ -113,7 +114,7 @@ def test_a_cut_off_run_is_not_read(directory):
 
 
 def test_an_edited_record_is_not_read(directory):
-    write_run(directory, [make_record()])
+    write_run(directory, Run(records=(make_record(),)))
     path = directory / "run.json"
     data = json.loads(path.read_text())
     data["records"][0]["record"]["rtfx"] *= 2
@@ -129,7 +130,7 @@ def test_a_full_disk_leaves_the_mark_and_no_half_file(directory, monkeypatch):
 
     monkeypatch.setattr(jsonfile.os, "fsync", full)
     with pytest.raises(ReportError, match="No space left on device"):
-        write_run(directory, [make_record()])
+        write_run(directory, Run(records=(make_record(),)))
 
     assert [p.name for p in directory.iterdir()] == [INCOMPLETE]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +14,26 @@ from w2v_core.commands.options import EXIT_CODES
 from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
-from w2v_core.report.run_directory import write_file
 from w2v_core.report.text import printable
 
 if TYPE_CHECKING:
-    from w2v_core.report.trend import History as Nights
+    from w2v_core.records.history_table import Night
+    from w2v_core.verdict.run import Run
 
-__all__ = ["add_parser", "report"]
+    Nights = Mapping[str, Sequence[Night]]
 
 PAGE = "summary.html"
+KINDS = ("leaderboard", "trn", "openmetrics")  # of report/exports.py, which --help need not import
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add ``report`` and its flags."""
     parser = commands.add_parser(
         "report",
-        help="write the HTML page of a run",
+        help="write the HTML page of a run, or its figures for other tools",
         description="Write a run as one self-contained HTML page, readable without a network and "
-        "without JavaScript, and print its path. Without --baseline it carries no verdict.",
+        "without JavaScript, and print its path. It carries the verdict that was given when the "
+        "run was made; --baseline judges again and keeps the new verdict beside the page.",
         epilog=EXIT_CODES,
     )
     add = parser.add_argument
@@ -41,57 +44,105 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="DIR",
         help="baseline file or directory: the verdict, the anchor and CUSUM",
     )
-    add("-o", "--output", metavar="FILE", help="the page (default: summary.html beside the run)")
+    add(
+        "--export",
+        choices=KINDS,
+        help="in place of the page: the manifests of the Open ASR Leaderboard, sclite's "
+        "transcripts, or the metrics of a node exporter",
+    )
+    add(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="the page (default: summary.html beside the run); of an export, its directory "
+        "(default: exports/ beside the run)",
+    )
     add("--json", action="store_true", help="print JSON: the page's path and size, cells, valid")
     parser.set_defaults(handler=report)
 
 
 def report(arguments: argparse.Namespace) -> int:
-    """Write the page and print its path; returns 0.
+    """Write the page, or what was asked for in its place, and print its path; returns 0.
 
     Raises:
         ConfigError: the history is not there, or the output is a directory.
         RecordError: the run or the baseline cannot be read.
         ReportError: the page cannot be written.
     """
-    from w2v_core.records.store import read_run
-    from w2v_core.report.html import render_page
+    from w2v_core.verdict.run import load_run
 
-    run = parse_path(arguments.run)
-    records = read_run(run).records
-    nights = _history(arguments.history, records)
+    place = parse_path(arguments.run)
+    run = load_run(place)
+    if arguments.export:
+        return _export(run, arguments)
+    run = replace(run, nights=_history(arguments.history, run.records))
     if arguments.baseline:
-        page = _judged_page(run, records, parse_path(arguments.baseline), nights)
-    else:
-        page = render_page(records, history=nights)
-    output = parse_path(arguments.output) if arguments.output else _default_output(run)
+        run = _judged(run, place, parse_path(arguments.baseline))
+    output = parse_path(arguments.output) if arguments.output else _default_output(place)
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
-    write_file(output, page)
-    if arguments.json:
-        valid = sum(record.valid for record in records)
-        values = {"page": str(output), "size_bytes": output.stat().st_size}
-        sys.stdout.write(json.dumps({**values, "cells": len(records), "valid": valid}) + "\n")
-    else:
-        sys.stdout.write(f"{printable(str(output))}\n")
+    _write_page(run, output)
+    if arguments.baseline and place.is_dir() and output == _default_output(place):
+        _keep_verdict(run, place)
+    valid = sum(record.valid for record in run.records)
+    told = {"page": str(output), "size_bytes": output.stat().st_size}
+    _print(arguments, {**told, "cells": len(run.records), "valid": valid}, [output])
     return 0
 
 
-def _judged_page(
-    run: Path, records: Sequence[CellRecord], place: Path, nights: Nights | None
-) -> str:
-    """Render the page with the verdict over the run, however old it is."""
-    from w2v_core.report.html import render_page
+def _write_page(run: Run, output: Path) -> None:
+    from w2v_core.report.files import write_file
+    from w2v_core.report.page import render_page
+
+    write_file(output, render_page(run))
+
+
+def _keep_verdict(run: Run, directory: Path) -> None:
+    """Let the run's ``verdict.json`` and the index say what the page says."""
+    from w2v_core.records.store import write_verdict
+    from w2v_core.report.files import write_index
+
+    if run.verdict is not None:
+        write_verdict(directory, run.verdict.to_json())
+    reports = directory.resolve().parent.parent
+    if (reports / "index.html").exists():
+        write_index(reports)
+
+
+def _export(run: Run, arguments: argparse.Namespace) -> int:
+    from w2v_core.report.exports import EXPORTS
+    from w2v_core.report.files import write_file
+
+    default = _default_output(parse_path(arguments.run)).parent / "exports"
+    directory = parse_path(arguments.output) if arguments.output else default
+    written = []
+    for name, text in EXPORTS[arguments.export](run).items():
+        write_file(directory / name, text)
+        written.append(directory / name)
+    _print(arguments, {"files": [str(path) for path in written]}, written)
+    return 0
+
+
+def _print(
+    arguments: argparse.Namespace, values: Mapping[str, object], paths: Sequence[Path]
+) -> None:
+    if arguments.json:
+        sys.stdout.write(json.dumps(values) + "\n")
+    else:
+        sys.stdout.writelines(f"{printable(str(path))}\n" for path in paths)
+
+
+def _judged(run: Run, source: Path, place: Path) -> Run:
+    """Return the run with the verdict over it, however old it is."""
     from w2v_core.verdict.baseline import load_baseline
     from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
     from w2v_core.verdict.commands import gate_runs
 
-    baseline = load_baseline(place, records[0].environment)
-    return render_page(
-        records,
-        gate=gate_runs([run], place, max_age=None),
+    baseline = load_baseline(place, run.records[0].environment)
+    return replace(
+        run,
+        verdict=gate_runs([source], place, max_age=None),
         calibration=calibrate_from_baseline(baseline),
-        history=nights,
         baseline=baseline,
     )
 

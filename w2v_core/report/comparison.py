@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from tabulate import tabulate
-
+from w2v_core.records.fingerprint import FieldDifference
+from w2v_core.report.markdown import bounded, table
+from w2v_core.report.tables import text_table
+from w2v_core.report.text import csv_safe, markdown_safe, printable
 from w2v_core.verdict.decide import VERDICTS
 from w2v_core.verdict.relative_outcome import CellComparison, Comparison, Matrix
-
-__all__ = ["MARKDOWN_LIMIT", "csv_rows", "render_csv", "render_markdown", "render_text", "to_json"]
-
-MARKDOWN_LIMIT = 60_000
-"""Bytes; a CI step summary takes 65,536."""
 
 _HEADERS = (
     "cell",
@@ -42,53 +36,60 @@ _COUNTS = (
     "energy J",
 )
 _UNKNOWN = "-"
+_LINE_CHARS = 1000
 
 
-def render_text(found: Comparison | Matrix) -> str:
+def render_text(compared: Comparison | Matrix) -> str:
     """Return the terminal form: summary, tables, reasons, difference of the fingerprints.
 
     Of several releases, the matrix first, then each against the first one.
     """
-    if isinstance(found, Matrix):
-        table = tabulate(_matrix_rows(found), headers=_matrix_headers(found), disable_numparse=True)
-        parts = [render_text(c) for c in found.comparisons]
-        return "\n\n".join((f"{_matrix_summary(found)}\n\n{table}", *parts))
-    table = tabulate([_shown(c) for c in found.cells], headers=_HEADERS, disable_numparse=True)
-    counts = tabulate([_counted(c) for c in found.cells], headers=_COUNTS, disable_numparse=True)
-    fields = [_field_line(found, i) for i in range(len(found.environment))]
-    head = f"fingerprints: {len(fields)} of {found.fields_compared} fields differ"
+    if isinstance(compared, Matrix):
+        overview = text_table(_matrix_headers(compared), _matrix_rows(compared))
+        parts = [render_text(c) for c in compared.comparisons]
+        return "\n\n".join((f"{printable(_matrix_summary(compared))}\n\n{overview}", *parts))
+    fields = [_field_line(row) for row in compared.environment]
+    lines = (*_reasons(compared), "", _differing(compared), *fields)
     return "\n".join(
-        (found.summary(), "", table, "", counts, "", *_reasons(found), "", head, *fields)
+        (
+            printable(compared.summary()),
+            "",
+            text_table(_HEADERS, [_shown(c) for c in compared.cells]),
+            "",
+            text_table(_COUNTS, [_counted(c) for c in compared.cells]),
+            "",
+            *map(printable, lines),
+        )
     )
 
 
-def render_markdown(found: Comparison | Matrix, *, limit: int = MARKDOWN_LIMIT) -> str:
-    """Return Markdown of at most ``limit`` bytes, the worst cells first; says what was left out."""
-    if isinstance(found, Matrix):
-        lines = [f"**{_escaped(_matrix_summary(found))}**", ""]
-        lines += _markdown_table(_matrix_headers(found), _matrix_rows(found))
-        for comparison in found.comparisons:
-            lines += ["", *_markdown_lines(comparison)]
-    else:
-        lines = _markdown_lines(found)
-    return _cut(lines, limit)
+def render_markdown(compared: Comparison | Matrix, *, limit: int | None = None) -> str:
+    """Return Markdown that a step summary takes, the worst cells first; says what was left out."""
+    if not isinstance(compared, Matrix):
+        return bounded(_markdown_lines(compared), limit=limit)
+    lines = [f"**{_escaped(_matrix_summary(compared))}**", ""]
+    lines += table(_matrix_headers(compared), _matrix_rows(compared))
+    for comparison in compared.comparisons:
+        lines += ["", *_markdown_lines(comparison)]
+    return bounded(lines, limit=limit)
 
 
-def csv_rows(found: Comparison | Matrix) -> list[dict[str, Any]]:
+def csv_rows(compared: Comparison | Matrix) -> list[dict[str, Any]]:
     """Return one flat row a cell and release, figures raw; None where unknown."""
-    if isinstance(found, Matrix):
-        return [row for c in found.comparisons for row in csv_rows(c)]
-    return [{"a": found.name_a, "b": found.name_b, **_flat(c)} for c in found.cells]
+    if isinstance(compared, Matrix):
+        return [row for c in compared.comparisons for row in csv_rows(c)]
+    return [{"a": compared.name_a, "b": compared.name_b, **_flat(c)} for c in compared.cells]
 
 
-def render_csv(found: Comparison | Matrix) -> str:
-    """Return the rows as CSV."""
-    rows = csv_rows(found)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+def render_csv(compared: Comparison | Matrix) -> str:
+    """Return the rows as CSV, text fit for a spreadsheet."""
+    import pandas as pd
+
+    rows = [
+        {name: csv_safe(v) if isinstance(v, str) else v for name, v in row.items()}
+        for row in csv_rows(compared)
+    ]
+    return pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
 def to_json(comparison: Comparison | Matrix) -> dict[str, Any]:
@@ -110,15 +111,30 @@ def to_json(comparison: Comparison | Matrix) -> dict[str, Any]:
 
 
 def _markdown_lines(comparison: Comparison) -> list[str]:
-    fields = [
-        f"- {_escaped(_field_line(comparison, i))}" for i in range(len(comparison.environment))
+    return [
+        f"**{_escaped(comparison.summary())}**",
+        "",
+        *table(_HEADERS, [_shown(c) for c in comparison.cells]),
+        "",
+        _differing(comparison),
+        "",
+        *(f"- {_escaped(_field_line(row))}" for row in comparison.environment),
+        "",
+        "Reasons:",
+        "",
+        *(f"- {_escaped(reason)}" for reason in _reasons(comparison)),
+        "",
+        *table(_COUNTS, [_counted(c) for c in comparison.cells]),
     ]
-    reasons = [f"- {_escaped(reason)}" for reason in _reasons(comparison)]
-    lines = [f"**{_escaped(comparison.summary())}**", ""]
-    lines += _markdown_table(_HEADERS, [_shown(c) for c in comparison.cells])
-    lines += ["", f"Fingerprints: {len(fields)} of {comparison.fields_compared} fields differ."]
-    lines += ["", *fields, "", "Reasons:", "", *reasons, ""]
-    return [*lines, *_markdown_table(_COUNTS, [_counted(c) for c in comparison.cells])]
+
+
+def _differing(comparison: Comparison) -> str:
+    count = len(comparison.environment)
+    return f"Fingerprints: {count} of {comparison.fields_compared} fields differ."
+
+
+def _escaped(text: str) -> str:
+    return markdown_safe(text, limit=_LINE_CHARS)
 
 
 def _reasons(comparison: Comparison) -> list[str]:
@@ -135,14 +151,14 @@ def _matrix_headers(matrix: Matrix) -> list[str]:
 
 def _matrix_rows(matrix: Matrix) -> list[list[str]]:
     """Return a row a cell, the worst first: every release's verdict and ratio."""
-    found = {(m.name_b, c.cell): c for m in matrix.comparisons for c in m.cells}
+    by_release = {(m.name_b, c.cell): c for m in matrix.comparisons for c in m.cells}
     worst_of = {
         row["cell"]: max(VERDICTS.index(row[f"verdict {r}"]) for r in matrix.releases[1:])
         for row in matrix.rows()
     }
     rows = []
     for cell in sorted(worst_of, key=lambda c: (-worst_of[c], c)):
-        cells = [found.get((release, cell)) for release in matrix.releases[1:]]
+        cells = [by_release.get((release, cell)) for release in matrix.releases[1:]]
         rows.append([cell, *(_in_matrix(c) for c in cells)])
     return rows
 
@@ -206,8 +222,7 @@ def _change(before: float, after: float) -> str:
     return f"{after * 1000:.3g} ms ({(after / before - 1) * 100:+.1f} %)" if before else _UNKNOWN
 
 
-def _field_line(comparison: Comparison, index: int) -> str:
-    row = comparison.environment[index]
+def _field_line(row: FieldDifference) -> str:
     mark = f"  <- matters: {row.matters}" if row.matters else ""
     return f"{row.field}: {row.a} | {row.b}{mark}"
 
@@ -236,30 +251,3 @@ def _flat(cell: CellComparison) -> dict[str, Any]:
     row["wer_delta_lower"], row["wer_delta_upper"] = (wer.lower, wer.upper) if wer else (None, None)
     row["transcripts_changed"] = len(wer.changed) if wer else None
     return row
-
-
-def _markdown_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    rule = _markdown_row(["---"] * len(headers))
-    return [_markdown_row(headers), rule, *(_markdown_row(row) for row in rows)]
-
-
-def _markdown_row(values: Sequence[str]) -> str:
-    return f"| {' | '.join(_escaped(v) for v in values)} |"
-
-
-def _escaped(text: str) -> str:
-    """Keep text from ending a table's cell, a line, or starting markup."""
-    for character in "\\`*_|<>[]":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
-
-
-def _cut(lines: Sequence[str], limit: int) -> str:
-    kept: list[str] = []
-    size, note = 0, 60
-    for index, line in enumerate(lines):
-        size += len(line.encode()) + 1
-        if size > limit - note:
-            return "\n".join([*kept, "", f"{len(lines) - index} more lines left out"]) + "\n"
-        kept.append(line)
-    return "\n".join(kept) + "\n"

@@ -5,62 +5,78 @@ Sixty kilobytes are what a CI's step summary takes; a longer one is dropped as a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from w2v_core.records.fields import MACHINE_KEYS, RELEASE_KEYS
 from w2v_core.records.record import TIMED_REGION, CellRecord
-from w2v_core.report.ranking import headline, ranked, reasons, status, vanished, warnings
-from w2v_core.report.tables import matrix
+from w2v_core.report.columns import MATRIX, shown
 from w2v_core.report.text import markdown_safe, printable, shorten
-
-if TYPE_CHECKING:
-    from w2v_core.verdict.outcome import GateResult
-
-__all__ = ["MAX_BYTES", "render"]
+from w2v_core.report.views.ranking import (
+    headline,
+    is_alone,
+    ranked,
+    reasons,
+    status,
+    vanished,
+    warnings,
+)
+from w2v_core.verdict.outcome import GateResult
+from w2v_core.verdict.run import Run
 
 MAX_BYTES = 60_000
 MOST_CELLS = 20
 MOST_REASONS = 3
 REASON_CHARS = 240
+NAME_CHARS = 120
 COMMAND_CHARS = 4000
-
-SHOWN_FIELDS = (
-    "processor",
-    "card",
-    "synapse_ai",
-    "driver",
-    "torch",
-    "transformers",
-    "python",
-    "num_threads",
-    "commit",
-)
+_NOTE_BYTES = 120  # kept free for what was left out
+_PAGE = "[summary.html](summary.html)"
 
 
-def render(
-    records: Sequence[CellRecord],
-    *,
-    gate: GateResult | None = None,
-    left_out: Sequence[str] = (),
-) -> str:
+def render_markdown(run: Run, *, left_out: Sequence[str] = ()) -> str:
     """Render a run as Markdown: the verdict, the top 20 by evidence, where the rest is.
 
     Args:
-        records: The cells of one run.
-        gate: What the gate made of them.
+        run: The run and what was made of it.
         left_out: Files that this run's directory lacks, each with its reason.
     """
-    order = ranked(records, gate)
+    order = ranked(run.records, run.verdict)
     lines = [
-        f"# {markdown_safe(headline(records, gate))}",
+        f"# {markdown_safe(headline(run.records, run.verdict))}",
         "",
-        *_run(records),
-        *_cells(order, gate),
-        *_evidence(order, records, gate),
+        *_run(run.records),
+        *_cells(order, run.verdict),
+        *_evidence(order, run.verdict),
         *(f"- left out: {markdown_safe(reason)}" for reason in left_out),
-        *_provenance(records),
+        *_provenance(run.records),
     ]
-    return _bounded("\n".join(lines) + "\n")
+    return bounded(lines, rest=f"; the rest is in {_PAGE}")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table; text in it ends neither a cell nor a line."""
+    return [_line(headers), _line(["---"] * len(headers)), *(_line(row) for row in rows)]
+
+
+def bounded(lines: Sequence[str], *, limit: int | None = None, rest: str = "") -> str:
+    """Join lines up to ``limit`` bytes (``MAX_BYTES``), and say how many were left out."""
+    limit = MAX_BYTES if limit is None else limit
+    kept: list[str] = []
+    size = 0
+    for index, line in enumerate(lines):
+        size += len(line.encode()) + 1
+        if size > limit - _NOTE_BYTES and size + _size(lines[index + 1 :]) > limit:
+            return "\n".join([*kept, "", f"{len(lines) - index} more lines left out{rest}."]) + "\n"
+        kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def _size(lines: Sequence[str]) -> int:
+    return sum(len(line.encode()) + 1 for line in lines)
+
+
+def _line(values: Sequence[str]) -> str:
+    return f"| {' | '.join(markdown_safe(v, limit=NAME_CHARS) for v in values)} |"
 
 
 def _run(records: Sequence[CellRecord]) -> list[str]:
@@ -71,66 +87,60 @@ def _run(records: Sequence[CellRecord]) -> list[str]:
     return ["Release {}, run {},\ndevice {}.".format(*names), ""]
 
 
-def _cells(order: Sequence[CellRecord], gate: GateResult | None) -> list[str]:
+def _cells(order: Sequence[CellRecord], verdict: GateResult | None) -> list[str]:
     if not order:
         return []
-    shown = matrix(order[:MOST_CELLS])
-    shown["cell"] = [markdown_safe(r.cell, limit=120) for r in order[:MOST_CELLS]]
-    if gate is not None:
-        shown["verdict"] = [status(r, gate) for r in order[:MOST_CELLS]]
+    headers = ["cell", *(figure.header for figure in MATRIX), "valid"]
+    headers += [] if is_alone(verdict) else ["verdict"]
+    rows = [
+        [
+            record.cell,
+            *(shown(figure, record) for figure in MATRIX),
+            "yes" if record.valid else "NO",
+            *([] if is_alone(verdict) else [status(record, verdict)]),
+        ]
+        for record in order[:MOST_CELLS]
+    ]
     left = len(order) - MOST_CELLS
     return [
-        shown.to_markdown(index=False, disable_numparse=True),
+        *table(headers, rows),
         "",
-        *([f"{left} more cells, less in question, are in [summary.html](summary.html).", ""])
-        * (left > 0),
+        *([f"{left} more cells, less in question, are in {_PAGE}.", ""] if left > 0 else []),
         f"RTFx is audio seconds per wall second of the median round; {TIMED_REGION}.",
         "WER is corpus-level. *changed* counts transcripts that differ from the golden ones.",
-        "All figures: [summary.html](summary.html), [summary.csv](summary.csv).",
+        f"All figures: {_PAGE}, [summary.csv](summary.csv).",
         "",
     ]
 
 
-def _evidence(
-    order: Sequence[CellRecord], records: Sequence[CellRecord], gate: GateResult | None
-) -> list[str]:
-    lines = [
-        f"- **{markdown_safe(cell, limit=120)}** vanished: {markdown_safe(why, limit=REASON_CHARS)}"
-        for cell, why in vanished(records, gate)[:MOST_CELLS]
-    ]
+def _evidence(order: Sequence[CellRecord], verdict: GateResult | None) -> Iterator[str]:
+    for cell, why in vanished(order, verdict)[:MOST_CELLS]:
+        yield f"- **{_name(cell)}** vanished: {markdown_safe(why, limit=REASON_CHARS)}"
     for record in order[:MOST_CELLS]:
-        name = markdown_safe(record.cell, limit=120)
-        against = reasons(record, gate)
-        lines += [
-            f"- **{name}** is {'invalid' if not record.valid else status(record, gate)}: "
-            f"{markdown_safe(reason, limit=REASON_CHARS)}"
-            for reason in against[:MOST_REASONS]
-        ]
+        name, against = _name(record.cell), reasons(record, verdict)
+        state = "invalid" if not record.valid else status(record, verdict)
+        for reason in against[:MOST_REASONS]:
+            yield f"- **{name}** is {state}: {markdown_safe(reason, limit=REASON_CHARS)}"
         if len(against) > MOST_REASONS:
-            lines.append(f"- **{name}**: {len(against) - MOST_REASONS} more reasons")
-        lines += [f"- **{name}**: {markdown_safe(w)}" for w in warnings(record)]
-    return lines
+            yield f"- **{name}**: {len(against) - MOST_REASONS} more reasons"
+        for warning in warnings(record):
+            yield f"- **{name}**: {markdown_safe(warning)}"
 
 
 def _provenance(records: Sequence[CellRecord]) -> list[str]:
     if not records:
         return []
-    first = records[0]
-    known = {name: first.environment.get(name) for name in SHOWN_FIELDS}
-    shown = ", ".join(
-        f"{k} {markdown_safe(str(v), limit=120)}" for k, v in known.items() if v is not None
-    )
-    return ["", f"Environment: {shown}.", "", "Command:", "", _block(first.command)]
+    known = records[0].environment
+    told = [
+        f"{key} {markdown_safe(str(known[key]), limit=NAME_CHARS)}"
+        for key in (*RELEASE_KEYS, *MACHINE_KEYS)
+        if known.get(key) is not None
+    ]
+    return ["", f"Environment: {', '.join(told)}.", "", "Command:", "", _block(records[0].command)]
 
 
-def _bounded(text: str) -> str:
-    """Cut at a line's end what is beyond the limit, as the last resort."""
-    data = text.encode()
-    if len(data) <= MAX_BYTES:
-        return text
-    ending = "\n\nCut off here; the rest is in [summary.html](summary.html).\n"
-    kept = data[: MAX_BYTES - len(ending)].decode(errors="ignore")
-    return kept[: kept.rfind("\n")] + ending
+def _name(cell: str) -> str:
+    return markdown_safe(cell, limit=NAME_CHARS)
 
 
 def _code(text: str) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from w2v_core.records.record import CellRecord
 
-__all__ = ["labels", "shared", "split"]
-
 FIELDS = 5  # model, dtype, dataset, graphs, forward
 
 

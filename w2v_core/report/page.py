@@ -1,119 +1,134 @@
-"""The frame of a page: one self-contained file without scripts, light and dark."""
+"""Pages: one self-contained file each, without scripts or a network, light and dark.
+
+Templates place what the views return. Whatever a template puts out goes through ``_shown`` and is
+escaped: text of others is cut, made printable and inert. The same input gives the same bytes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING
 
-from w2v_core.report.style import STYLE
-from w2v_core.report.text import html_safe
+from markupsafe import Markup
 
-__all__ = [
-    "Cell",
-    "chart",
-    "document",
-    "lines",
-    "missing",
-    "navigation",
-    "note",
-    "section",
-    "subsection",
-    "table",
-]
+from w2v_core.report.columns import gaps
+from w2v_core.report.names import labels, shared
+from w2v_core.report.text import figure, html_safe, printable, shorten
+from w2v_core.report.views import accuracy, speed, stages, verdict
+from w2v_core.report.views.matrix import matrix, shown_status
+from w2v_core.report.views.ranking import headline, is_alone, ranked, warnings
+from w2v_core.report.views.trend import CUSUM_LIMIT, FIRST_NIGHTS, trends
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from w2v_core.verdict.run import Run
+
+SECTIONS = (
+    "Worst cells",
+    "Matrix",
+    "Throughput",
+    "Latency",
+    "WER",
+    "WER cost of stock padding",
+    "Stages",
+    "Buckets and padding",
+    "Worst utterances",
+    "Nights",
+    "Warnings",
+    "Fingerprint",
+    "Command",
+)
+"""Of a run's page, in its order; each has a template block of its name."""
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """No script and no network, whatever gets into the page."""
 
-
-class Cell(NamedTuple):
-    """A table cell: text that is escaped, and its classes (n number, h1-h4 heat, good, bad)."""
-
-    text: str
-    classes: str = ""
-    is_markup: bool = False
-    """Whether the text is markup made here, to be taken as it is."""
+MAX_TEXT_CHARS = 400
+_MAX_WHOLE_CHARS = 20_000
+_WORD_CHARS = 60
 
 
-def document(*, title: str, body: Iterable[str]) -> str:
-    """Frame a page."""
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>{html_safe(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(body)
-        + "\n</main>\n</body>\n</html>\n"
+def render_page(run: Run) -> str:
+    """Render a run as one page; a section without data says what would bring it."""
+    records = run.records
+    order = ranked(records, run.verdict)
+    nights = trends(run.nights, records, run.baseline) if run.nights is not None else None
+    has_anchor = run.baseline is not None
+    return render(
+        "page.html.j2",
+        run=run,
+        order=order,
+        sections=SECTIONS,
+        headline=headline(records, run.verdict),
+        label=labels(records),
+        shared=shared(records),
+        matrix=matrix(order, run.verdict),
+        nights=nights,
+        level="anchor" if has_anchor else f"median of the first {FIRST_NIGHTS} nights",
+        doubts=[(r.cell, w) for r in order for w in warnings(r)],
+        recipes=sorted({r.text_normalisation for r in records if r.wer is not None}),
     )
 
 
-def section(title: str, *parts: str) -> str:
-    """Put markup below a heading that ``navigation`` can point at."""
-    head = f'<section id="{_anchor(title)}">\n<h2>{html_safe(title)}</h2>'
-    return "\n".join((head, *parts, "</section>"))
+def render(template: str, **values: object) -> str:
+    """Fill a template of this package."""
+    return _environment().get_template(template).render(**values)
 
 
-def subsection(title: str, *parts: str) -> str:
-    """Put markup below a heading within a section."""
-    return "\n".join((f"<h3>{html_safe(title)}</h3>", *parts))
+def drawn_of(rows: Sequence[object]) -> str:
+    """Say how many of the rows a chart or table shows; empty where it shows all."""
+    if len(rows) <= speed.MOST_ROWS:
+        return ""
+    return f" Shown are {speed.MOST_ROWS} of {len(rows)} cells, those with most against them first."
 
 
-def navigation(titles: Iterable[str]) -> str:
-    """Link the sections of a page."""
-    links = (f'<a href="#{_anchor(title)}">{html_safe(title)}</a>' for title in titles)
-    return f'<nav aria-label="Sections">{" ".join(links)}</nav>'
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("w2v_core.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(figure=figure, cut=shorten, anchor=_anchor, whole=_whole)
+    environment.globals.update(
+        accuracy=accuracy,
+        cusum_limit=CUSUM_LIMIT,
+        drawn_of=drawn_of,
+        gaps=gaps,
+        is_alone=is_alone,
+        policy=POLICY,
+        shown_status=shown_status,
+        speed=speed,
+        stages=stages,
+        verdict=verdict,
+        words=_words,
+    )
+    return environment
 
 
-def note(text: str) -> str:
-    """Say how a figure is meant."""
-    return f'<p class="note">{html_safe(text, limit=2000)}</p>'
+def _shown(value: object) -> object:
+    """Make what a template puts out printable; markup of a macro is taken as it is."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return printable(shorten(value, MAX_TEXT_CHARS))
+    return value
 
 
-def lines(texts: Iterable[str]) -> str:
-    """Put each text on a line of its own; markup for a cell."""
-    return "<br>".join(html_safe(text) for text in texts)
+def _whole(text: str, limit: int = _MAX_WHOLE_CHARS) -> Markup:
+    """Escape text that is not cut at the common limit: lines of points, links, a command."""
+    return Markup(html_safe(text, limit=limit))
 
 
-def missing(text: str) -> str:
-    """Say that data is missing, and what would bring it."""
-    return f"<p>Not shown: {html_safe(text, limit=2000)}</p>"
-
-
-def chart(svg: str, *, label: str) -> str:
-    """Let a drawing scroll within the page where the page is narrower."""
-    return _scroll(svg, label=label)
-
-
-def table(
-    headers: Sequence[str], rows: Iterable[Sequence[Cell]], *, label: str, kind: str = ""
-) -> str:
-    """Write a table; the first cell of a row is its heading.
-
-    ``kind`` is ``fit`` for short headings, ``stack`` for a table whose rows become paragraphs on a
-    narrow screen, ``grid`` for tiles, ``total`` where the last row sums up the others.
-    """
-    head = "".join(f'<th scope="col">{html_safe(h)}</th>' for h in headers)
-    body = ["<tr>" + "".join(_cell(c, i) for i, c in enumerate(row)) + "</tr>" for row in rows]
-    if body and "total" in kind.split():
-        body[-1] = body[-1].replace("<tr>", '<tr class="total">', 1)
-    classes = f' class="{kind}"' if kind else ""
-    markup = f"<table{classes}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
-    return _scroll(markup + "\n".join(body) + "\n</tbody>\n</table>", label=label)
+def _words(words: Sequence[str]) -> Markup:
+    return Markup(" ".join(html_safe(word, limit=_WORD_CHARS) for word in words))
 
 
 def _anchor(title: str) -> str:
     return "-".join(title.lower().split())
-
-
-def _cell(cell: Cell, column: int) -> str:
-    text = cell.text if cell.is_markup else html_safe(cell.text)
-    kind = f' class="{cell.classes}"' if cell.classes else ""
-    return f'<th scope="row"{kind}>{text}</th>' if column == 0 else f"<td{kind}>{text}</td>"
-
-
-def _scroll(markup: str, *, label: str) -> str:
-    """Wrap what may be wide; focusable, so that a keyboard can scroll it."""
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{html_safe(label)}">'
-        f"{markup}</div>"
-    )

@@ -25,8 +25,6 @@ from w2v_core.types import SAMPLE_RATE_HZ
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["COLUMNS", "perf_metric"]
-
 COLUMNS = (
     "Sample Length(tokens)",
     "Tokenize(ms)",

@@ -10,18 +10,26 @@ alignments are optimal. The split is the one of rapidfuzz's alignment, through j
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple, cast
 
 import jiwer
 
 from w2v_core.errors import TranscriptError
 from w2v_core.scoring.text import DEFAULT_RECIPE, Recipe
 
-__all__ = ["WordEdits", "corpus_wer", "score"]
-
 Transcripts = Mapping[str, str] | Iterable[tuple[str, str]]
+Operation = Literal["equal", "substitute", "delete", "insert"]
 MAX_LISTED = 10
+
+
+class Piece(NamedTuple):
+    """A run of words that an alignment treats alike."""
+
+    operation: Operation
+    reference: tuple[str, ...]
+    hypothesis: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,19 @@ def corpus_wer(edits: Iterable[WordEdits]) -> float | None:
         num_edits += utterance.edits
         num_words += utterance.reference_words
     return num_edits / num_words if num_words else None
+
+
+def align(reference: Sequence[str], hypothesis: Sequence[str]) -> tuple[Piece, ...]:
+    """Align two lists of words, as ``score`` counts their edits."""
+    output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
+    return tuple(
+        Piece(
+            cast("Operation", chunk.type),
+            tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
+            tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
+        )
+        for chunk in output.alignments[0]
+    )
 
 
 def _count(

@@ -12,8 +12,6 @@ from w2v_core.records.record import CellRecord
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.drift import LIMIT, anchors, judge_drift
 
-__all__ = ["CUSUM_LIMIT", "FIRST_NIGHTS", "History", "Trend", "joined", "trends"]
-
 History = Mapping[str, Sequence[Night]]
 CUSUM_LIMIT = LIMIT
 FIRST_NIGHTS = 5  # their median stands in for an anchor where there is no baseline
@@ -63,13 +61,13 @@ def trends(
     here = {r.cell for r in records}
     levels = {c: a.mean for c, a in anchors(baseline).items()} if baseline is not None else {}
     drifts = judge_drift(nights, baseline) if baseline is not None else {}
-    found = []
+    rows = []
     for cell, series in nights.items():
         if cell not in here or len(series) < 2:
             continue
         logs = [math.log(n.rtfx) for n in series]
         level = levels.get(cell, statistics.median(logs[:FIRST_NIGHTS]))
-        found.append(
+        rows.append(
             Trend(
                 cell=cell,
                 nights=tuple(n.created_utc for n in series),
@@ -77,4 +75,4 @@ def trends(
                 cusum=drifts[cell].statistic if cell in drifts else (),
             )
         )
-    return sorted(found, key=lambda t: (-t.last_cusum, t.ratios[-1], t.cell))
+    return sorted(rows, key=lambda t: (-t.last_cusum, t.ratios[-1], t.cell))

@@ -9,19 +9,8 @@ from collections.abc import Sequence
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.outcome import GateResult
 
-__all__ = [
-    "NOT_JUDGED",
-    "STATUS_CLASS",
-    "headline",
-    "ranked",
-    "reasons",
-    "status",
-    "vanished",
-    "warnings",
-]
-
 NOT_JUDGED = "not judged"
-"""Of a valid cell that no gate looked at: not measured against anything is never a pass."""
+"""Of a sound cell without a baseline: not measured against anything is never a pass."""
 
 STATUS_CLASS = {
     "INVALID": "bad",
@@ -39,24 +28,31 @@ _SHORTEST_S = 1e-3  # below it, the timer and the scheduler are measured too
 _FEW_ROUNDS = 3
 
 
-def status(record: CellRecord, gate: GateResult | None) -> str:
-    """Return ``INVALID``, the gate's verdict, or ``not judged``."""
+def is_alone(verdict: GateResult | None) -> bool:
+    """Whether the run was judged for itself alone, or not at all: no baseline said anything."""
+    return verdict is None or (verdict.baseline is None and not verdict.unusable)
+
+
+def status(record: CellRecord, verdict: GateResult | None) -> str:
+    """Return ``INVALID``, the verdict, or ``not judged``; a cell alone can fail, not pass."""
     if not record.valid:
         return "INVALID"
-    judged = gate.cell(record.cell) if gate is not None else None
-    return judged.verdict if judged is not None else NOT_JUDGED
+    judged = verdict.cell(record.cell) if verdict is not None else None
+    if judged is None or (is_alone(verdict) and judged.verdict != "FAIL"):
+        return NOT_JUDGED
+    return judged.verdict
 
 
-def reasons(record: CellRecord, gate: GateResult | None) -> tuple[str, ...]:
+def reasons(record: CellRecord, verdict: GateResult | None) -> tuple[str, ...]:
     """Say why a cell is not good; empty where nothing speaks against it."""
-    judged = gate.cell(record.cell) if gate is not None else None
+    judged = verdict.cell(record.cell) if verdict is not None else None
     if judged is None or judged.verdict == "PASS":
         return record.invalid_reasons
     own = record.invalid_reasons
     return (*own, *(r for r in judged.reasons if not any(o in r for o in own)))
 
 
-def ranked(records: Sequence[CellRecord], gate: GateResult | None = None) -> list[CellRecord]:
+def ranked(records: Sequence[CellRecord], verdict: GateResult | None = None) -> list[CellRecord]:
     """Order cells by evidence against them.
 
     Invalid ones first, then the gate's verdicts, the doubtful figures, the largest loss of
@@ -64,10 +60,10 @@ def ranked(records: Sequence[CellRecord], gate: GateResult | None = None) -> lis
     """
 
     def key(record: CellRecord) -> tuple[float, ...]:
-        judged = gate.cell(record.cell) if gate is not None else None
+        judged = verdict.cell(record.cell) if verdict is not None else None
         speed = judged.throughput if judged is not None else None
         return (
-            _SEVERITY[status(record, gate)],
+            _SEVERITY[status(record, verdict)],
             0 if warnings(record) else 1,
             speed.ratio if speed is not None else 1.0,
             -len(record.changed_vs_golden or ()),
@@ -76,21 +72,30 @@ def ranked(records: Sequence[CellRecord], gate: GateResult | None = None) -> lis
     return sorted(records, key=key)
 
 
-def headline(records: Sequence[CellRecord], gate: GateResult | None = None) -> str:
+def headline(records: Sequence[CellRecord], verdict: GateResult | None = None) -> str:
     """Return the verdict in one line with its counts."""
     valid = sum(r.valid for r in records)
     cells = f"{valid} of {len(records)} cells valid"
-    if gate is None:
-        return cells
-    counts = Counter(c.verdict for c in gate.cells)
-    shown = ", ".join(f"{counts[v]} {v}" for v in ("FAIL", "INCONCLUSIVE", "PASS") if counts[v])
-    return f"{gate.verdict}: {shown or 'no cell judged'}; {cells}"
+    return cells if verdict is None or is_quiet(verdict) else f"{counted(verdict)}; {cells}"
 
 
-def vanished(records: Sequence[CellRecord], gate: GateResult | None) -> list[tuple[str, str]]:
+def is_quiet(verdict: GateResult) -> bool:
+    """Whether there is nothing to say: no baseline, and nothing that speaks against a cell."""
+    return is_alone(verdict) and verdict.verdict != "FAIL"
+
+
+def counted(verdict: GateResult) -> str:
+    """Return the verdict with the number of cells that came out so."""
+    counts: Counter[str] = Counter(c.verdict for c in verdict.cells)
+    kinds = ("FAIL",) if is_alone(verdict) else ("FAIL", "INCONCLUSIVE", "PASS")
+    shown = ", ".join(f"{counts[v]} {v}" for v in kinds if counts[v])
+    return f"{verdict.verdict}: {shown or 'no cell judged'}"
+
+
+def vanished(records: Sequence[CellRecord], verdict: GateResult | None) -> list[tuple[str, str]]:
     """Return the cells that the gate expected and the run lacks, each with its reasons."""
     here = {r.cell for r in records}
-    lost = [c for c in gate.cells if c.cell not in here] if gate is not None else []
+    lost = [c for c in verdict.cells if c.cell not in here] if verdict is not None else []
     return [(c.cell, "; ".join(c.reasons)) for c in lost]
 
 
@@ -99,20 +104,20 @@ def warnings(record: CellRecord) -> tuple[str, ...]:
     rounds = record.rounds_s
     if not rounds:
         return ()
-    found = []
+    doubts = []
     mean = statistics.fmean(rounds)
     spread = statistics.stdev(rounds) if len(rounds) > 1 else 0.0
     if spread >= _SPREAD * mean > 0:
-        found.append(f"the standard deviation is {spread / mean:.0%} of the mean")
+        doubts.append(f"the standard deviation is {spread / mean:.0%} of the mean")
     if max(rounds) >= (1 + _OUTLIER) * mean > 0:
-        found.append(f"the longest round is {max(rounds) / mean - 1:.0%} above the mean")
+        doubts.append(f"the longest round is {max(rounds) / mean - 1:.0%} above the mean")
     if min(rounds) <= (1 - _OUTLIER) * mean:
-        found.append(f"the shortest round is {1 - min(rounds) / mean:.0%} below the mean")
+        doubts.append(f"the shortest round is {1 - min(rounds) / mean:.0%} below the mean")
     if min(rounds) < _SHORTEST_S:
-        found.append(f"the shortest round takes only {min(rounds) * 1e6:.3g} \u00b5s")
-    if found and len(rounds) < _FEW_ROUNDS:
-        found.append(f"there are only {len(rounds)} rounds")
-    if not found:
+        doubts.append(f"the shortest round takes only {min(rounds) * 1e6:.3g} \u00b5s")
+    if doubts and len(rounds) < _FEW_ROUNDS:
+        doubts.append(f"there are only {len(rounds)} rounds")
+    if not doubts:
         return ()
     remedy = "rerun with more rounds; w2v doctor names what disturbs"
-    return (f"the result may be unstable: {', '.join(found)}; {remedy}",)
+    return (f"the result may be unstable: {', '.join(doubts)}; {remedy}",)

@@ -1,10 +1,11 @@
-"""``reports/<release>/<run>/``: written whole or marked incomplete, never half."""
+"""The files of a run in ``reports/<release>/<run>/``: whole, or the run stays marked incomplete."""
 
 from __future__ import annotations
 
 import io
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,50 +28,36 @@ from w2v_core.report.text import json_line_safe
 if TYPE_CHECKING:
     import pandas as pd
 
-    from w2v_core.records.store import Session
-    from w2v_core.report.trend import History
-    from w2v_core.verdict.baseline import Baseline
-    from w2v_core.verdict.calibrate import Calibration
-    from w2v_core.verdict.outcome import GateResult
+    from w2v_core.verdict.run import Run
 
 
-def write_run(
-    directory: Path,
-    records: Sequence[CellRecord],
-    *,
-    gate: GateResult | None = None,
-    calibration: Calibration | None = None,
-    history: History | None = None,
-    baseline: Baseline | None = None,
-    session: Session | None = None,
-) -> None:
+def write_run(directory: Path, run: Run) -> None:
     """Write the files of a run, drop the mark, then list the run in ``index.html``.
 
     ``run.json verdict.json summary.csv summary.parquet summary.md summary.html perf_metric.csv
-    hypotheses.jsonl``; each is there whole or not at all. The Parquet file needs pyarrow and is
-    left out without it, which ``summary.md`` then says. The arguments are those of
-    ``report.html.render_page``.
+    hypotheses.jsonl``; each is there whole or not at all. The Parquet file needs
+    pyarrow and is left out without it, which ``summary.md`` then says. A run without a verdict
+    gets the one of its cells alone.
 
     Raises:
         ReportError: a file cannot be written (read-only, full disk); the mark stays.
     """
-    from w2v_core.report.html import render_page  # with scipy, jiwer and matplotlib behind it
-    from w2v_core.report.markdown import render
+    from w2v_core.report.markdown import render_markdown
+    from w2v_core.report.page import render_page  # with scipy and jiwer behind it
     from w2v_core.verdict.judge import judge_alone
 
-    verdict = gate if gate is not None else judge_alone(records, session=session)
-    table = summary(records)
-    write_run_json(directory, records, session=session)
+    records = run.records
+    verdict = run.verdict or judge_alone(records, session=run.session)
+    run = replace(run, verdict=verdict)
+    write_run_json(directory, records, session=run.session)
     write_verdict(directory, verdict.to_json())
+    table = summary(records)
     write_text(directory / "hypotheses.jsonl", "".join(_hypotheses(records)))
     write_text(directory / "summary.csv", table.to_csv(index=False))
     write_text(directory / "perf_metric.csv", perf_metric(records).to_csv(index=False))
     left_out = _write_parquet(directory / "summary.parquet", table)
-    write_text(directory / "summary.md", render(records, gate=gate, left_out=left_out))
-    page = render_page(
-        records, gate=gate, calibration=calibration, history=history, baseline=baseline
-    )
-    write_text(directory / "summary.html", page)
+    write_text(directory / "summary.md", render_markdown(run, left_out=left_out))
+    write_text(directory / "summary.html", render_page(run))
     if finish(directory):  # reserved, so the reports directory is two levels up
         write_index(directory.parent.parent)
 

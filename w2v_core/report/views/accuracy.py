@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple
 
-import jiwer
 import numpy as np
 from scipy import stats
 
 from w2v_core.errors import UnknownNameError
 from w2v_core.records.record import CellRecord, UtteranceScore
+from w2v_core.report.charts import Bar, Chart, intervals
+from w2v_core.report.names import labels
+from w2v_core.report.views.speed import MOST_ROWS
 from w2v_core.scoring.significance import MIN_SPEAKERS, matched_pairs
 from w2v_core.scoring.text import DEFAULT_RECIPE, find_recipe
+from w2v_core.scoring.wer import Piece, align
 
-__all__ = ["Bad", "PaddingCost", "Piece", "align", "padding_costs", "wer_interval", "worst"]
-
-Operation = Literal["equal", "substitute", "delete", "insert"]
 _LEVEL = 0.95
 _MAX_WORDS = 200  # of an alignment; LibriSpeech's longest reference has 77
-
-
-class Piece(NamedTuple):
-    """A run of words that the alignment treats alike."""
-
-    operation: Operation
-    reference: tuple[str, ...]
-    hypothesis: tuple[str, ...]
+_WORD_CHARS = 60
 
 
 class Bad(NamedTuple):
@@ -41,6 +34,15 @@ class Bad(NamedTuple):
         """S + D + I."""
         return _edits(self.score)
 
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The first 200 words of reference and hypothesis, aligned under the record's recipe."""
+        try:
+            recipe = find_recipe(self.text_normalisation)
+        except UnknownNameError:
+            recipe = DEFAULT_RECIPE
+        return align(_words(recipe(self.score.reference)), _words(recipe(self.score.hypothesis)))
+
 
 class PaddingCost(NamedTuple):
     """What the Hugging Face forward's padding costs in WER, against the exact forward."""
@@ -49,6 +51,24 @@ class PaddingCost(NamedTuple):
     stock: CellRecord
     delta: float
     """Stock minus exact, a fraction."""
+
+    @property
+    def speed_ratio(self) -> float | None:
+        """RTFx of exact over stock; None where the stock cell was not timed."""
+        return self.exact.rtfx / self.stock.rtfx if self.stock.rtfx > 0 else None
+
+
+def wer_chart(order: Sequence[CellRecord]) -> Chart | None:
+    """Place the WER by cell with its interval; None where no cell has references."""
+    name, rows = labels(order), []
+    for record in [r for r in order if r.wer is not None][:MOST_ROWS]:
+        wer = record.wer or 0.0
+        low, high = wer_interval(record.scores) or (wer, wer)
+        values = (wer * 100, low * 100, high * 100)
+        rows.append(Bar(name[record.cell], values, f"{wer * 100:.2f}", is_bad=not record.valid))
+    if not rows:
+        return None
+    return intervals(rows, title="Corpus WER by cell with its 95 % interval", axis="WER, %")
 
 
 def wer_interval(scores: Sequence[UtteranceScore]) -> tuple[float, float] | None:
@@ -92,33 +112,19 @@ def padding_costs(records: Sequence[CellRecord]) -> list[PaddingCost]:
 
 def worst(records: Sequence[CellRecord], *, most: int = 15) -> list[Bad]:
     """Return the utterances with the most word edits, each once, in its worst cell."""
-    found: dict[tuple[str, str], Bad] = {}
+    by_utterance: dict[tuple[str, str], Bad] = {}
     for record in records:
         for score in record.scores:
             edits = _edits(score)
             key = (record.dataset, score.utterance_id)
-            if edits and (key not in found or edits > found[key].edits):
-                found[key] = Bad(record.cell, score, record.text_normalisation)
-    return sorted(found.values(), key=lambda b: (-b.edits, b.score.utterance_id, b.cell))[:most]
+            if edits and (key not in by_utterance or edits > by_utterance[key].edits):
+                by_utterance[key] = Bad(record.cell, score, record.text_normalisation)
+    ranking = sorted(by_utterance.values(), key=lambda b: (-b.edits, b.score.utterance_id, b.cell))
+    return ranking[:most]
 
 
-def align(bad: Bad) -> list[Piece]:
-    """Align the first 200 words of reference and hypothesis under the recipe of the record."""
-    try:
-        recipe = find_recipe(bad.text_normalisation)
-    except UnknownNameError:
-        recipe = DEFAULT_RECIPE
-    reference = recipe(bad.score.reference).split()[:_MAX_WORDS]
-    hypothesis = recipe(bad.score.hypothesis).split()[:_MAX_WORDS]
-    output = jiwer.process_words([" ".join(reference)], [" ".join(hypothesis)])
-    return [
-        Piece(
-            cast("Operation", chunk.type),
-            tuple(reference[chunk.ref_start_idx : chunk.ref_end_idx]),
-            tuple(hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx]),
-        )
-        for chunk in output.alignments[0]
-    ]
+def _words(text: str) -> list[str]:
+    return text.split()[:_MAX_WORDS]
 
 
 def _twin(record: CellRecord) -> tuple[object, ...]:

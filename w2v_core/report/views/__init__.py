@@ -1,0 +1,1 @@
+"""Records to numbers: what each part of a report shows, without markup."""

@@ -1,0 +1,120 @@
+"""The matrix: tiles by model and configuration, shaded by the distance from the best cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from w2v_core.records.fields import Figure
+from w2v_core.records.record import CellRecord
+from w2v_core.report.columns import BRIEF, WHOLE, shown, value
+from w2v_core.report.names import split
+from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, status, vanished
+from w2v_core.verdict.outcome import GateResult, Throughput
+
+SHADES = (0.02, 0.10, 0.30, 0.60)  # distance from the best cell of the same model and dataset
+
+
+class Shaded(NamedTuple):
+    """One figure of a row as shown, and its shade: 0 is the best, 4 the worst."""
+
+    text: str
+    shade: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One cell: a line of the table, or a tile."""
+
+    cell: str
+    status: str
+    """The verdict; of a sound cell without one, that it was not judged."""
+    kind: str
+    """Its colour: ``good``, ``bad``, ``doubt`` or none."""
+    figures: tuple[Shaded, ...] = ()
+    wer: float | None = None
+    """Percent."""
+    rtfx: Shaded | None = None
+    speed: Throughput | None = None
+    """Against the baseline."""
+
+    @property
+    def change(self) -> float | None:
+        """Throughput against the baseline, percent."""
+        return None if self.speed is None else (self.speed.ratio - 1) * 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """All cells as lines, worst first, and as tiles."""
+
+    columns: tuple[Figure, ...]
+    rows: tuple[Row, ...]
+    tile_columns: tuple[str, ...]
+    tiles: tuple[tuple[str, tuple[Row | None, ...]], ...]
+    """Name and tiles of each line; empty where there is one cell only."""
+
+
+def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
+    """Return all cells in their order, and as tiles those that vanished too."""
+    best = _best(order)
+    rows = tuple(_row(record, gate, best) for record in order)
+    lost = [Row(cell=c, status="vanished", kind="bad") for c, _ in vanished(order, gate)]
+    tiles = {split(row.cell): row for row in (*lost, *rows)}
+    names = sorted({column for _, column in tiles})
+    lines = [
+        (line, tuple(tiles.get((line, name)) for name in names))
+        for line in sorted({line for line, _ in tiles})
+    ]
+    return Matrix(
+        columns=WHOLE,
+        rows=rows,
+        tile_columns=tuple(names),
+        tiles=tuple(lines) if len(tiles) > 1 else (),
+    )
+
+
+Best = dict[tuple[str, str, str], float]
+
+
+def _row(record: CellRecord, gate: GateResult | None, best: Best) -> Row:
+    state = status(record, gate)
+    judged = gate.cell(record.cell) if gate is not None else None
+    figures = {c.name: Shaded(shown(c, record), _shade(record, c, best)) for c in WHOLE}
+    return Row(
+        cell=record.cell,
+        status=state,
+        kind=STATUS_CLASS.get(state, ""),
+        figures=tuple(figures.values()),
+        wer=None if record.wer is None else record.wer * 100,
+        rtfx=figures["rtfx"],
+        speed=judged.throughput if judged is not None else None,
+    )
+
+
+def _best(order: Sequence[CellRecord]) -> Best:
+    best: Best = {}
+    for record in order:
+        for column in BRIEF:
+            number, key = value(column, record), (record.model, record.dataset, column.name)
+            if number is not None:
+                choose = min if column.better == "lower" else max
+                best[key] = choose(number, best.get(key, number))
+    return best
+
+
+def _shade(record: CellRecord, column: Figure, best: Best) -> int:
+    number = value(column, record)
+    goal = best.get((record.model, record.dataset, column.name))
+    if number is None or goal is None:
+        return 0
+    worse = number > goal if column.better == "lower" else number < goal
+    low, high = sorted((abs(number), abs(goal)))
+    distance = high / max(low, 0.05) - 1.0 if worse else 0.0  # 0.05: a WER of 0 % has no multiples
+    return sum(distance > limit for limit in SHADES)
+
+
+def shown_status(state: str) -> str:
+    """Say of a cell without a verdict that it is sound."""
+    return "valid, not judged" if state == NOT_JUDGED else state

@@ -1,0 +1,133 @@
+"""Speed as a report shows it: throughput, its change against the baseline, latency, nights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from w2v_core.records.record import CellRecord
+from w2v_core.report import charts
+from w2v_core.report.charts import Bar, Chart, LineChart
+from w2v_core.report.names import labels
+from w2v_core.report.text import figure
+from w2v_core.report.views.trend import CUSUM_LIMIT, Trend
+from w2v_core.verdict.outcome import GateResult
+
+MOST_ROWS = 24
+"""Cells in a chart; the tables have all."""
+MOST_LINES = 4
+PERCENTILES = ("p50", "p90", "p99")
+
+
+def throughput(order: Sequence[CellRecord]) -> Chart | None:
+    """Place RTFx by cell with the range of its rounds; None where no round was timed."""
+    name = labels(order)
+    rows = [
+        Bar(
+            name[r.cell],
+            (r.rtfx, r.audio_s / max(r.rounds_s), r.audio_s / min(r.rounds_s)),
+            figure(r.rtfx),
+            is_bad=not r.valid,
+        )
+        for r in timed(order)
+    ]
+    if not rows:
+        return None
+    return charts.intervals(
+        rows[:MOST_ROWS],
+        title="RTFx by cell, from the slowest to the fastest round",
+        axis="RTFx, audio seconds per wall second",
+        log=True,
+    )
+
+
+def timed(order: Sequence[CellRecord]) -> list[CellRecord]:
+    """Return the cells with timed rounds."""
+    return [r for r in order if r.rounds_s and min(r.rounds_s) > 0]
+
+
+def against_baseline(order: Sequence[CellRecord], gate: GateResult | None) -> Chart | None:
+    """Place the change of throughput with the gate's interval; None where none was judged."""
+    name = labels(order)
+    rows = []
+    for record in order:
+        judged = gate.cell(record.cell) if gate is not None else None
+        speed = judged.throughput if judged is not None else None
+        if judged is None or speed is None:
+            continue
+        change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
+        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in judged.findings)
+        rows.append(Bar(name[record.cell], (change, low, high), f"{change:+.1f} %", is_bad=bad))
+    if not rows:
+        return None
+    return charts.intervals(
+        rows[:MOST_ROWS],
+        title="Change of throughput against the baseline by cell, with its interval",
+        axis="change of throughput against the baseline, %",
+        level=0.0,
+    )
+
+
+def latency(order: Sequence[CellRecord]) -> Chart | None:
+    """Place the latency percentiles by cell, milliseconds; None where no round was timed."""
+    name = labels(order)
+    rows = [
+        Bar(
+            name[r.cell],
+            tuple(r.latency_s[p] * 1e3 for p in PERCENTILES),
+            figure(r.latency_s["p99"] * 1e3),
+        )
+        for r in timed(order)
+        if all(p in r.latency_s for p in PERCENTILES)
+    ]
+    if not rows:
+        return None
+    return charts.markers(
+        rows[:MOST_ROWS],
+        parts=PERCENTILES,
+        title="Latency percentiles by cell in milliseconds",
+        axis="ms from the batch's staging to the transcript; the figure is p99",
+    )
+
+
+def nights(trends: Sequence[Trend], *, level: str) -> LineChart:
+    """Place the throughput of the cells in most trouble over the nights, against the level."""
+    dates, index = _nights(trends)
+    ratios: dict[str, list[float]] = {night: [] for night in dates}
+    for trend in trends:
+        for night, ratio in zip(trend.nights, trend.ratios, strict=True):
+            ratios[night].append(ratio)
+    return charts.lines(
+        [
+            charts.Series(t.cell, tuple(index[n] for n in t.nights), t.ratios)
+            for t in trends[:MOST_LINES]
+        ],
+        title=f"Throughput of {len(dates)} nights over the {level}",
+        axis="RTFx over the level",
+        dates=dates,
+        level=(1.0, level),
+        band=[(min(ratios[n]), max(ratios[n])) for n in dates],
+    )
+
+
+def cusum(trends: Sequence[Trend]) -> LineChart | None:
+    """Place the sums that raise the drift alarm; None without a baseline."""
+    dates, index = _nights(trends)
+    series = [
+        charts.Series(t.cell, tuple(index[n] for n in t.nights[-len(t.cusum) :]), t.cusum)
+        for t in trends[:MOST_LINES]
+        if t.cusum
+    ]
+    if not series:
+        return None
+    return charts.lines(
+        series,
+        title="Cumulative sum of losses against the anchor by night",
+        axis="CUSUM, standard deviations",
+        dates=dates,
+        level=(CUSUM_LIMIT, "alarm"),
+    )
+
+
+def _nights(trends: Sequence[Trend]) -> tuple[list[str], dict[str, float]]:
+    dates = sorted({night for t in trends for night in t.nights})
+    return dates, {night: float(i) for i, night in enumerate(dates)}

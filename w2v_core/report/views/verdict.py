@@ -1,0 +1,193 @@
+"""The verdict as a report shows it: its counts, the figures of the night, the cells in trouble."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from w2v_core.records.fields import FIGURES, Figure
+from w2v_core.records.record import CellRecord
+from w2v_core.report.columns import shown, value
+from w2v_core.report.names import labels
+from w2v_core.report.text import shorten
+from w2v_core.report.views.matrix import shown_status
+from w2v_core.report.views.ranking import (
+    NOT_JUDGED,
+    STATUS_CLASS,
+    is_quiet,
+    ranked,
+    reasons,
+    status,
+    vanished,
+    warnings,
+)
+from w2v_core.verdict.outcome import GateResult
+from w2v_core.verdict.run import Run
+
+MOST_WORST = 10
+MOST_VANISHED = 20
+MOST_REASONS = 4
+MOST_COMMANDS = 50
+REASON_CHARS = 240
+
+
+class Tile(NamedTuple):
+    """One figure of the first screen."""
+
+    name: str
+    value: str
+    below: str
+    kind: str = ""
+
+
+class State(NamedTuple):
+    """How many cells came out alike."""
+
+    cells: int
+    status: str
+    kind: str
+
+
+class Trouble(NamedTuple):
+    """A cell that something speaks against, or that is missing."""
+
+    cell: str
+    status: str
+    kind: str
+    speed: str
+    evidence: tuple[str, ...]
+
+
+def verdict_class(records: Sequence[CellRecord], verdict: GateResult | None) -> str:
+    """Return ``good``, ``bad``, ``doubt``, or ``plain`` where no baseline judged a sound run."""
+    if not records or not all(r.valid for r in records):
+        return "bad"
+    return verdict_kind(verdict)
+
+
+def verdict_kind(verdict: GateResult | None) -> str:
+    """Return the colour of a verdict."""
+    return "plain" if verdict is None or is_quiet(verdict) else STATUS_CLASS[verdict.verdict]
+
+
+def states(run: Run) -> list[State]:
+    """Count the cells by status, worst first; empty where no cell was judged."""
+    counts = Counter(status(r, run.verdict) for r in run.records)
+    counts["vanished"] = len(vanished(run.records, run.verdict))
+    if counts[NOT_JUDGED] == counts.total():
+        return []
+    names = [n for n in (*STATUS_CLASS, NOT_JUDGED) if counts[n]]
+    return [State(counts[n], n, STATUS_CLASS.get(n, "")) for n in names]
+
+
+def tiles(run: Run) -> list[Tile]:
+    """Return the figures of the first screen; those that no cell holds are left out."""
+    records = run.records
+    known = (_speed(run), _wer(records), _latency(records), _changed(records), _padding(records))
+    return [*(t for t in known if t is not None), *([_unstable(records)] if records else [])]
+
+
+def troubles(run: Run) -> tuple[list[Trouble], int]:
+    """Return the worst cells, those that vanished first, and how many more there are."""
+    order, gate = ranked(run.records, run.verdict), run.verdict
+    lost = vanished(order, gate)
+    rows = [Trouble(name, "vanished", "bad", "-", (why,)) for name, why in lost[:MOST_VANISHED]]
+    troubled = [r for r in order if reasons(r, gate) or warnings(r)]
+    for record in troubled[:MOST_WORST]:
+        state = status(record, gate)
+        kind = STATUS_CLASS.get(state, "")
+        speed = shown(FIGURES["rtfx"], record)
+        rows.append(Trouble(record.cell, shown_status(state), kind, speed, _evidence(record, gate)))
+    return rows, len(troubled) + len(lost) - len(rows)
+
+
+def fingerprint(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+    """Return what the figures depend on besides the code, by field."""
+    names = sorted({name for r in records for name in r.environment})
+    return [(name, _common([r.environment for r in records], name)) for name in names]
+
+
+def commands(records: Sequence[CellRecord]) -> list[str]:
+    """Return the lines of the command that was run."""
+    return list(dict.fromkeys(x for r in records for x in r.command.splitlines()))[:MOST_COMMANDS]
+
+
+def span(values: Sequence[float], form: str = "d", to: str = " to ") -> str:
+    """Show the lowest and the highest of some numbers, once where they are the same."""
+    low, high = format(min(values), form), format(max(values), form)
+    return low if low == high else f"{low}{to}{high}"
+
+
+def _evidence(record: CellRecord, gate: GateResult | None) -> tuple[str, ...]:
+    against = (*reasons(record, gate), *warnings(record))
+    left = len(against) - MOST_REASONS
+    more = (f"and {left} more, in run.json",) if left > 0 else ()
+    return (*(shorten(text, REASON_CHARS) for text in against[:MOST_REASONS]), *more)
+
+
+def _speed(run: Run) -> Tile | None:
+    name, gate = labels(run.records), run.verdict
+    judged = [(c.throughput, c) for c in (gate.cells if gate is not None else ()) if c.throughput]
+    if judged:
+        speed, worst = min(judged, key=lambda pair: pair[0].ratio)
+        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in worst.findings)
+        change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
+        below = f"[{low:+.1f}, {high:+.1f}] {name.get(worst.cell, worst.cell)}"
+        return Tile("Slowest against the baseline", f"{change:+.1f} %", below, "bad" if bad else "")
+    return _extreme(run.records, FIGURES["rtfx"], "Highest RTFx", "")
+
+
+def _latency(records: Sequence[CellRecord]) -> Tile | None:
+    return _extreme(records, FIGURES["latency_p99_s"], "Highest p99 latency", " ms")
+
+
+def _extreme(records: Sequence[CellRecord], figure: Figure, name: str, unit: str) -> Tile | None:
+    measured = [(v, r) for r in records if (v := value(figure, r)) is not None]
+    if not measured:
+        return None
+    _, record = max(measured, key=lambda pair: pair[0])
+    return Tile(name, f"{shown(figure, record)}{unit}", labels(records)[record.cell])
+
+
+def _wer(records: Sequence[CellRecord]) -> Tile | None:
+    values = [r.wer * 100 for r in records if r.wer is not None]
+    if not values:
+        return None
+    text = span(values, ".2f", " \u2013 ")
+    return Tile("WER", f"{text} %", f"{_cells(len(values))} with references")
+
+
+def _changed(records: Sequence[CellRecord]) -> Tile | None:
+    exact = [r for r in records if r.forward == "exact"]  # what stock changes is padding's cost
+    counts = [len(r.changed_vs_golden) for r in exact if r.changed_vs_golden is not None]
+    if not counts:
+        return None
+    below = f"transcripts against the goldens, {_cells(len(counts), 'exact ')}"
+    return Tile("Changed", str(sum(counts)), below, "doubt" if sum(counts) else "")
+
+
+def _padding(records: Sequence[CellRecord]) -> Tile | None:
+    values = [r.padding_efficiency * 100 for r in records]
+    if not values:
+        return None
+    text = span(values, ".0f", " \u2013 ")
+    return Tile("Padding efficiency", f"{text} %", "real over padded samples")
+
+
+def _unstable(records: Sequence[CellRecord]) -> Tile:
+    count = sum(bool(warnings(r)) for r in records)
+    below = f"of {_cells(len(records))} by their rounds"
+    return Tile("Unstable", str(count), below, "doubt" if count else "")
+
+
+def _cells(count: int, kind: str = "") -> str:
+    return f"{count} {kind}cell{'' if count == 1 else 's'}"
+
+
+def _common(environments: Sequence[Mapping[str, Any]], name: str) -> str:
+    values = list(dict.fromkeys(str(e.get(name, "-")) for e in environments))
+    if len(values) == 1:
+        return values[0]
+    told = ", ".join(shorten(v, 80) for v in values[:4])
+    return f"differs by cell: {told}" + (f" and {len(values) - 4} more" if len(values) > 4 else "")
