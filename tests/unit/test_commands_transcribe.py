@@ -1,7 +1,9 @@
 """w2v transcribe: a line a file, in their order; what cannot be used is named, the rest goes on."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import encode, voiced
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.cli import main
+from w2v_core.commands import transcribe as command
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.data.audio import decode
 from w2v_core.engine.engine import Engine
@@ -87,7 +90,8 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_are_transcribed(
     printed = capsys.readouterr()
     assert code == 3
     assert [line.split("\t")[0] for line in printed.out.splitlines()] == [files[1]]
-    assert [("bad.flac" in e, "gone.wav" in e) for e in printed.err.splitlines()] == [
+    _, *problems = printed.err.splitlines()  # the first names the model
+    assert [("bad.flac" in e, "gone.wav" in e) for e in problems] == [
         (True, False),
         (False, True),
     ]
@@ -98,14 +102,6 @@ def test_without_a_usable_file_the_json_is_an_empty_list(model, tmp_path, capsys
 
     assert code == 3
     assert json.loads(capsys.readouterr().out) == []
-
-
-def test_audio_beyond_the_limit_is_refused_with_the_remedy(model, tmp_path, capsys):
-    path = tmp_path / "long.wav"
-    path.write_bytes(encode(voiced(61 * 8_000, rate_hz=8_000), rate_hz=8_000, container="WAV"))
-
-    assert run(str(path), "--model", model) == 3
-    assert "cut it into utterances" in capsys.readouterr().err
 
 
 def test_a_hostile_file_name_does_not_steer_the_terminal(model, files, tmp_path, capsys):
@@ -150,3 +146,81 @@ def test_help_names_every_flag(capsys):
     assert end.value.code == 0
     text = capsys.readouterr().out
     assert all(flag in text for flag in ("FILE", "--model", "--device", "--dtype", "--json"))
+
+
+def test_folder_gives_its_audio_in_name_order_at_every_depth(model, files, tmp_path, capsys):
+    data = Path(files[1]).read_bytes()
+    for name in ("b/2.WAV", "b/1.wav", "a/deep/3.wav", "c.txt", ".hidden/4.wav"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+
+    assert run(str(tmp_path / "in"), files[0], "--model", model) == 0
+
+    named = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    below = [str(tmp_path / "in" / n) for n in ("a/deep/3.wav", "b/1.wav", "b/2.WAV")]
+    assert named == [*below, files[0]]
+
+
+def test_folder_without_audio_and_a_link_to_nowhere_are_named(model, files, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.wav").symlink_to("/mnt/gone/x.wav")
+
+    assert run(str(tmp_path / "empty"), str(tmp_path / "x.wav"), files[1], "--model", model) == 3
+
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 1
+    assert "empty: the folder holds no .flac" in printed.err
+    assert "link to /mnt/gone/x.wav" in printed.err
+
+
+def test_file_in_a_folder_that_is_given_too_is_refused(model, files, capsys):
+    assert run(str(Path(files[0]).parent), files[0], "--model", model) == 2
+    assert "given twice" in capsys.readouterr().err
+
+
+def test_long_audio_is_cut_and_its_transcript_joined(model, tmp_path, capsys):
+    """As if each piece had been a file of its own."""
+    speech = voiced(70 * 8_000, rate_hz=8_000)
+    speech[35 * 8_000 : 36 * 8_000] = 0
+    path = tmp_path / "long.wav"
+    path.write_bytes(encode(speech, rate_hz=8_000, container="WAV", subtype="FLOAT"))
+
+    assert run(str(path), "--model", model, "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+
+    (cut_s,) = row["cuts_s"]
+    assert 35 < cut_s < 36
+    assert row["audio_s"] == 70
+    whole = decode(str(path), name="x")
+    halves = np.split(whole, [round(cut_s * 16_000)])
+    for number, half in enumerate(halves):
+        (tmp_path / f"{number}.wav").write_bytes(encode(half, container="WAV", subtype="FLOAT"))
+    run(str(tmp_path / "0.wav"), str(tmp_path / "1.wav"), "--model", model, "--json")
+    texts = [r["text"] for r in json.loads(capsys.readouterr().out)]
+    assert row["text"] == " ".join(texts)
+
+
+def test_model_is_told_on_stderr(model, files, capsys):
+    run(files[1], "--model", model)
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"w2v: model {Path(model).name} ({Path(model).resolve()})"
+
+
+def test_canary_warns_that_it_knows_synthetic_english_only(files, capsys):
+    run(files[1], "--model", "canary-base")
+
+    assert "synthetic English only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_default_is_base_where_it_is_cached(monkeypatch, is_here):
+    monkeypatch.setattr("w2v_core.model.checkpoint.is_cached", lambda spec: is_here)
+
+    assert command._model(None).name == ("base" if is_here else "canary-base")
+
+
+def test_forward_can_be_chosen(model, files, capsys):
+    """Errors of exact.py tell to use the stock forward."""
+    assert run(files[1], "--model", model, "--forward", "stock") == 0
+    assert run(files[1], "--model", model, "--forward", "fast") == 2

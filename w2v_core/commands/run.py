@@ -134,7 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     reason = validation.backend.graphs_unsupported
     if cell.graphs and reason is not None:
-        raise DeviceError(f"--use_graphs: {reason}; leave the flag out, or use another --device")
+        same = validation.config.command.replace(" --use_graphs", "")
+        raise DeviceError(f"--use_graphs: {reason}; the same without graphs: {same}")
     keeps = arguments.reports_dir is not None or arguments.profile
     try:
         if keeps:

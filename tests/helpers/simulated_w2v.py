@@ -1,0 +1,51 @@
+"""``w2v`` on a simulated Gaudi, many commands in one process, which imports torch once.
+
+Reads ``{"commands": [[...], ...], "test_count": N}`` as JSON on stdin; prints a JSON list of
+``{"code", "out", "err"}``. ``test_count`` is how many utterances test-clean has here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from w2v_core.backends.hpu_environment import prepare_environment
+from w2v_core.data import hub
+
+
+def simulate() -> None:
+    """Put a simulated Gaudi with both execution modes into this process."""
+    prepare_environment(family="fork")
+
+    from tests.hpusim.plugin import install_for_session
+
+    install_for_session()
+
+
+def run(command: list[str]) -> dict[str, Any]:
+    """Run one command and return how it ended."""
+    from w2v_core.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    sys.argv = ["w2v", *command]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(command)
+    return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    test = replace(hub.CORPORA["test-clean"], expected_count=asked["test_count"])
+    hub.CORPORA = MappingProxyType({**hub.CORPORA, "test-clean": test})
+    if asked.get("simulate", True):
+        simulate()
+    json.dump([run(command) for command in asked["commands"]], sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
