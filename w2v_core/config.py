@@ -55,6 +55,11 @@ class BatchPlan:
         parse_count("--buckets", self.num_buckets)
         parse_count("--batch-size", self.batch_size)
 
+    @property
+    def packed(self) -> bool:
+        """Whether batches are computed without padding."""
+        return self.kind == "packed"
+
     def __str__(self) -> str:
         """Return the text form: ``optimal-8x8`` (buckets x rows), ``sorted-8`` (rows)."""
         if self.kind in ("sorted", "packed"):  # these choose their own number of shapes
@@ -75,6 +80,9 @@ class EngineConfig:
     num_slots: int = 4
     decode_workers: int = 1
     """Threads that decode; 0 decodes in the calling thread."""
+    event_timeout_s: float = 60.0
+    """How long a batch may take, beyond the length of its padded audio, before its device counts as
+    lost. In warm-up ten times as long: a first run may compile."""
     strict: bool = True
     """Refuse a bucket that was not warmed up instead of compiling it in the run."""
 
@@ -87,6 +95,10 @@ class EngineConfig:
         """Refuse counts below their least and autocast to float32."""
         parse_count("num_slots", self.num_slots)
         parse_count("decode_workers", self.decode_workers, least=0)
+        if not self.event_timeout_s > 0:
+            raise ConfigError(
+                f"event_timeout_s is {self.event_timeout_s}; a wait needs more than 0 s"
+            )
         if self.autocast and self.dtype == "float32":
             raise ConfigError(
                 "autocast to float32 does nothing; use --dtype bfloat16 or drop --autocast"

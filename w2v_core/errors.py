@@ -13,7 +13,8 @@
     ├── NotCachedError (FileNotFoundError)   a checkpoint or dataset not here and not reachable
     ├── DeviceError (RuntimeError)           a device that is missing, or cannot do what was asked
     │   ├── GraphError                       capture or replay was misused or failed
-    │   └── BucketOverflowError              a batch or utterance larger than its bucket
+    │   ├── BucketOverflowError              a batch or utterance larger than its bucket
+    │   └── DeviceLostError                  a device that answers no more; the process is over
     ├── EngineError (RuntimeError)           a batch failed; carries the utterance ids
     ├── RecordError (ValueError)             a record truncated, edited or of an unknown schema
     └── ReportError (OSError)                a report that cannot be written
@@ -35,6 +36,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DeviceError",
+    "DeviceLostError",
     "EngineError",
     "GraphError",
     "NotCachedError",
@@ -110,12 +112,24 @@ class BucketOverflowError(DeviceError):
     """A batch or utterance does not fit its bucket."""
 
 
+class DeviceLostError(DeviceError):
+    """The device does not answer any more, and is not asked again.
+
+    Attributes:
+        stacks: All threads' stacks at that moment, as ``faulthandler`` writes them.
+    """
+
+    def __init__(self, message: str, *, stacks: str = "") -> None:
+        super().__init__(message)
+        self.stacks = stacks
+
+
 class EngineError(W2VError, RuntimeError):
     """A stage of the engine failed.
 
     Attributes:
         utterance_ids: The utterances that were in the failed batch.
-        stage: ``stage | forward | copy | decode``.
+        stage: ``h2d | compute | d2h | decode``.
     """
 
     def __init__(self, message: str, *, utterance_ids: Sequence[str], stage: str) -> None:

@@ -20,8 +20,9 @@ __all__ = [
     "Dtype",
     "Exclusion",
     "Failure",
+    "HostTimes",
     "Hypothesis",
-    "StageTimes",
+    "Stage",
     "Transcription",
     "Utterance",
     "Vocabulary",
@@ -35,6 +36,8 @@ SAMPLE_RATE_HZ = 16_000
 FRAME_STRIDE = 320  # samples; 5*2*2*2*2*2*2, HF Wav2Vec2Config.conv_stride
 RECEPTIVE_FIELD = 400  # samples; the convolutions' joint kernel (10,3,3,3,3,2,2)
 
+Stage = Literal["h2d", "compute", "d2h", "decode"]
+"""What a batch goes through: to the device, the forward with its arg-max, to the host, CTC."""
 Dtype = Literal["float32", "bfloat16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 Waveform = npt.NDArray[np.float32]
@@ -183,7 +186,7 @@ class Hypothesis:
     num_frames: int
     """Frames that the transcript was read from."""
     latency_s: float
-    """From the batch's staging to this transcript's being available on the host."""
+    """From the batch's launch to this transcript's being available on the host."""
     frame_ids: npt.NDArray[np.int32] | None = field(default=None, repr=False, compare=False)
     """(num_frames,) arg-max token ids, kept only where the caller asked for them."""
 
@@ -193,7 +196,7 @@ class Failure:
     """An utterance that has no transcript because something went wrong."""
 
     utterance_id: str
-    stage: str
+    stage: Stage
     error: str
 
 
@@ -206,13 +209,16 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageTimes:
-    """Host seconds spent in each stage, summed over a run; stages overlap."""
+class HostTimes:
+    """Host seconds by what they went into, summed over a pass; they overlap the device's work."""
 
-    stage_s: float = 0.0
-    """Copy into the slot's host buffer and H2D enqueue."""
-    forward_s: float = 0.0
+    h2d_s: float = 0.0
+    """Scaling into the slot's host buffer and enqueue of the H2D copies."""
+    compute_s: float = 0.0
     """Enqueue of the forward; on a synchronous device, its execution."""
+    d2h_s: float = 0.0
+    """Enqueue of the D2H copy; on Gaudi also waits for the launch thread, as recording an event on
+    the current stream does (bridge 1.19, HPUEvent.cpp)."""
     wait_s: float = 0.0
     """Blocked on a slot's event."""
     decode_s: float = 0.0
@@ -229,13 +235,13 @@ class Transcription:
     hypotheses: tuple[Hypothesis, ...]
     failures: tuple[Failure, ...]
     wall_s: float
-    """From the first utterance's staging to the last transcript."""
+    """From the first utterance's launch to the last transcript."""
     audio_s: float
     """Sum over the utterances that have a hypothesis."""
     padded_samples: int
     """Samples of all static shapes that ran, padding rows included."""
     real_samples: int
-    stages: StageTimes
+    host_times: HostTimes
 
     @property
     def padding_efficiency(self) -> float:

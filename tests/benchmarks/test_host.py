@@ -50,7 +50,7 @@ def form_all(utterances, batches, slot):
 
 def stage_all(utterances, batches, slot):
     for batch in batches:
-        slot.stage(batch)
+        slot.upload(batch)
         slot.clear()
 
 

@@ -17,7 +17,7 @@ from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
 from w2v_core.engine.engine import Engine
-from w2v_core.model.exact import attention
+from w2v_core.model.encoder import attention
 from w2v_core.model.forward import build_forward
 from w2v_core.types import Batch, Bucket, Dtype, num_frames
 
@@ -133,14 +133,15 @@ class Unmasked(torch.nn.Module):
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         exact, rows = self.exact, waveforms.shape[0]
-        hidden = exact.embed(exact.front_end(waveforms, num_samples)).unflatten(0, (rows, -1))
+        features = exact.front_end(waveforms, num_samples)
+        hidden = exact.encoder.embed(features).unflatten(0, (rows, -1))
         hidden = hidden + exact.positions(hidden)
 
         def attend(joined: torch.Tensor) -> torch.Tensor:
             split = joined.unflatten(0, (rows, -1))
-            return attention(split, num_heads=exact.num_heads, bias=None).flatten(0, 1)
+            return attention(split, num_heads=exact.encoder.num_heads, bias=None).flatten(0, 1)
 
-        logits: torch.Tensor = exact.transform(hidden.flatten(0, 1), attend)
+        logits: torch.Tensor = exact.encoder(hidden.flatten(0, 1), attend)
         return logits.unflatten(0, (rows, -1))
 
 

@@ -2,7 +2,7 @@
 
 from itertools import groupby
 
-from w2v_core.engine import pipeline
+from w2v_core.engine import ctc
 
 
 def decode_without_blanks_between(ids, num_frames, vocabulary):
@@ -14,4 +14,4 @@ def decode_without_blanks_between(ids, num_frames, vocabulary):
     return ["".join(tokens[i] for i, _ in groupby(row)).strip() for row in kept]
 
 
-pipeline.decode_batch = decode_without_blanks_between
+ctc.decode_batch = decode_without_blanks_between

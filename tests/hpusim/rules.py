@@ -17,7 +17,7 @@ from tests.hpusim import torch_hpu
 from w2v_core.backends import hpu as hpu_module
 from w2v_core.backends import hpu_graphs
 from w2v_core.backends.hpu import HpuBackend
-from w2v_core.engine import pipeline
+from w2v_core.engine import pipeline, slots
 from w2v_core.engine.engine import Engine
 from w2v_core.engine.slots import Slot, SlotRing
 
@@ -53,12 +53,11 @@ def download_that(*, wait: str = "before", record: str = "inside") -> Callable[[
 
 
 def no_wait_for_the_event(patch: Patch) -> None:
-    patch.setattr(torch_hpu.Event, "synchronize", nothing)
+    patch.setattr(slots, "wait", lambda _event, *, timeout_s: True)
 
 
 def query_that_guesses(patch: Patch) -> None:
     patch.setattr(torch_hpu.Event, "query", lambda _self: True)
-    patch.setattr(torch_hpu.Event, "synchronize", nothing)
 
 
 def synchronize_by_mark_step(patch: Patch) -> None:
@@ -66,13 +65,13 @@ def synchronize_by_mark_step(patch: Patch) -> None:
 
 
 def slot_back_at_launch(patch: Patch) -> None:
-    launch = pipeline._Pass.launch
+    launch = pipeline.Pipeline._launch
 
-    def launch_and_release(self: pipeline._Pass, batch: Any) -> None:
+    def launch_and_release(self: pipeline.Pipeline, batch: Any) -> None:
         launch(self, batch)
         self._ring.free.appendleft(self._ring.in_flight[-1])
 
-    patch.setattr(pipeline._Pass, "launch", launch_and_release)
+    patch.setattr(pipeline.Pipeline, "_launch", launch_and_release)
 
 
 def no_copy_out_of_the_static_output(patch: Patch) -> None:
@@ -80,7 +79,7 @@ def no_copy_out_of_the_static_output(patch: Patch) -> None:
         host = self._host_ids[: ids.numel()].view(ids.shape)
         self.event = self._backend.download(ids, host, lane=self.index)
 
-    patch.setattr(Slot, "collect", collect)
+    patch.setattr(Slot, "download", collect)
 
 
 def flat_copy(source: torch.Tensor) -> torch.Tensor:
@@ -94,24 +93,24 @@ def upload_into_a_flat_buffer(patch: Patch) -> None:
 
 
 def ids_kept_in_a_flat_buffer(patch: Patch) -> None:
-    collect = Slot.collect
+    collect = Slot.download
 
     def collect_flat(self: Slot, ids: torch.Tensor) -> None:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(torch.Tensor, "clone", flat_copy)
             collect(self, ids)
 
-    patch.setattr(Slot, "collect", collect_flat)
+    patch.setattr(Slot, "download", collect_flat)
 
 
 def device_tensors_not_kept(patch: Patch) -> None:
-    collect = Slot.collect
+    collect = Slot.download
 
     def collect_and_forget(self: Slot, ids: torch.Tensor) -> None:
         collect(self, ids)
         self._device = ()
 
-    patch.setattr(Slot, "collect", collect_and_forget)
+    patch.setattr(Slot, "download", collect_and_forget)
 
 
 def shared(buffer: str) -> Callable[[Patch], None]:
@@ -130,12 +129,14 @@ def shared(buffer: str) -> Callable[[Patch], None]:
 
 
 def ids_not_copied_for_the_worker(patch: Patch) -> None:
-    def take_ids(self: Slot) -> np.ndarray[Any, Any]:
-        bucket = self.batch.bucket  # type: ignore[union-attr]
-        shape = (bucket.batch_size, bucket.num_frames)
-        return self._host_ids[: shape[0] * shape[1]].view(shape).numpy()
+    finish = Slot.finish
 
-    patch.setattr(Slot, "take_ids", take_ids)
+    def finish_without_copy(self: Slot, *, timeout_s: float) -> np.ndarray[Any, Any]:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(np, "array", np.asarray)
+            return finish(self, timeout_s=timeout_s)
+
+    patch.setattr(Slot, "finish", finish_without_copy)
 
 
 def unguarded(remove: Callable[[Patch], None]) -> Callable[[Patch], None]:
@@ -147,14 +148,14 @@ def unguarded(remove: Callable[[Patch], None]) -> Callable[[Patch], None]:
 
 
 def ids_of_64_bits(patch: Patch) -> None:
-    make, collect = HpuBackend.host_buffer, Slot.collect
+    make, collect = HpuBackend.host_buffer, Slot.download
 
     def allocate(self: HpuBackend, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
         is_ids = dtype is torch.int32 and num_elements > 2  # the counts have 2
         return make(self, num_elements, torch.int64 if is_ids else dtype)
 
     patch.setattr(HpuBackend, "host_buffer", allocate)
-    patch.setattr(Slot, "collect", lambda self, ids: collect(self, ids.to(torch.int64)))
+    patch.setattr(Slot, "download", lambda self, ids: collect(self, ids.to(torch.int64)))
 
 
 def pageable_buffers(patch: Patch) -> None:
@@ -195,14 +196,14 @@ def stream_per_batch(patch: Patch) -> None:
 
 
 def pinned_memory_per_batch(patch: Patch) -> None:
-    stage, kept = Slot.stage, []
+    stage, kept = Slot.upload, []
 
     def stage_anew(self: Slot, batch: Any) -> Any:
         kept.append(self._host_waveforms)
         self._host_waveforms = self._backend.host_buffer(kept[0].numel(), torch.float32)
         return stage(self, batch)
 
-    patch.setattr(Slot, "stage", stage_anew)
+    patch.setattr(Slot, "upload", stage_anew)
 
 
 def capture_over_the_slots_inputs(patch: Patch) -> None:
@@ -272,7 +273,7 @@ def warm_up_without_collecting(patch: Patch) -> None:
 
     def warm_up_only(self: Engine, lengths: Any) -> float:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Slot, "collect", nothing)
+            inner.setattr(Slot, "download", nothing)
             return warm_up(self, lengths)
 
     patch.setattr(Engine, "warm_up", warm_up_only)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "Command", "CoreEvent", "StreamState", "VectorClock", "merge"]
 
 VectorClock = dict[int, int]
+MOST_DOUBLINGS = 10  # of a poll's virtual seconds, while one event is polled in vain
 
 
 def merge(into: VectorClock, other: VectorClock) -> bool:
@@ -205,6 +206,7 @@ class CoreEvent:
         self.rt, self.enable_timing = rt, enable_timing
         self.command: Command | None = None
         self.lost = False
+        self._vain = 0
         self._vc: VectorClock = {}
 
     def record(self, stream: StreamState) -> None:
@@ -246,7 +248,9 @@ class CoreEvent:
         if command.done and not self.lost:
             rt.host_saw(self._vc)
             return True
-        rt.clock.advance(rt.config.poll_s)
+        # Who polls again and again sleeps in between, longer each time.
+        rt.clock.advance(rt.config.poll_s * 2 ** min(self._vain, MOST_DOUBLINGS))
+        self._vain += 1
         return False
 
     def synchronize(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,7 +27,8 @@ pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
 def engine(hpu: hpusim.Runtime) -> Iterator[Engine]:
     """A warm engine with graphs on the simulated device."""
     gc.freeze()
-    made = Engine(checkpoint(), HpuBackend(load_bridge()), EngineConfig(plan=PLAN, graphs=True))
+    config = EngineConfig(plan=PLAN, graphs=True, event_timeout_s=0.05)
+    made = Engine(checkpoint(), HpuBackend(load_bridge()), config)
     made.warm_up(LENGTHS)
     yield made
     gc.unfreeze()
@@ -79,11 +81,24 @@ def test_engine_works_again_after_a_failure(hpu: hpusim.Runtime, engine: Engine)
     assert wrong(again) == []
 
 
-def test_lost_event_is_a_failure_not_a_hang(hpu: hpusim.Runtime, engine: Engine) -> None:
+def test_lost_event_is_a_failure_not_a_hang(
+    hpu: hpusim.Runtime, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch fails with its slot, lane and run; the device is not waited for again."""
+    waits: list[None] = []
+    monkeypatch.setattr(HpuBackend, "synchronize", lambda _self: waits.append(None))
     hpu.faults.lost_events.add(hpu.stats["events"] + 2)
     found = transcribe(engine)
-    assert any("event was lost" in failure.error for failure in found.failures)
+    assert len(found.failures) + len(found.hypotheses) == len(LENGTHS)
     assert wrong(found) == []
+    first = found.failures[0].error
+    assert re.search(r"the event of slot \d \(copy lane \d, run \d+, bucket 2 x \d+", first)
+    assert waits == []
+    assert engine.ring.lost is not None
+    assert "_retire_" in engine.ring.lost.stacks
+    again = transcribe(engine)
+    assert len(again.failures) == len(LENGTHS)
+    assert all("not begun" in failure.error for failure in again.failures)
 
 
 def test_slow_copy_stream_changes_no_transcript(hpu: hpusim.Runtime, engine: Engine) -> None:
@@ -143,7 +158,7 @@ def test_batch_larger_than_its_bucket_is_refused(hpu: hpusim.Runtime, engine: En
     bucket = engine.buckets[0]
     too_many = tuple(make_utterances([4000] * (bucket.batch_size + 1)))
     with pytest.raises(BucketOverflowError, match="batch has 3 utterances; its bucket holds 2"):
-        engine.ring.free[0].stage(Batch(bucket=bucket, utterances=too_many))
+        engine.ring.free[0].upload(Batch(bucket=bucket, utterances=too_many))
 
 
 def test_utterance_longer_than_every_bucket_is_refused(hpu: hpusim.Runtime, engine: Engine) -> None:

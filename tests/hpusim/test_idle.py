@@ -34,13 +34,13 @@ def device() -> hpusim.Config:
 def idle_fraction(monkeypatch: pytest.MonkeyPatch, rt: hpusim.Runtime) -> float:
     """Run one long pass; return the idle fraction of the compute stream in steady state."""
     seen: list[tuple[float, float]] = []
-    launch = pipeline._Pass.launch
+    launch = pipeline.Pipeline._launch
 
-    def launch_and_look(self: pipeline._Pass, *args: Any) -> None:
+    def launch_and_look(self: pipeline.Pipeline, *args: Any) -> None:
         launch(self, *args)
         seen.append((rt.streams[0].time, rt.streams[0].busy_s))
 
-    monkeypatch.setattr(pipeline._Pass, "launch", launch_and_look)
+    monkeypatch.setattr(pipeline.Pipeline, "_launch", launch_and_look)
     engine = cheap_engine(HpuBackend(load_bridge()), monkeypatch, graphs=True)
     engine.transcribe(repeated(short_utterances(), 6))
     (start, busy_before), (end, busy_after) = seen[WARM_UP_BATCHES], seen[-1]
@@ -60,12 +60,12 @@ def test_host_leaves_the_device_idle_at_most_two_percent(
 
 def test_waiting_for_each_batch_leaves_it_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The model can see what it is there to see: a host that waits after every batch."""
-    launch = pipeline._Pass.launch
+    launch = pipeline.Pipeline._launch
 
-    def launch_and_wait(self: pipeline._Pass, *args: Any) -> None:
+    def launch_and_wait(self: pipeline.Pipeline, *args: Any) -> None:
         launch(self, *args)
-        self._backend.synchronize()
+        self._runner.backend.synchronize()
 
     with hpusim.fresh(device()) as rt:
-        monkeypatch.setattr(pipeline._Pass, "launch", launch_and_wait)
+        monkeypatch.setattr(pipeline.Pipeline, "_launch", launch_and_wait)
         assert idle_fraction(monkeypatch, rt) > 10 * IDLE_LIMIT

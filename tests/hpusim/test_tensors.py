@@ -143,9 +143,9 @@ def test_autocast_leaves_the_residual_stream_and_the_head_alone(hpu: Runtime, fa
         make_module(family=family), name="exact", dtype="float32", device=torch.device("hpu")
     )
     seen: list[torch.dtype] = []
-    for layer in forward.layers:
+    for layer in forward.encoder.layers:
         layer.register_forward_hook(lambda _, rows, out: seen.extend((rows[0].dtype, out.dtype)))
-    forward.head.register_forward_hook(lambda _, rows, out: seen.append(out.dtype))
+    forward.encoder.head.register_forward_hook(lambda _, rows, out: seen.append(out.dtype))
     waveforms = torch.randn(1, 320 * 20 + 80).to("hpu")
 
     with torch.inference_mode(), torch.autocast("hpu", torch.bfloat16):

@@ -10,8 +10,7 @@ import torch
 
 from tests.parity.reference import CPU, compare, references_of, small_model, speech_like, stack
 from w2v_core.model import exact as exact_module
-from w2v_core.model.forward import build_forward
-from w2v_core.model.stock import StockForward
+from w2v_core.model.forward import StockForward, build_forward
 
 LENGTHS = (16_000, 9_000, 400)
 

@@ -17,7 +17,7 @@ from tests.parity.reference import (
     stack,
 )
 from w2v_core.errors import BucketOverflowError, ConfigError
-from w2v_core.model.blocks import PositionalConvolution
+from w2v_core.model.encoder import PositionalConvolution
 from w2v_core.model.forward import build_forward
 from w2v_core.model.fourier import FourierPositions
 from w2v_core.model.layers import can_prepack
@@ -43,9 +43,9 @@ def waves(*lengths: int, seed: int = 0):
 def rows_seen(monkeypatch, forward):
     """Return a list that gets the number of rows of each call of the encoder's first layer."""
     seen = []
-    original = forward.layers[0].forward
+    original = forward.encoder.layers[0].forward
     monkeypatch.setattr(
-        forward.layers[0],
+        forward.encoder.layers[0],
         "forward",
         lambda rows, attend: seen.append(len(rows)) or original(rows, attend),
     )

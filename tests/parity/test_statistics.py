@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from tests.parity.reference import CPU, small_model, stack
-from w2v_core.model.blocks import GroupNormLayer0, window_mask
 from w2v_core.model.exact import key_bias
 from w2v_core.model.forward import build_forward
+from w2v_core.model.front_end import GroupNormLayer0, window_mask
 
 
 def high_pass_model():

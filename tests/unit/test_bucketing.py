@@ -11,8 +11,13 @@ from hypothesis import strategies as st
 
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.config import BatchPlan, EngineConfig, parse_plan
-from w2v_core.engine.bucketing import form_batches, padding_efficiency, plan_buckets
-from w2v_core.engine.engine import PACKED_PARAMETERS, resolve_plan
+from w2v_core.engine.bucketing import (
+    PACKED_PARAMETERS,
+    form_batches,
+    padding_efficiency,
+    plan_buckets,
+    resolve_plan,
+)
 from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.types import Bucket, Utterance, num_frames, stepped_frames
 

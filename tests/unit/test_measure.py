@@ -105,7 +105,9 @@ def test_a_lost_utterance_makes_the_record_invalid():
 
 def test_a_failed_utterance_makes_the_record_invalid_and_counts_as_deletions(monkeypatch):
     engine = make_engine(plan=PLAN)
-    engine._model.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
+    engine.runner.step.model.register_forward_hook(
+        lambda module, inputs, logits: logits * float("nan")
+    )
 
     record = measure(engine=engine)
 
@@ -120,7 +122,7 @@ def test_a_round_with_other_transcripts_makes_the_record_invalid():
     def timer(run):
         good = Round(transcription=run(), wall_s=1.0)
         with torch.no_grad():
-            engine._model.register_forward_hook(lambda module, inputs, logits: -logits)
+            engine.runner.step.model.register_forward_hook(lambda module, inputs, logits: -logits)
         return [good, Round(transcription=run(), wall_s=1.0)]
 
     record = measure(engine=engine, timer=timer)
@@ -199,11 +201,13 @@ class SimulatedClock:
     def __init__(self, engine, monkeypatch):
         self.now_s = self.pending_s = 0.0
         monkeypatch.setattr(stages.time, "perf_counter", lambda: self.now_s)
-        enqueued = ((engine.backend, "upload", self.UPLOAD_S), (engine, "runner", self.COMPUTE_S))
-        for owner, name, cost in (*enqueued, (engine.backend, "download", self.DOWNLOAD_S)):
-            monkeypatch.setattr(owner, name, self.enqueue(getattr(owner, name), cost))
+        for name, cost_s in (("upload", self.UPLOAD_S), ("download", self.DOWNLOAD_S)):
+            call = getattr(engine.backend, name)
+            monkeypatch.setattr(engine.backend, name, self.enqueue(call, cost_s))
+        replays = engine.runner._replays
+        replays.update({b: self.enqueue(r, self.COMPUTE_S) for b, r in replays.items()})
         monkeypatch.setattr(engine.backend, "synchronize", self.wait)
-        monkeypatch.setattr(stages, "decode_batch", self.decode)
+        monkeypatch.setattr(stages, "transcripts", self.decode)
 
     def enqueue(self, call, cost_s):
         def enqueued(*arguments, **options):
@@ -222,7 +226,9 @@ class SimulatedClock:
 
 def test_a_failed_utterance_leaves_no_stages(monkeypatch):
     engine = make_engine(plan=PLAN)
-    engine._model.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
+    engine.runner.step.model.register_forward_hook(
+        lambda module, inputs, logits: logits * float("nan")
+    )
 
     assert measure(engine=engine).serial_stage_s is None
 

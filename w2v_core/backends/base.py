@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ class Counters:
             compilations=self.compilations - earlier.compilations,
             cpu_fallbacks=self.cpu_fallbacks - earlier.cpu_fallbacks,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverLogs:
+    """Where a device's driver leaves its word; read when the device was lost."""
+
+    directory: Path | None = None
+    kernel_words: tuple[str, ...] = ()
+    """What the kernel's lines about this driver contain."""
 
 
 class Event(Protocol):
@@ -102,6 +112,10 @@ class Backend(Protocol):
         """
         ...
 
+    def record(self) -> Event:
+        """Record an event after the compute enqueued so far; what the host may wait for."""
+        ...
+
     def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
         """Capture ``step`` for the shapes of the given device tensors; blocks.
 
@@ -124,6 +138,10 @@ class Backend(Protocol):
 
     def synchronize(self) -> None:
         """Block until all enqueued work is done."""
+        ...
+
+    def driver_logs(self) -> DriverLogs:
+        """Say where the driver's logs are; touches no device."""
         ...
 
     def counters(self) -> Counters:

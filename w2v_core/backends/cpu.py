@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from w2v_core.backends.base import Counters, Replay, Step
+from w2v_core.backends.base import Counters, DriverLogs, Replay, Step
 from w2v_core.errors import GraphError
 from w2v_core.types import Dtype
 
@@ -59,6 +59,10 @@ class CpuBackend:
         destination.copy_(source)
         return _Done()
 
+    def record(self) -> _Done:
+        """Return an event that has passed."""
+        return _Done()
+
     def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
         """Refuse.
 
@@ -82,6 +86,10 @@ class CpuBackend:
 
     def synchronize(self) -> None:
         """Do nothing: no work is ever pending."""
+
+    def driver_logs(self) -> DriverLogs:
+        """Return none: a processor has no driver."""
+        return DriverLogs()
 
     def counters(self) -> Counters:
         """Return zeros: nothing is compiled and nothing falls back."""

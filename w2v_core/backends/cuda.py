@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from w2v_core.backends.base import Counters, Replay, Step
+from w2v_core.backends.base import Counters, DriverLogs, Replay, Step
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import Dtype
@@ -68,6 +68,12 @@ class CudaBackend:
             event.record(stream)
         return event
 
+    def record(self) -> torch.cuda.Event:
+        """Record an event on the compute stream."""
+        event = torch.cuda.Event()
+        event.record(self._compute)
+        return event
+
     def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
         """Capture a CUDA graph over static inputs; graphs share one memory pool.
 
@@ -111,6 +117,10 @@ class CudaBackend:
     def synchronize(self) -> None:
         """Block until the device is idle."""
         torch.cuda.synchronize(self.device)
+
+    def driver_logs(self) -> DriverLogs:
+        """Name the driver in the kernel's log; Xid errors are in its lines."""
+        return DriverLogs(kernel_words=("NVRM", "nvidia"))
 
     def counters(self) -> Counters:
         """Return zeros: nothing is compiled lazily and nothing falls back to the host."""

@@ -7,15 +7,17 @@ are those of bridge 1.19 (HabanaAI/gaudi-pytorch-bridge).
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from w2v_core.backends.base import Counters, Event, Replay, Step
+from w2v_core.backends.base import Counters, DriverLogs, Event, Replay, Step
 from w2v_core.backends.hpu_copies import check_asynchronous, pin
 from w2v_core.backends.hpu_environment import effective_environment, only_visible_module
 from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, graph_arguments
@@ -153,6 +155,14 @@ class HpuBackend:
         event: Event = recorded
         return event
 
+    def record(self) -> Event:
+        """Record an event on the compute stream; in lazy mode this flushes what is pending."""
+        self._check_thread()
+        recorded = self._hpu.Event()
+        recorded.record(self._compute)
+        event: Event = recorded
+        return event
+
     def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
         """Capture ``step`` in the mode's own way: an HPU graph (lazy) or torch.compile (eager).
 
@@ -189,6 +199,11 @@ class HpuBackend:
         """Block until the device is idle; mark_step would wait for the host's launches only."""
         self._check_thread()
         self._hpu.synchronize()
+
+    def driver_logs(self) -> DriverLogs:
+        """Name ``$HABANA_LOGS`` and the driver in the kernel's log."""
+        directory = Path(os.environ.get("HABANA_LOGS", "/var/log/habana_logs"))
+        return DriverLogs(directory=directory, kernel_words=("habanalabs",))
 
     def counters(self) -> Counters:
         """Read the bridge's metrics.

@@ -12,8 +12,6 @@ from w2v_core.records.record import UtteranceScore
 from w2v_core.scoring.wer import WordEdits
 from w2v_core.types import Transcription
 
-__all__ = ["latency_s", "stage_s", "utterance_scores"]
-
 
 def utterance_scores(
     corpus: Corpus,
@@ -58,10 +56,16 @@ def latency_s(passes: Sequence[Transcription]) -> dict[str, float]:
 
 
 def stage_s(passes: Sequence[Transcription]) -> dict[str, float]:
-    """Return the mean host seconds of a pass by stage."""
-    stages = [one.stages for one in passes]
-    names = {"stage": "stage_s", "forward": "forward_s", "wait": "wait_s", "decode": "decode_s"}
+    """Return the mean host seconds of a pass by what they went into; the keys are the record's."""
+    times = [one.host_times for one in passes]
+    names = {
+        "stage": "h2d_s",
+        "forward": "compute_s",
+        "d2h": "d2h_s",
+        "wait": "wait_s",
+        "decode": "decode_s",
+    }
     return {
-        name: statistics.fmean(getattr(s, attribute) for s in stages) if stages else 0.0
+        name: statistics.fmean(getattr(t, attribute) for t in times) if times else 0.0
         for name, attribute in names.items()
     }

@@ -113,8 +113,10 @@ def measure_cell(
         rounds=rounds,
         progress=progress,
     )
-    finding = check_goldens(engine, corpus, measured.scored)
+    lost = [] if engine.lost is None else [f"the device was lost: {engine.lost}"]
+    finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
     reasons = [
+        *lost,
         *_accounting_reasons(corpus, measured.scored),
         *_round_reasons(measured),
         *finding.reasons,
@@ -146,11 +148,11 @@ def _run(
         scored = engine.transcribe(
             utterances, record_failures=True, keep_frame_ids=True, advance=advance
         )
-    engine.backend.reset_peak_memory()
+    if engine.lost is None:
+        engine.backend.reset_peak_memory()
     before = engine.backend.counters()
     with progress("timed rounds", total=rounds * audio_s, unit="audio s") as advance:
         timed = timer(TimedPass(engine, utterances, advance))
-    engine.backend.synchronize()
     return _Measurement(
         warm_up_s=warm_up_s,
         captures=captures,
@@ -158,9 +160,9 @@ def _run(
         rounds=timed,
         captures_timed=engine.runner.captures - captures,
         counters_timed=engine.backend.counters() - before,
-        peak_memory_bytes=engine.backend.peak_memory_bytes(),
+        peak_memory_bytes=0 if engine.lost else engine.backend.peak_memory_bytes(),
         stages=(  # last: what is counted above must not see it
-            None if scored.failures else measure_stages(engine, utterances)
+            None if scored.failures or engine.lost else measure_stages(engine, utterances)
         ),
     )
 

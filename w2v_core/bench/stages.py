@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from w2v_core.engine.ctc import decode_batch
+from w2v_core.engine.ctc import transcripts
 from w2v_core.engine.engine import Engine
+from w2v_core.engine.watchdog import settle
 from w2v_core.records.record import SERIAL_STAGES, BucketUse
 from w2v_core.types import Batch, Bucket, Utterance, num_frames
-
-__all__ = ["StagePass", "bucket_uses", "measure_stages"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +69,16 @@ def _by_bucket(engine: Engine, utterances: Sequence[Utterance]) -> dict[Bucket, 
 
 def _time_stages(engine: Engine, batch: Batch) -> dict[str, float]:
     """Return the seconds of h2d, compute, d2h and decode for one batch."""
-    slot = engine.ring.free[0]
-    marks = []
+    marks: list[float] = []
 
-    def mark() -> None:
+    def mark(_stage: object = None) -> None:
         engine.backend.mark_step()
-        engine.backend.synchronize()
+        settle(engine.backend, timeout_s=engine.config.event_timeout_s)
         marks.append(time.perf_counter())
 
-    with engine.backend.compute():
-        mark()
-        waveforms, counts = slot.stage(batch)
-        mark()
-        ids = engine.runner(batch.bucket, waveforms, counts)
-        mark()
-        slot.collect(ids)
-    if slot.event is not None:
-        slot.event.synchronize()
-    taken = slot.take_ids()[: len(batch.utterances)]
+    ids = engine.run_alone(batch, enter=mark)
     mark()
-    frames = [num_frames(u.num_samples) for u in batch.utterances]
-    decode_batch(taken, frames, engine.checkpoint.vocabulary)
+    transcripts(batch, ids, engine.checkpoint.vocabulary)
     mark()
-    slot.clear()
     seconds = [end - start for start, end in pairwise(marks)]
     return dict(zip(SERIAL_STAGES, seconds, strict=True))

@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import ceil
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from w2v_core.config import BatchPlan, parse_count
+from w2v_core.config import BatchPlan, EngineConfig, PlanKind, parse_count
 from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, Batch, Bucket, Utterance, stepped_frames
 
-__all__ = ["form_batches", "padding_efficiency", "plan_buckets"]
-
+# On a host, packing pays from here on: base (94 M) is faster packed, the canary (4 M) sorted.
+PACKED_PARAMETERS = 50_000_000
 MAX_LEVELS = 2048  # distinct lengths the optimal plan distinguishes; 41 s at one frame each
 
+if TYPE_CHECKING:
+    from w2v_core.backends.base import Backend
+
 Lengths = npt.NDArray[np.int64]
+
+
+def resolve_plan(config: EngineConfig, backend: Backend, *, num_parameters: int) -> BatchPlan:
+    """Return the plan with ``auto`` replaced by what the backend and the model's size prefer.
+
+    A number of buckets that was asked for is kept: ``optimal`` is then the plan that uses it.
+    """
+    plan = config.plan
+    if plan.kind != "auto":
+        return plan
+    kind = backend.default_plan if plan.at_most else "optimal"
+    packs = backend.is_host and config.forward == "exact" and num_parameters >= PACKED_PARAMETERS
+    if kind == "sorted" and packs:
+        kind = "packed"
+    return replace(plan, kind=cast("PlanKind", kind))
 
 
 def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:

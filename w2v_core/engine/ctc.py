@@ -11,16 +11,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from w2v_core.types import Vocabulary
-
-__all__ = ["NOT_FINITE", "decode_batch"]
+from w2v_core.types import Batch, Vocabulary, num_frames
 
 NOT_FINITE = -1  # the id that the engine's step writes where logits are NaN or infinite
 
+Ids = npt.NDArray[np.int32]
 
-def decode_batch(
-    ids: npt.NDArray[np.int32], num_frames: Sequence[int], vocabulary: Vocabulary
-) -> list[str]:
+
+def decode_batch(ids: Ids, num_frames: Sequence[int], vocabulary: Vocabulary) -> list[str]:
     """Decode arg-max ids to transcripts, as the checkpoint's own tokenizer would.
 
     Args:
@@ -46,3 +44,30 @@ def decode_batch(
         "".join(spelled[start:end]).strip()
         for start, end in zip(starts, ends.tolist(), strict=True)
     ]
+
+
+def transcripts(
+    batch: Batch, ids: Ids, vocabulary: Vocabulary
+) -> tuple[dict[int, str], dict[int, str]]:
+    """Decode the ids (B, T) of a batch.
+
+    Returns:
+        Transcripts by row, and by row why its ids cannot be a transcript: not finite, or outside
+        the vocabulary. Each utterance's row is in one of the two.
+    """
+    frames = [num_frames(utterance.num_samples) for utterance in batch.utterances]
+    ids = ids[: len(frames)]
+    reasons = [_why_broken(row, n, vocabulary) for row, n in zip(ids, frames, strict=True)]
+    broken = {row: reason for row, reason in enumerate(reasons) if reason}
+    texts = decode_batch(ids, [0 if r in broken else n for r, n in enumerate(frames)], vocabulary)
+    return {row: text for row, text in enumerate(texts) if row not in broken}, broken
+
+
+def _why_broken(ids: Ids, frames: int, vocabulary: Vocabulary) -> str:
+    bad = np.flatnonzero((ids[:frames] < 0) | (ids[:frames] >= len(vocabulary.tokens)))
+    if not bad.size:
+        return ""
+    frame = int(bad[0])
+    if ids[frame] == NOT_FINITE:
+        return f"logits are NaN or infinite at frame {frame} of {frames}"
+    return f"id {ids[frame]} at frame {frame} is outside the vocabulary: an unfinished copy"

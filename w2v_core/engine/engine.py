@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from w2v_core.backends.base import Backend
-from w2v_core.config import BatchPlan, EngineConfig, PlanKind
+from w2v_core.config import EngineConfig
 from w2v_core.data.audio import check, scaled
-from w2v_core.engine.bucketing import form_batches, plan_buckets
-from w2v_core.engine.graphs import CtcStep, StepRunner
+from w2v_core.engine.bucketing import form_batches, plan_buckets, resolve_plan
+from w2v_core.engine.ctc import Ids
+from w2v_core.engine.graphs import CtcStep, KeepLogits, Run, StepRunner, noise_batch
 from w2v_core.engine.pipeline import Pipeline
 from w2v_core.engine.slots import SlotRing
-from w2v_core.errors import ConfigError, DataError, EngineError
+from w2v_core.engine.watchdog import settle
+from w2v_core.errors import ConfigError, DataError, DeviceLostError, EngineError
 from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.model.forward import build_forward
 from w2v_core.model.layers import can_prepack
@@ -28,15 +28,13 @@ from w2v_core.types import (
     Batch,
     Bucket,
     Hypothesis,
+    Stage,
     Transcription,
     Utterance,
     num_frames,
 )
 
-__all__ = ["Engine"]
-
-# On a host, packing pays from here on: base (94 M) is faster packed, the canary (4 M) sorted.
-PACKED_PARAMETERS = 50_000_000
+WARM_UP_PATIENCE = 10  # times the timeout of an event: a first run may compile behind it
 WINDOW = 512  # utterances looked ahead when batches are formed; bounds memory on a stream
 
 
@@ -59,17 +57,17 @@ class Engine:
         self.backend = backend
         self.config = config
         self.plan = resolve_plan(config, backend, num_parameters=checkpoint.num_parameters)
-        self._model = build_forward(
+        model = build_forward(
             checkpoint.module,
             name=config.forward,
             dtype="float32" if config.autocast else config.dtype,
             device=backend.device,
             attention_mask=checkpoint.attention_mask,
             float64_statistics=backend.supports_float64,
-            packed=self.plan.kind == "packed",
+            packed=self.plan.packed,
             prepack=_prepacks(backend, config),
         )
-        step = CtcStep(self._model, backend, autocast=config.autocast)
+        step = CtcStep(model, backend, autocast=config.autocast)
         self.runner = StepRunner(backend, step, graphs=config.graphs, strict=config.strict)
         self._buckets: tuple[Bucket, ...] = ()
         self._ring: SlotRing | None = None
@@ -89,6 +87,11 @@ class Engine:
         if self._ring is None:
             raise ConfigError("the engine is cold; call warm_up(lengths) before transcribing")
         return self._ring
+
+    @property
+    def lost(self) -> DeviceLostError | None:
+        """Why the engine cannot go on: its device was lost. None where it can."""
+        return None if self._ring is None else self._ring.lost
 
     def warm_up(self, num_samples: Sequence[int], *, progress: Progress = silent) -> float:
         """Plan buckets from these lengths, then compile or capture and run each; blocks.
@@ -110,19 +113,16 @@ class Engine:
         if not self._buckets:
             self._buckets = (Bucket.holding(RECEPTIVE_FIELD, batch_size=1),)
         self._ring = SlotRing(self.backend, num_slots=self.config.num_slots, buckets=self._buckets)
-        slot = self._ring.free[0]
         largest_first = sorted(
             self._buckets, key=lambda b: b.batch_size * b.num_samples, reverse=True
         )
         with progress("warm-up", total=len(largest_first), unit="buckets") as advance:
             for bucket in largest_first:
-                with self.backend.compute():
-                    waveforms, counts = slot.stage(_noise_batch(bucket))
-                    # Collecting compiles too: the copy into the slot is a recipe of its own on
-                    # Gaudi.
-                    slot.collect(self.runner.warm_up(bucket, waveforms, counts))
-                self.backend.synchronize()
-                slot.clear()
+                self.run_alone(
+                    noise_batch(bucket),
+                    run=self.runner.warm_up,
+                    timeout_s=WARM_UP_PATIENCE * self.config.event_timeout_s,
+                )
                 advance(1)
         return time.perf_counter() - started_s
 
@@ -157,30 +157,30 @@ class Engine:
         order: dict[str, None] = {}
         short: dict[str, Hypothesis] = {}
         audio_s: dict[str, float] = {}
-        pipeline = Pipeline(
-            self.backend,
+        one_pass = Pipeline(
             self.runner,
             ring,
             self.checkpoint.vocabulary,
             decode_workers=self.config.decode_workers,
             keep_frame_ids=keep_frame_ids,
+            event_timeout_s=self.config.event_timeout_s,
         )
         accepted = self._accept(utterances, order=order, short=short, audio_s=audio_s)
         batches = form_batches(accepted, self._buckets, window=WINDOW)
-        result = pipeline.run(batches if advance is None else _watched(batches, advance))
+        one_pass.run(batches if advance is None else _watched(batches, advance))
         wall_s = time.perf_counter() - started_s
-        found = {**result.hypotheses, **short}
+        hypotheses = {**one_pass.hypotheses, **short}
         transcription = Transcription(
-            hypotheses=tuple(found[i] for i in order if i in found),
-            failures=tuple(result.failures[i] for i in order if i in result.failures),
+            hypotheses=tuple(hypotheses[i] for i in order if i in hypotheses),
+            failures=tuple(one_pass.failures[i] for i in order if i in one_pass.failures),
             wall_s=wall_s,
-            audio_s=sum(audio_s[i] for i in order if i in found),
-            padded_samples=result.padded_samples,
-            real_samples=result.real_samples,
-            stages=result.stages,
+            audio_s=sum(audio_s[i] for i in order if i in hypotheses),
+            padded_samples=one_pass.padded_samples,
+            real_samples=one_pass.real_samples,
+            host_times=one_pass.host_times,
         )
         if transcription.failures and not record_failures:
-            raise _engine_error(transcription)
+            raise _engine_error(transcription, lost=ring.lost)
         return transcription
 
     def logits(self, utterances: Sequence[Utterance]) -> dict[str, npt.NDArray[np.float32]]:
@@ -188,19 +188,49 @@ class Engine:
 
         Synchronous and never captured; not for timing.
         """
-        found: dict[str, npt.NDArray[np.float32]] = {}
-        slot = self.ring.free[0]
+        by_id: dict[str, npt.NDArray[np.float32]] = {}
         for batch in self.batches(utterances):
-            with self.backend.compute():
-                waveforms, counts = slot.stage(batch)
-                with self.backend.autocast() if self.config.autocast else nullcontext():
-                    logits = self._model(waveforms, counts)
-                values = logits.float().cpu().numpy()
-                slot.clear()
+            run = KeepLogits(self.runner.step)
+            self.run_alone(batch, run=run)
+            values = run.logits.float().cpu().numpy()
             for row, utterance in enumerate(batch.utterances):
                 rows = values[row, : num_frames(utterance.num_samples)]
-                found[utterance.utterance_id] = np.array(rows, dtype=np.float32)
-        return found
+                by_id[utterance.utterance_id] = np.array(rows, dtype=np.float32)
+        return by_id
+
+    def run_alone(
+        self,
+        batch: Batch,
+        *,
+        run: Run | None = None,
+        enter: Callable[[Stage], object] = lambda _stage: None,
+        timeout_s: float | None = None,
+    ) -> Ids:
+        """Run one batch with nothing else in flight; returns its ids (B, T) int32. Blocks.
+
+        Args:
+            batch: What to run.
+            run: In place of the bucket's replay, see ``StepRunner.launch``.
+            enter: Told of each stage as it begins.
+            timeout_s: In place of the configuration's.
+
+        Raises:
+            DeviceLostError: the device did not finish in time, now or before.
+        """
+        ring = self.ring
+        if ring.lost is not None:
+            raise ring.lost
+        slot, timeout_s = ring.free.popleft(), timeout_s or self.config.event_timeout_s
+        try:
+            self.runner.launch(slot, batch, run=run, enter=enter)
+            ids = slot.finish(timeout_s=timeout_s)
+            settle(self.backend, timeout_s=timeout_s)
+        except Exception as error:
+            ring.recover([slot], timeout_s=timeout_s, error=error)
+            raise
+        ring.free.appendleft(slot)
+        slot.clear()
+        return ids
 
     def batches(self, utterances: Iterable[Utterance]) -> Iterator[Batch]:
         """Form the batches that ``transcribe`` forms; utterances below one frame are left out."""
@@ -248,21 +278,6 @@ def _prepacks(backend: Backend, config: EngineConfig) -> bool:
     return backend.is_host and suits and can_prepack()
 
 
-def resolve_plan(config: EngineConfig, backend: Backend, *, num_parameters: int) -> BatchPlan:
-    """Return the plan with ``auto`` replaced by what the backend and the model's size prefer.
-
-    A number of buckets that was asked for is kept: ``optimal`` is then the plan that uses it.
-    """
-    plan = config.plan
-    if plan.kind != "auto":
-        return plan
-    kind = backend.default_plan if plan.at_most else "optimal"
-    packs = backend.is_host and config.forward == "exact" and num_parameters >= PACKED_PARAMETERS
-    if kind == "sorted" and packs:
-        kind = "packed"
-    return replace(plan, kind=cast("PlanKind", kind))
-
-
 def _watched(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:
     """Pass batches on; the pipeline asks for the next one when it has launched the last."""
     for batch in batches:
@@ -270,28 +285,15 @@ def _watched(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:
         advance(sum(utterance.audio_s for utterance in batch.utterances))
 
 
-def _noise_batch(bucket: Bucket) -> Batch:
-    """Fill a bucket with full-length seeded noise: zeros can run faster than speech does."""
-    rng = np.random.default_rng(0)
-    rows = tuple(
-        Utterance(
-            utterance_id=f"warm-up-{row}",
-            waveform=rng.standard_normal(bucket.capacity_samples, dtype=np.float32),
-            normalised=True,
-        )
-        for row in range(bucket.batch_size)
-    )
-    return Batch(bucket=bucket, utterances=rows)
-
-
-def _engine_error(transcription: Transcription) -> EngineError:
+def _engine_error(transcription: Transcription, *, lost: Exception | None) -> EngineError:
     failures = transcription.failures
     ids = [f.utterance_id for f in failures]
     shown = ", ".join(ids[:5]) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
     first = failures[0]
     return EngineError(
         f"{len(ids)} of {len(ids) + len(transcription.hypotheses)} utterances have no transcript "
-        f"({shown}); the first failed in stage {first.stage!r}: {first.error}",
+        f"({shown}); the first failed in stage {first.stage!r}: {first.error}; "
+        + ("the engine can go on" if lost is None else "the engine cannot go on"),
         utterance_ids=ids,
         stage=first.stage,
     )

@@ -1,17 +1,22 @@
-"""The step, and its captures: one per bucket, all made in warm-up."""
+"""The step, its captures (one per bucket, all made in warm-up), and the one way to run a batch."""
 
 from __future__ import annotations
 
 import contextlib
+import time
+from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from w2v_core.backends.base import Backend, Replay
 from w2v_core.engine.ctc import NOT_FINITE
+from w2v_core.engine.slots import Slot
 from w2v_core.errors import GraphError
-from w2v_core.types import Bucket
+from w2v_core.types import Batch, Bucket, Stage, Utterance
 
-__all__ = ["CtcStep", "StepRunner"]
+Run = Callable[[Bucket, torch.Tensor, torch.Tensor], torch.Tensor]
+"""Bucket, waveforms (B, S) float32 and num_samples (B,) int32 -> ids (B, T) int32, enqueued."""
 
 
 class CtcStep(torch.nn.Module):
@@ -28,19 +33,39 @@ class CtcStep(torch.nn.Module):
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Map (B, S) float32 and (B,) int32 to ids (B, T) int32."""
+        return self.ids(self.logits(waveforms, num_samples))
+
+    def logits(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        """Map (B, S) float32 and (B,) int32 to logits (B, T, V)."""
         with self._autocast():
-            logits: torch.Tensor = self.model(waveforms, num_samples)  # (B, T, V)
+            logits: torch.Tensor = self.model(waveforms, num_samples)
+        return logits
+
+    @staticmethod
+    def ids(logits: torch.Tensor) -> torch.Tensor:
+        """Map logits (B, T, V) to ids (B, T) int32."""
         best, ids = logits.max(dim=-1)
         # int32: a 64-bit D2H copy blocks the host on Gaudi (contract, section 3).
         return ids.to(torch.int32).masked_fill(~torch.isfinite(best), NOT_FINITE)
 
 
+class KeepLogits:
+    """Runs a step without its capture and keeps the logits."""
+
+    logits: torch.Tensor
+
+    def __init__(self, step: CtcStep) -> None:
+        self._step = step
+
+    def __call__(self, _bucket: Bucket, *inputs: torch.Tensor) -> torch.Tensor:
+        self.logits = self._step.logits(*inputs)
+        return self._step.ids(self.logits)
+
+
 class StepRunner:
     """Runs the step for a bucket, replaying its capture where graphs are on."""
 
-    def __init__(
-        self, backend: Backend, step: torch.nn.Module, *, graphs: bool, strict: bool
-    ) -> None:
+    def __init__(self, backend: Backend, step: CtcStep, *, graphs: bool, strict: bool) -> None:
         """Keep the step; nothing is compiled or captured yet.
 
         Raises:
@@ -48,18 +73,44 @@ class StepRunner:
         """
         if graphs and backend.graphs_unsupported is not None:
             raise GraphError(f"graphs are on but {backend.graphs_unsupported}; use --graphs off")
-        self._backend = backend
-        self._step = step
+        self.backend = backend
+        self.step = step
         self._graphs = graphs
         self._strict = strict
         self._replays: dict[Bucket, Replay] = {}
         self.captures = 0
         """Graph captures so far."""
+        self.runs = 0
+        """Batches launched so far."""
 
-    @property
-    def warm_buckets(self) -> frozenset[Bucket]:
-        """Buckets that have been warmed up."""
-        return frozenset(self._replays)
+    def launch(
+        self,
+        slot: Slot,
+        batch: Batch,
+        *,
+        run: Run | None = None,
+        enter: Callable[[Stage], object] = lambda _stage: None,
+    ) -> None:
+        """Upload a batch, run it and start the copy of its ids; returns before any is done.
+
+        Every batch goes this way: those of warm-up, of a pass, of the stages and of the logits.
+
+        Args:
+            slot: A free one; its ``finish`` waits for the ids.
+            batch: What to put into it.
+            run: In place of the bucket's replay.
+            enter: Told of each stage as it begins.
+        """
+        self.runs += 1
+        slot.run, slot.started_s = self.runs, time.perf_counter()
+        with self.backend.compute():
+            enter("h2d")
+            waveforms, num_samples = slot.upload(batch)
+            enter("compute")
+            ids = (run or self)(batch.bucket, waveforms, num_samples)
+            enter("d2h")
+            # Warm-up needs it as well: the copy into the slot is a recipe of its own on Gaudi.
+            slot.download(ids)
 
     def warm_up(
         self, bucket: Bucket, waveforms: torch.Tensor, num_samples: torch.Tensor
@@ -71,13 +122,11 @@ class StepRunner:
         """
         if bucket not in self._replays:
             if self._graphs:
-                self._replays[bucket] = self._backend.capture(self._step, waveforms, num_samples)
+                self._replays[bucket] = self.backend.capture(self.step, waveforms, num_samples)
                 self.captures += 1
             else:
-                self._replays[bucket] = self._step
-        if (
-            self._backend.asynchronous
-        ):  # the first replay still pays; on the host the first run does
+                self._replays[bucket] = self.step
+        if self.backend.asynchronous:  # the first replay still pays; on the host the first run does
             self(bucket, waveforms, num_samples)
         return self(bucket, waveforms, num_samples)
 
@@ -97,5 +146,19 @@ class StepRunner:
                 )
             self.warm_up(bucket, waveforms, num_samples)
         ids = self._replays[bucket](waveforms, num_samples)
-        self._backend.mark_step()
+        self.backend.mark_step()
         return ids
+
+
+def noise_batch(bucket: Bucket) -> Batch:
+    """Fill a bucket with full-length seeded noise: zeros can run faster than speech does."""
+    rng = np.random.default_rng(0)
+    rows = tuple(
+        Utterance(
+            utterance_id=f"warm-up-{row}",
+            waveform=rng.standard_normal(bucket.capacity_samples, dtype=np.float32),
+            normalised=True,
+        )
+        for row in range(bucket.batch_size)
+    )
+    return Batch(bucket=bucket, utterances=rows)

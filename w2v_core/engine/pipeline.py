@@ -1,114 +1,200 @@
-"""Batches through the slots: stage, H2D, forward, D2H, decode, overlapped.
+"""Batches through the slots: h2d, compute, d2h, decode, overlapped.
 
-The calling thread owns the device. It stages a batch into a free slot, enqueues its forward and
+The calling thread owns the device. It puts a batch into a free slot, enqueues its compute and
 copies, and goes on with the next batch; when no slot is free it waits for the oldest one's event.
 Decode workers see finished host arrays only.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from w2v_core.backends.base import Backend
-from w2v_core.engine.ctc import NOT_FINITE, decode_batch
+from w2v_core.engine.ctc import Ids, transcripts
 from w2v_core.engine.graphs import StepRunner
 from w2v_core.engine.slots import Slot, SlotRing
-from w2v_core.types import Batch, Failure, Hypothesis, StageTimes, Vocabulary, num_frames
+from w2v_core.errors import DeviceLostError, W2VError
+from w2v_core.types import Batch, Failure, HostTimes, Hypothesis, Stage, Vocabulary, num_frames
 
-__all__ = ["Pipeline", "PipelineResult"]
-
-Ids = npt.NDArray[np.int32]
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass(slots=True)
-class PipelineResult:
-    """What a run gathers while it goes on."""
-
-    hypotheses: dict[str, Hypothesis] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
-    padded_samples: int = 0
-    real_samples: int = 0
-    stage_s: float = 0.0
-    forward_s: float = 0.0
-    wait_s: float = 0.0
-    decode_s: float = 0.0
-
-    @property
-    def stages(self) -> StageTimes:
-        """Host seconds by stage."""
-        return StageTimes(
-            stage_s=self.stage_s,
-            forward_s=self.forward_s,
-            wait_s=self.wait_s,
-            decode_s=self.decode_s,
-        )
-
-    def fail(self, batch: Batch, *, stage: str, error: BaseException) -> None:
-        """Account for every utterance of a batch that has no transcript."""
-        text = f"{type(error).__name__}: {error}"
-        for utterance_id in batch.utterance_ids:
-            self.failures[utterance_id] = Failure(
-                utterance_id=utterance_id, stage=stage, error=text
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Decoded:
-    hypotheses: list[Hypothesis]
-    failures: list[Failure]
-    decode_s: float
+Decoded = tuple[list[Hypothesis], list[Failure], float]
+"""Of a batch: its hypotheses, the utterances whose ids are no transcript, and decode seconds."""
 
 
 class Pipeline:
-    """Runs batches over a ring of slots; reusable, one pass at a time."""
+    """One pass of batches over a ring of slots, and what it has found so far."""
 
     def __init__(
         self,
-        backend: Backend,
         runner: StepRunner,
         ring: SlotRing,
         vocabulary: Vocabulary,
         *,
         decode_workers: int,
         keep_frame_ids: bool,
+        event_timeout_s: float,
     ) -> None:
-        self.backend = backend
-        self.runner = runner
-        self.ring = ring
-        self.vocabulary = vocabulary
-        self.decode_workers = decode_workers
-        self.keep_frame_ids = keep_frame_ids
+        self.hypotheses: dict[str, Hypothesis] = {}
+        self.failures: dict[str, Failure] = {}
+        self.padded_samples = self.real_samples = 0
+        self._runner = runner
+        self._ring = ring
+        self._vocabulary = vocabulary
+        self._keep_frame_ids = keep_frame_ids
+        self._event_timeout_s = event_timeout_s
+        self._decode_workers = decode_workers
+        self._decoding: deque[tuple[Batch, Future[Decoded]]] = deque()
+        self._host_s = dict.fromkeys(("h2d", "compute", "d2h", "wait", "decode"), 0.0)
+        self._stage: Stage = "h2d"
+        self._entered_s = 0.0
 
-    def run(self, batches: Iterable[Batch]) -> PipelineResult:
-        """Transcribe every batch; blocks until the last transcript.
+    @property
+    def host_times(self) -> HostTimes:
+        """Host seconds by what they went into."""
+        return HostTimes(**{f"{name}_s": seconds for name, seconds in self._host_s.items()})
 
-        A stage that raises makes failures of that batch's utterances, by id; the other batches go
-        on. What ``batches`` itself raises is raised here, after the work in flight is retired.
+    def run(self, batches: Iterable[Batch]) -> None:
+        """Transcribe every batch; blocks until the last transcript. Once in a pipeline's life.
+
+        A stage that raises makes failures of that batch's utterances, by id. After an error of the
+        device, all batches in flight with it fail as well; the others go on where the device comes
+        to rest, and fail by id where it does not. What ``batches`` itself raises is raised here,
+        after the work in flight is retired.
         """
-        with _open_pool(self.decode_workers) as pool:
-            one = _Pass(self, pool)
+        with _open_pool(self._decode_workers) as pool:
             try:
                 for batch in batches:
-                    if not self.ring.free:
-                        one.retire_oldest()
-                    one.launch(batch)
-                    one.retire_finished()
+                    if not self._ring.free and self._ring.lost is None:
+                        self._retire_oldest(pool)
+                    if self._ring.lost is not None:
+                        self._fail(batch, stage="h2d", reason=f"not begun: {self._ring.lost}")
+                        continue
+                    self._launch(batch)
+                    self._retire_finished(pool)
             finally:
-                while self.ring.in_flight:
-                    one.retire_oldest()
-                one.gather(leave=0)
-        return one.result
+                while self._ring.in_flight:
+                    self._retire_oldest(pool)
+                self._gather(leave=0)
+
+    def _launch(self, batch: Batch) -> None:
+        """Put the batch into a free slot and enqueue all its work; returns before it is done."""
+        slot = self._ring.free.popleft()
+        self._entered_s = time.perf_counter()
+        try:
+            self._runner.launch(slot, batch, enter=self._enter)
+        except Exception as error:  # noqa: BLE001 - becomes a failure of each utterance, by id
+            self._abandon(slot, batch, stage=self._stage, error=error)
+            return
+        self._enter("h2d")  # the next batch's
+        self.padded_samples += batch.bucket.batch_size * batch.bucket.num_samples
+        self.real_samples += sum(u.num_samples for u in batch.utterances)
+        self._ring.in_flight.append(slot)
+
+    def _enter(self, stage: Stage) -> None:
+        now_s = time.perf_counter()
+        self._host_s[self._stage] += now_s - self._entered_s
+        self._stage, self._entered_s = stage, now_s
+
+    def _retire_finished(self, pool: Executor) -> None:
+        """Retire slots from the oldest on, as long as their events have passed; never blocks."""
+        while self._ring.in_flight:
+            slot = self._ring.in_flight[0]
+            try:
+                if slot.event is not None and not slot.event.query():
+                    return
+            except Exception as error:  # noqa: BLE001 - a device error surfaces at the first look
+                self._ring.in_flight.popleft()
+                self._abandon(slot, slot.batch, stage="d2h", error=error)
+                continue
+            self._retire_oldest(pool)
+
+    def _retire_oldest(self, pool: Executor) -> None:
+        """Wait for the oldest slot, hand a copy of its ids to a worker and free the slot."""
+        slot = self._ring.in_flight.popleft()
+        batch = slot.batch
+        waited_s = time.perf_counter()
+        try:
+            ids = slot.finish(timeout_s=self._event_timeout_s)
+        except Exception as error:  # noqa: BLE001 - an asynchronous device error surfaces here
+            self._abandon(slot, batch, stage="d2h", error=error)
+            return
+        self._host_s["wait"] += time.perf_counter() - waited_s
+        started_s = slot.started_s
+        self._ring.release(slot)
+        if batch is not None:
+            self._decoding.append((batch, pool.submit(self._decode, batch, ids, started_s)))
+            self._gather(leave=4 * self._decode_workers)
+
+    def _gather(self, *, leave: int) -> None:
+        """Take results of decode workers in order, waiting until at most ``leave`` are pending."""
+        while len(self._decoding) > leave or (self._decoding and self._decoding[0][1].done()):
+            batch, future = self._decoding.popleft()
+            error = future.exception()
+            if error is not None:
+                reason = f"{type(error).__name__}: {error}"
+                self._fail(batch, stage="decode", reason=reason)
+                continue
+            hypotheses, failures, decode_s = future.result()
+            self.hypotheses.update((h.utterance_id, h) for h in hypotheses)
+            self.failures.update((f.utterance_id, f) for f in failures)
+            self._host_s["decode"] += decode_s
+
+    def _abandon(self, slot: Slot, batch: Batch | None, *, stage: Stage, error: Exception) -> None:
+        """Account for a batch that failed, and for all that an error of the device takes along.
+
+        An asynchronous error surfaces wherever the host looks next, so after one no batch in flight
+        is trusted. Our own refusals are no such error: the device has done nothing wrong.
+        """
+        if batch is not None:
+            self._fail(batch, stage=stage, reason=f"{type(error).__name__}: {error}")
+        suspects, timeout_s = [slot], self._event_timeout_s
+        if isinstance(error, W2VError) and not isinstance(error, DeviceLostError):
+            surfaced = self._ring.recover(suspects, timeout_s=timeout_s)
+            if surfaced is None:
+                return
+            error, suspects = surfaced, []
+        suspects += self._ring.in_flight
+        neighbours = [s.batch for s in self._ring.in_flight if s.batch is not None]
+        self._ring.in_flight.clear()
+        self._ring.recover(suspects, timeout_s=timeout_s, error=error)
+        after = "the engine goes on" if self._ring.lost is None else "the engine cannot go on"
+        for neighbour in neighbours:
+            reason = (
+                f"was in flight when the device failed ({error}), so it is not trusted; {after}"
+            )
+            self._fail(neighbour, stage="compute", reason=reason)
+
+    def _fail(self, batch: Batch, *, stage: Stage, reason: str) -> None:
+        """Account for every utterance of a batch that has no transcript."""
+        self.failures.update(
+            (i, Failure(utterance_id=i, stage=stage, error=reason)) for i in batch.utterance_ids
+        )
+
+    def _decode(self, batch: Batch, ids: Ids, started_s: float) -> Decoded:
+        """Decode finished ids; runs in a worker thread."""
+        decoding_s = time.perf_counter()
+        texts, broken = transcripts(batch, ids, self._vocabulary)
+        finished_s = time.perf_counter()
+        hypotheses = []
+        for row, text in texts.items():
+            frames = num_frames(batch.utterances[row].num_samples)
+            hypothesis = Hypothesis(
+                utterance_id=batch.utterances[row].utterance_id,
+                text=text,
+                num_frames=frames,
+                latency_s=finished_s - started_s,
+                frame_ids=ids[row, :frames].copy() if self._keep_frame_ids else None,
+            )
+            hypotheses.append(hypothesis)
+        failures = [
+            Failure(utterance_id=batch.utterances[row].utterance_id, stage="compute", error=reason)
+            for row, reason in broken.items()
+        ]
+        return hypotheses, failures, time.perf_counter() - decoding_s
 
 
 def _open_pool(workers: int) -> Executor:
@@ -125,137 +211,3 @@ class _Here(Executor):
         except Exception as error:  # noqa: BLE001 - as a worker's: whoever looks at it handles it
             done.set_exception(error)
         return done
-
-
-class _Pass:
-    """The state of one run."""
-
-    def __init__(self, pipeline: Pipeline, pool: Executor) -> None:
-        self.result = PipelineResult()
-        self._backend = pipeline.backend
-        self._runner = pipeline.runner
-        self._ring = pipeline.ring
-        self._vocabulary = pipeline.vocabulary
-        self._keep_frame_ids = pipeline.keep_frame_ids
-        self._most_pending = 4 * pipeline.decode_workers
-        self._pool = pool
-        self._decoding: deque[tuple[Batch, Future[_Decoded]]] = deque()
-
-    def launch(self, batch: Batch) -> None:
-        """Put the batch into a free slot and enqueue all its work; returns before it is done."""
-        slot = self._ring.free.popleft()
-        stage = "stage"
-        slot.staged_at_s = time.perf_counter()
-        try:
-            with self._backend.compute():
-                waveforms, num_samples = slot.stage(batch)
-                staged_s = time.perf_counter()
-                stage = "forward"
-                ids = self._runner(batch.bucket, waveforms, num_samples)
-                stage = "copy"
-                slot.collect(ids)
-        except Exception as error:  # noqa: BLE001 - becomes a failure of each utterance, by id
-            self._abandon(slot, batch, stage=stage, error=error)
-            return
-        self.result.stage_s += staged_s - slot.staged_at_s
-        self.result.forward_s += time.perf_counter() - staged_s
-        self.result.padded_samples += batch.bucket.batch_size * batch.bucket.num_samples
-        self.result.real_samples += sum(u.num_samples for u in batch.utterances)
-        self._ring.in_flight.append(slot)
-
-    def retire_finished(self) -> None:
-        """Retire slots from the oldest on, as long as their events have passed; never blocks."""
-        while self._ring.in_flight:
-            slot = self._ring.in_flight[0]
-            try:
-                if slot.event is not None and not slot.event.query():
-                    return
-            except Exception as error:  # noqa: BLE001 - a device error surfaces at the first look
-                self._ring.in_flight.popleft()
-                self._abandon(slot, slot.batch, stage="copy", error=error)
-                continue
-            self.retire_oldest()
-
-    def retire_oldest(self) -> None:
-        """Wait for the oldest slot, hand a copy of its ids to a worker and free the slot."""
-        slot = self._ring.in_flight.popleft()
-        batch, event = slot.batch, slot.event
-        if batch is None or event is None:
-            self._ring.release(slot)
-            return
-        waited_s = time.perf_counter()
-        try:
-            event.synchronize()
-            ids = slot.take_ids()
-        except Exception as error:  # noqa: BLE001 - an asynchronous device error surfaces here
-            self._abandon(slot, batch, stage="copy", error=error)
-            return
-        self.result.wait_s += time.perf_counter() - waited_s
-        staged_at_s = slot.staged_at_s
-        self._ring.release(slot)
-        self._decoding.append((batch, self._pool.submit(self._decode, batch, ids, staged_at_s)))
-        self.gather(leave=self._most_pending)
-
-    def gather(self, *, leave: int) -> None:
-        """Take results of decode workers in order, waiting until at most ``leave`` are pending."""
-        while len(self._decoding) > leave or (self._decoding and self._decoding[0][1].done()):
-            batch, future = self._decoding.popleft()
-            error = future.exception()
-            if error is not None:
-                self.result.fail(batch, stage="decode", error=error)
-                continue
-            decoded = future.result()
-            self.result.hypotheses.update((h.utterance_id, h) for h in decoded.hypotheses)
-            self.result.failures.update((f.utterance_id, f) for f in decoded.failures)
-            self.result.decode_s += decoded.decode_s
-
-    def _abandon(
-        self, slot: Slot, batch: Batch | None, *, stage: str, error: BaseException
-    ) -> None:
-        """Account for a failed batch and free its slot, whose copies may still be in flight."""
-        if batch is not None:
-            self.result.fail(batch, stage=stage, error=error)
-        with contextlib.suppress(Exception):  # the failure is on record; this wait is for the slot
-            self._backend.synchronize()
-        self._ring.release(slot)
-
-    def _decode(self, batch: Batch, ids: Ids, staged_at_s: float) -> _Decoded:
-        """Decode finished ids; runs in a worker thread."""
-        started_s = time.perf_counter()
-        frames = [num_frames(u.num_samples) for u in batch.utterances]
-        ids = ids[: len(frames)]
-        broken = {row: b for row, b in enumerate(map(self._find_broken, ids, frames)) if b}
-        texts = decode_batch(
-            ids, [0 if r in broken else n for r, n in enumerate(frames)], self._vocabulary
-        )
-        finished_s = time.perf_counter()
-        rows = list(enumerate(batch.utterances))
-        hypotheses = [
-            Hypothesis(
-                utterance_id=utterance.utterance_id,
-                text=texts[row],
-                num_frames=frames[row],
-                latency_s=finished_s - staged_at_s,
-                frame_ids=ids[row, : frames[row]].copy() if self._keep_frame_ids else None,
-            )
-            for row, utterance in rows
-            if row not in broken
-        ]
-        failures = [
-            Failure(utterance_id=utterance.utterance_id, stage="forward", error=broken[row])
-            for row, utterance in rows
-            if row in broken
-        ]
-        return _Decoded(
-            hypotheses=hypotheses, failures=failures, decode_s=time.perf_counter() - started_s
-        )
-
-    def _find_broken(self, ids: Ids, frames: int) -> str:
-        """Say why a row of ids cannot be a transcript; empty where it can."""
-        bad = np.flatnonzero((ids[:frames] < 0) | (ids[:frames] >= len(self._vocabulary.tokens)))
-        if not bad.size:
-            return ""
-        frame = int(bad[0])
-        if ids[frame] == NOT_FINITE:
-            return f"logits are NaN or infinite at frame {frame} of {frames}"
-        return f"id {ids[frame]} at frame {frame} is outside the vocabulary: an unfinished copy"

@@ -11,29 +11,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from w2v_core.errors import BucketOverflowError
-from w2v_core.model.blocks import (
-    Attend,
-    EncoderLayer,
-    FrontEnd,
-    PositionalConvolution,
-    frame_mask,
-    window_mask,
-)
-from w2v_core.model.layers import LayerNorm, Linear, check_family, no_autocast
+from w2v_core.model.encoder import Encoder, PositionalConvolution, attention
+from w2v_core.model.front_end import FrontEnd, frame_mask, window_mask
+from w2v_core.model.layers import check_family
 from w2v_core.types import FRAME_STRIDE, num_frames
-
-__all__ = [
-    "ExactForward",
-    "attention",
-    "bucket_frames",
-    "key_bias",
-    "statistics_mask",
-    "zero_outside",
-]
 
 SPARE_SAMPLES = 80  # a bucket of T frames has 320T + 80 samples, types.Bucket
 
@@ -41,9 +25,8 @@ SPARE_SAMPLES = 80  # a bucket of T frames has 320T + 80 samples, types.Bucket
 class ExactForward(nn.Module):
     """The padding-exact forward.
 
-    In bfloat16, these stay in float32 or wider: the waveform, group-norm statistics, the encoder's
-    residual stream, and the CTC head (its cost is nothing, and bfloat16 logits tie at the arg-max).
-    Captures and exports; buffers hold all weights.
+    In bfloat16 the waveform and the group-norm statistics stay in float32 or wider, and so does
+    what ``Encoder`` names. Captures and exports; buffers hold all weights.
     """
 
     def __init__(
@@ -56,27 +39,16 @@ class ExactForward(nn.Module):
     ) -> None:
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__()
-        family = check_family(module.config)
-        model, encoder = module.wav2vec2, module.wav2vec2.encoder
-        projection = model.feature_projection
-        self.dtype = dtype
-        self.num_heads = int(module.config.num_attention_heads)
-        self.stable = family == "layer"
-        self.front_end: nn.Module = FrontEnd(
-            model.feature_extractor.conv_layers,
-            family=family,
+        self.front_end = FrontEnd(
+            module.wav2vec2.feature_extractor.conv_layers,
+            family=check_family(module.config),
             dtype=dtype,
             float64_statistics=float64_statistics,
         )
-        self.feature_norm = LayerNorm(projection.layer_norm, dtype=dtype)
-        self.projection = Linear(projection.projection, dtype=dtype, prepack=prepack)
-        self.positions: nn.Module = PositionalConvolution(encoder.pos_conv_embed.conv, dtype=dtype)
-        self.encoder_norm = LayerNorm(encoder.layer_norm, dtype=torch.float32)
-        self.layers = nn.ModuleList(
-            EncoderLayer(layer, dtype=dtype, stable=self.stable, prepack=prepack)
-            for layer in encoder.layers
+        self.positions = PositionalConvolution(
+            module.wav2vec2.encoder.pos_conv_embed.conv, dtype=dtype
         )
-        self.head = Linear(module.lm_head, dtype=torch.float32)
+        self.encoder = Encoder(module, dtype=dtype, prepack=prepack)
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Map (B, S) float32 and (B,) int32 to logits (B, T, V) float32.
@@ -88,54 +60,18 @@ class ExactForward(nn.Module):
         frames = bucket_frames(waveforms)
         valid = statistics_mask(num_samples, waveforms.shape[1])
         features = self.front_end(waveforms, valid)
-        hidden = self.embed(features).view(batch_size, frames, -1)
+        hidden = self.encoder.embed(features).view(batch_size, frames, -1)
         hidden = zero_outside(hidden, num_samples)
         hidden = hidden + self.positions(hidden)
         bias = key_bias(num_samples, frames).to(hidden.dtype)
 
         def attend(joined: torch.Tensor) -> torch.Tensor:
             return attention(
-                joined.view(batch_size, frames, -1), num_heads=self.num_heads, bias=bias
+                joined.view(batch_size, frames, -1), num_heads=self.encoder.num_heads, bias=bias
             ).flatten(0, 1)
 
-        logits = self.transform(hidden.flatten(0, 1), attend)
+        logits: torch.Tensor = self.encoder(hidden.flatten(0, 1), attend)
         return logits.view(batch_size, frames, -1)
-
-    def embed(self, features: torch.Tensor) -> torch.Tensor:
-        """Map the front end's features (N, C) to (N, H)."""
-        projected: torch.Tensor = self.projection(self.feature_norm(features))
-        return projected
-
-    def transform(self, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """Map embedded rows (N, H) through the encoder to logits (N, V) float32."""
-        rows = rows.float()
-        if not self.stable:
-            rows = self.encoder_norm(rows)
-        for layer in self.layers:
-            rows = layer(rows, attend)
-        if self.stable:
-            rows = self.encoder_norm(rows)
-        with no_autocast(rows.device.type):
-            logits: torch.Tensor = self.head(rows)
-        return logits
-
-
-def attention(joined: torch.Tensor, *, num_heads: int, bias: torch.Tensor | None) -> torch.Tensor:
-    """Attend within each row of a batch.
-
-    Args:
-        joined: (B, T, 3H), queries, keys and values side by side.
-        num_heads: Heads that H is split into.
-        bias: (B, 1, 1, T), added to the scores; None where every key counts.
-
-    Returns:
-        (B, T, H)
-    """
-    batch_size, frames, width = joined.shape
-    split = joined.view(batch_size, frames, 3, num_heads, width // (3 * num_heads))
-    query, key, value = split.permute(2, 0, 3, 1, 4).unbind(0)
-    context = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-    return context.transpose(1, 2).flatten(2)
 
 
 def statistics_mask(num_samples: torch.Tensor, padded_samples: int) -> torch.Tensor:

@@ -1,7 +1,8 @@
-"""The forwards of a checkpoint: ``stock`` (Hugging Face's, padded) and ``exact`` (ours)."""
+"""The forwards of a checkpoint: ``stock`` (Hugging Face's, padded as many run it) and ours."""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -12,10 +13,7 @@ from w2v_core.errors import ConfigError
 from w2v_core.model.exact import ExactForward
 from w2v_core.model.layers import can_prepack
 from w2v_core.model.packed import PackedForward
-from w2v_core.model.stock import StockForward
-from w2v_core.types import Dtype
-
-__all__ = ["build_forward"]
+from w2v_core.types import RECEPTIVE_FIELD, Dtype
 
 
 def build_forward(
@@ -60,9 +58,37 @@ def build_forward(
         )
     if prepack and (device.type != "cpu" or dtype != "bfloat16" or not can_prepack()):
         raise _no_prepacking(dtype, device)
-    kind = PackedForward if packed else ExactForward
-    exact = kind(module, dtype=torch_dtype, float64_statistics=float64_statistics, prepack=prepack)
+    if packed:
+        return _ready(PackedForward(module, dtype=torch_dtype, prepack=prepack), device)
+    exact = ExactForward(
+        module, dtype=torch_dtype, float64_statistics=float64_statistics, prepack=prepack
+    )
     return _ready(exact, device)
+
+
+class StockForward(nn.Module):
+    """The checkpoint's module, padded as its feature extractor would pad.
+
+    Padding leaks through group norm, positions and (without a mask) attention, so transcripts
+    depend on the batch; that is what this forward is here to show.
+    """
+
+    def __init__(self, module: Any, *, dtype: torch.dtype, attention_mask: bool) -> None:  # noqa: ANN401
+        """Copy the module; ``attention_mask`` as the checkpoint's feature extractor returns one."""
+        super().__init__()
+        self.module = copy.deepcopy(module).to(dtype=dtype)
+        self.attention_mask = attention_mask
+
+    def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+        """Map (B, S) float32 and (B,) int32 to logits (B, T, V)."""
+        mask = None
+        if self.attention_mask:
+            samples = torch.arange(waveforms.shape[1], dtype=torch.int32, device=waveforms.device)
+            # A padding row counts as one frame long: attention over nothing would be NaN.
+            mask = (samples < num_samples.clamp_min(RECEPTIVE_FIELD)[:, None]).to(torch.int64)
+        dtype = self.module.lm_head.weight.dtype
+        logits: torch.Tensor = self.module(waveforms.to(dtype), attention_mask=mask).logits
+        return logits
 
 
 def _no_packing(name: ForwardName, device: torch.device) -> ConfigError:

@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-__all__ = ["FourierPositions"]
-
 BLOCK_FRAMES = 256  # at least; measured on base size: 320 is faster only from 1,000 frames on
 
 

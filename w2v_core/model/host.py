@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.blocks import (
+from w2v_core.model.front_end import (
     HOP,
     WINDOW,
     WINDOWS_PER_FRAME,
@@ -22,8 +22,6 @@ from w2v_core.model.blocks import (
     quadratic_form,
 )
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, num_frames
-
-__all__ = ["HostFrontEnd"]
 
 BLOCK_FRAMES = 256  # measured on base size in bfloat16; 128 is 3 % slower
 

@@ -11,17 +11,6 @@ from torch import nn
 
 from w2v_core.errors import CheckpointError
 
-__all__ = [
-    "Family",
-    "LayerNorm",
-    "Linear",
-    "Taps",
-    "can_prepack",
-    "check_family",
-    "frozen",
-    "no_autocast",
-]
-
 Family = Literal["group", "layer"]
 
 PREPACK_ROWS = 512  # rows the blocked layout is tuned for; any number of rows is accepted

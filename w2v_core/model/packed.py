@@ -8,18 +8,19 @@ accelerator much. It reads the lengths on the host, so it cannot be captured.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from w2v_core.model.blocks import FrontEnd
-from w2v_core.model.exact import ExactForward, attention, bucket_frames
+from w2v_core.model.encoder import Encoder, attention
+from w2v_core.model.exact import bucket_frames
 from w2v_core.model.fourier import FourierPositions
+from w2v_core.model.front_end import FrontEnd
 from w2v_core.model.host import HostFrontEnd
+from w2v_core.model.layers import check_family
 from w2v_core.types import num_frames, stepped_frames
-
-__all__ = ["PackedForward"]
 
 # In bfloat16 the frames of an utterance are aligned: the host's attention is a quarter faster so.
 # The rows of the matrix products are stepped: oneDNN compiles a kernel for each number of rows, and
@@ -30,16 +31,23 @@ ALIGNMENT_FRAMES = 16
 GROUP_FRAMES = 1024
 
 
-class PackedForward(ExactForward):
+class PackedForward(nn.Module):
     """The same weights and results as the exact forward; padding costs only its memory."""
 
-    def __init__(self, module: Any, **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, module: Any, *, dtype: torch.dtype, prepack: bool) -> None:  # noqa: ANN401
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
-        super().__init__(module, **options)
-        source = cast("FrontEnd", self.front_end)
-        self.front_end = HostFrontEnd(source, prepack=options["prepack"])
+        super().__init__()
+        source = FrontEnd(
+            module.wav2vec2.feature_extractor.conv_layers,
+            family=check_family(module.config),
+            dtype=dtype,
+            float64_statistics=True,
+        )
+        self.front_end = HostFrontEnd(source, prepack=prepack)
         self.positions = FourierPositions(module.wav2vec2.encoder.pos_conv_embed.conv)
-        self.is_stepped = self.dtype == torch.bfloat16
+        self.encoder = Encoder(module, dtype=dtype, prepack=prepack)
+        self.dtype = dtype
+        self.is_stepped = dtype == torch.bfloat16
         self.alignment = ALIGNMENT_FRAMES if self.is_stepped else 1
 
     def forward(self, waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
@@ -51,7 +59,7 @@ class PackedForward(ExactForward):
         padded_frames = bucket_frames(waveforms)
         lengths = num_samples.tolist()
         frames = [num_frames(length) for length in lengths]
-        logits = waveforms.new_zeros(len(frames), padded_frames, self.head.bias.shape[0])
+        logits = waveforms.new_zeros(len(frames), padded_frames, self.encoder.head.bias.shape[0])
         for group in _groups(frames):
             utterances = [(waveforms[row], lengths[row]) for row in group]
             for row, found in zip(group, self._joined(utterances), strict=True):
@@ -65,7 +73,7 @@ class PackedForward(ExactForward):
             self.front_end(waveform, num_samples=length, frames=count, step=self.alignment)
             for (waveform, length), count in zip(utterances, frames, strict=True)
         ]
-        hidden = self.embed(self._joined_rows(features))[: sum(frames)].split(frames)
+        hidden = self.encoder.embed(self._joined_rows(features))[: sum(frames)].split(frames)
         positions = self.positions(hidden)
         parts = [self._aligned(part + own) for part, own in zip(hidden, positions, strict=True)]
         sizes = [len(part) for part in parts]
@@ -74,12 +82,12 @@ class PackedForward(ExactForward):
         def attend(joined: torch.Tensor) -> torch.Tensor:
             *own, rest = joined.split([*sizes, len(joined) - sum(sizes)])
             found = [
-                attention(part[None], num_heads=self.num_heads, bias=bias)[0]
+                attention(part[None], num_heads=self.encoder.num_heads, bias=bias)[0]
                 for part, bias in zip(own, biases, strict=True)
             ]
             return torch.cat([*found, rest[:, : found[0].shape[1]]])
 
-        logits = self.transform(self._joined_rows(parts), attend)
+        logits = self.encoder(self._joined_rows(parts), attend)
         return list(logits[: sum(sizes)].split(sizes))
 
     def _joined_rows(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:

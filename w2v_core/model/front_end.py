@@ -1,4 +1,4 @@
-"""The parts of the exact forward: front end, positional convolution, encoder layers.
+"""The seven convolutions of the exact forward, as matrix products.
 
 Everything has a static shape and nothing reads a value back to the host, so that a step can be
 captured in an HPU or CUDA graph and exported.
@@ -6,36 +6,17 @@ captured in an HPU or CUDA graph and exported.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.layers import Family, LayerNorm, Linear, Taps, frozen, no_autocast
+from w2v_core.model.layers import Family, LayerNorm, Taps, frozen, no_autocast
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD
-
-__all__ = [
-    "HOP",
-    "WINDOW",
-    "WINDOWS_PER_FRAME",
-    "Attend",
-    "EncoderLayer",
-    "FrontEnd",
-    "GroupNormLayer0",
-    "LayerNormLayer0",
-    "PositionalConvolution",
-    "frame_mask",
-    "quadratic_form",
-    "window_mask",
-]
 
 WINDOW, HOP = 10, 5  # samples; kernel and stride of layer 0, HF Wav2Vec2Config
 WINDOWS_PER_FRAME = 64  # layer-0 outputs per frame; 2*2*2*2*2*2
-
-Attend = Callable[[torch.Tensor], torch.Tensor]
-"""Joined queries, keys and values (N, 3H) -> context (N, H)."""
 
 
 def frame_mask(num_samples: torch.Tensor, num_frames: int) -> torch.Tensor:
@@ -182,71 +163,6 @@ class FrontEnd(nn.Module):
         for taps, norm in zip(self.taps, self.norms, strict=True):
             rows = F.gelu(norm(taps(rows)))
         return F.pad(rows, (0, 0, 0, 1))  # the last utterance's spare frame has no next row
-
-
-class PositionalConvolution(nn.Module):
-    """The grouped convolution over frames, with its weight norm folded."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-
-    def __init__(self, source: nn.Conv1d, *, dtype: torch.dtype) -> None:
-        super().__init__()
-        # Reading .weight computes the norm, whichever way a version of torch stores it.
-        self.register_buffer("weight", frozen(source.weight, dtype))
-        assert source.bias is not None  # Wav2Vec2 always has one
-        self.register_buffer("bias", frozen(source.bias, dtype))
-        self.groups = source.groups
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Map (B, T, H), zero outside the utterances, to (B, T, H)."""
-        kernel = self.weight.shape[2]
-        result = F.conv1d(
-            frames.transpose(1, 2), self.weight, self.bias, padding=kernel // 2, groups=self.groups
-        )
-        return F.gelu(result[:, :, : frames.shape[1]]).transpose(1, 2)
-
-
-class EncoderLayer(nn.Module):
-    """One transformer layer over rows (N, H); how rows attend is the caller's matter.
-
-    The rows themselves, the residual stream, are float32 whatever the products are in: rounding it
-    to bfloat16 twice a layer is a quarter of the frames that bfloat16 changes.
-    """
-
-    def __init__(self, source: Any, *, dtype: torch.dtype, stable: bool, prepack: bool) -> None:  # noqa: ANN401
-        super().__init__()
-        attention, feed_forward = source.attention, source.feed_forward
-        self.dtype = dtype
-        self.stable = stable
-        self.joined = Linear(
-            attention.q_proj, attention.k_proj, attention.v_proj, dtype=dtype, prepack=prepack
-        )
-        self.out = Linear(attention.out_proj, dtype=dtype, prepack=prepack)
-        self.widen = Linear(
-            feed_forward.intermediate_dense, dtype=dtype, gelu=True, prepack=prepack
-        )
-        self.narrow = Linear(feed_forward.output_dense, dtype=dtype, prepack=prepack)
-        self.norm = LayerNorm(source.layer_norm, dtype=torch.float32)
-        self.final_norm = LayerNorm(source.final_layer_norm, dtype=torch.float32)
-
-    def forward(self, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        """Map (N, H) float32 to the same; layer norm before (stable) or behind each half."""
-        if self.stable:
-            rows = rows + self._attended(self.norm(rows), attend)
-            stable: torch.Tensor = rows + self._fed_forward(self.final_norm(rows))
-            return stable
-        rows = self.norm(rows + self._attended(rows, attend))
-        result: torch.Tensor = self.final_norm(rows + self._fed_forward(rows))
-        return result
-
-    def _attended(self, rows: torch.Tensor, attend: Attend) -> torch.Tensor:
-        attended: torch.Tensor = self.out(attend(self.joined(rows.to(self.dtype))))
-        return attended
-
-    def _fed_forward(self, rows: torch.Tensor) -> torch.Tensor:
-        narrowed: torch.Tensor = self.narrow(self.widen(rows.to(self.dtype)))
-        return narrowed
 
 
 def _used(windows: torch.Tensor) -> int:
