@@ -11,6 +11,7 @@ from w2v_core.types import Dtype
 
 __all__ = [
     "DEVICES",
+    "EVENT_TIMEOUT_HELP",
     "FORWARDS",
     "MAX_STREAMS",
     "PLAN_KINDS",
@@ -32,6 +33,7 @@ FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
 PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
 DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
 DEFAULT_BUCKETS = 8
+EVENT_TIMEOUT_HELP = "seconds, beyond its audio's length, until a batch counts as lost (default 60)"
 MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
 
 ChoiceT = TypeVar("ChoiceT", bound=str)

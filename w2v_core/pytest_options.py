@@ -13,10 +13,12 @@ import pytest
 from w2v_core.commands.options import prepare_device
 from w2v_core.config import (
     DEVICES,
+    EVENT_TIMEOUT_HELP,
     FORWARDS,
     PLAN_KINDS,
     BatchPlan,
     DeviceChoice,
+    EngineConfig,
     parse_choice,
     parse_count,
     parse_path,
@@ -67,6 +69,8 @@ def add_options(parser: pytest.Parser) -> None:
     add("--batch-size", type=int, default=BatchPlan().batch_size, help="rows of a batch")
     add("--batch-plan", default="auto", help=f"one of {', '.join(PLAN_KINDS)}")
     add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
+    timeout_s = EngineConfig().event_timeout_s
+    add("--event-timeout", type=float, default=timeout_s, metavar="S", help=EVENT_TIMEOUT_HELP)
     add("--execution", default=None, help="hpu: lazy (HPU graphs) or eager (torch.compile)")
     add("--reports-dir", default="reports", help="where summaries go (default reports/)")
     add("--release", default="dev", help="name of the release under test, e.g. 1.24.0.1007")
@@ -85,6 +89,7 @@ def run_config_of(config: pytest.Config) -> RunConfig:
         release=config.getoption("--release"),
         reports_dir=parse_path(config.getoption("--reports-dir")),
         command=shlex.join(str(a) for a in arguments),
+        event_timeout_s=config.getoption("--event-timeout"),
     )
 
 

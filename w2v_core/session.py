@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.config import DeviceChoice, EngineConfig
+from w2v_core.errors import DeviceLostError
 from w2v_core.progress import Progress, silent
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session, new_run_id, reserve
@@ -43,6 +44,8 @@ class RunConfig:
     command: str = ""
     overlap: bool = True
     """Whether batches are staged and decoded while others are computed."""
+    event_timeout_s: float = EngineConfig().event_timeout_s
+    """See ``EngineConfig.event_timeout_s``."""
 
 
 @dataclass
@@ -54,6 +57,8 @@ class ValidationRun:
     progress: Progress = silent
     profile: Profile | None = None
     """The last cell's, where one was asked for."""
+    lost: DeviceLostError | None = None
+    """Why no further cell can be measured; None where one can."""
     _checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     _corpora: dict[str, Corpus] = field(default_factory=dict)
 
@@ -136,6 +141,7 @@ class ValidationRun:
             graphs=cell.graphs,
             autocast=cell.autocast,
             plan=cell.plan,
+            event_timeout_s=self.config.event_timeout_s,
         )
         if not self.config.overlap:
             config = replace(config, num_slots=1, decode_workers=0)
@@ -153,28 +159,41 @@ class ValidationRun:
             profile: Trace a further pass into the run's directory, after all others.
 
         Raises:
+            DeviceLostError: the device was lost in warm-up, or by an earlier cell.
             ReportError: the profile cannot be written; the record is kept.
         """
         from w2v_core.bench.measure import measure_cell
 
+        if self.lost is not None:
+            raise DeviceLostError(f"not measured, as an earlier cell lost the device: {self.lost}")
         engine = self.engine(cell)
         corpus = self.corpus(cell.dataset)
-        record = measure_cell(
-            engine,
-            corpus,
-            cell,
-            timer=timer,
-            provenance=self.provenance,
-            limit=self.config.limit,
-            rounds=rounds,
-            progress=self.progress,
-        )
-        self.records.append(record)
-        if profile:
+        try:
+            record = measure_cell(
+                engine,
+                corpus,
+                cell,
+                timer=timer,
+                provenance=self.provenance,
+                limit=self.config.limit,
+                rounds=rounds,
+                progress=self.progress,
+            )
+            self.records.append(record)
+        finally:
+            if engine.lost is not None:
+                self._keep_what_is_left(engine.lost)
+        if profile and self.lost is None:
             from w2v_core.bench.profile import profile_pass
 
             self.profile = profile_pass(engine, corpus.utterances, self.directory)
         return record
+
+    def _keep_what_is_left(self, lost: DeviceLostError) -> None:
+        from w2v_core.bench.aftermath import collect
+
+        self.lost = lost
+        collect(lost, self.backend.driver_logs(), self.directory)
 
     def write(
         self,

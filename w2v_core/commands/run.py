@@ -12,9 +12,11 @@ from functools import partial
 from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
     DEVICES,
+    EVENT_TIMEOUT_HELP,
     FORWARDS,
     PLAN_KINDS,
     BatchPlan,
+    EngineConfig,
     parse_choice,
     parse_count,
     parse_path,
@@ -61,6 +63,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     rows = BatchPlan().batch_size
     add("--batch-size", type=int, default=rows, metavar="N", help=f"rows (default {rows})")
     add("--batch-plan", default="auto", metavar="PLAN", help=", ".join(PLAN_KINDS))
+    timeout_s = EngineConfig().event_timeout_s
+    add("--event-timeout", type=float, default=timeout_s, metavar="S", help=EVENT_TIMEOUT_HELP)
     add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
     add("--reports-dir", default=None, metavar="DIR", help="also write the run's reports there")
     add("--release", default="dev", metavar="NAME", help="the release under test (default dev)")
@@ -219,6 +223,7 @@ def _run_config(arguments: argparse.Namespace) -> RunConfig:
         reports_dir=parse_path(arguments.reports_dir or "reports"),
         command=shlex.join(["w2v", *sys.argv[1:]]),
         overlap=bool(arguments.multi_thread),
+        event_timeout_s=arguments.event_timeout,
     )
 
 

@@ -58,6 +58,7 @@ class KeepLogits:
         self._step = step
 
     def __call__(self, _bucket: Bucket, *inputs: torch.Tensor) -> torch.Tensor:
+        """Map (B, S) and (B,) to ids (B, T) int32; the logits are (B, T, V)."""
         self.logits = self._step.logits(*inputs)
         return self._step.ids(self.logits)
 
