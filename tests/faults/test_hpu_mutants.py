@@ -44,7 +44,7 @@ MUTANTS = [
     ),
     Mutant("the host waits for the event", rules.no_wait_for_the_event, "transcripts"),
     Mutant("query() tells the truth", rules.query_that_guesses, "transcripts"),
-    Mutant("warm-up ends with a device synchronisation", rules.synchronize_by_mark_step, "hazard"),
+    Mutant("warm-up waits for each batch", rules.warm_up_without_waiting, "hazard"),
     Mutant("a slot is handed back after its event", rules.slot_back_at_launch, "hazard"),
     Mutant("ids leave the static output first", rules.no_copy_out_of_the_static_output, "hazard"),
     Mutant("device tensors are kept until the event", rules.device_tensors_not_kept, "hazard"),

@@ -17,7 +17,7 @@ from tests.hpusim import torch_hpu
 from w2v_core.backends import hpu as hpu_module
 from w2v_core.backends import hpu_graphs
 from w2v_core.backends.hpu import HpuBackend
-from w2v_core.engine import pipeline, slots
+from w2v_core.engine import engine, pipeline, slots
 from w2v_core.engine.engine import Engine
 from w2v_core.engine.slots import Slot, SlotRing
 
@@ -60,8 +60,16 @@ def query_that_guesses(patch: Patch) -> None:
     patch.setattr(torch_hpu.Event, "query", lambda _self: True)
 
 
-def synchronize_by_mark_step(patch: Patch) -> None:
-    patch.setattr(HpuBackend, "synchronize", lambda self: self._bridge.mark_step())
+def warm_up_without_waiting(patch: Patch) -> None:
+    warm_up = Engine.warm_up
+
+    def warm_up_only(self: Engine, lengths: Any) -> float:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(slots, "wait", lambda _event, *, timeout_s: True)
+            inner.setattr(engine, "settle", lambda backend, *, timeout_s: backend.mark_step())
+            return warm_up(self, lengths)
+
+    patch.setattr(Engine, "warm_up", warm_up_only)
 
 
 def slot_back_at_launch(patch: Patch) -> None:
@@ -274,6 +282,7 @@ def warm_up_without_collecting(patch: Patch) -> None:
     def warm_up_only(self: Engine, lengths: Any) -> float:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(Slot, "download", nothing)
+            inner.setattr(Slot, "finish", nothing)
             return warm_up(self, lengths)
 
     patch.setattr(Engine, "warm_up", warm_up_only)
