@@ -246,7 +246,7 @@ def _raised_anchor(data: dict[str, Any]) -> None:
 
 BASELINE_MUTANTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing-baseline": (lambda p: p.unlink(), "missing baseline"),
-    "truncated-baseline": (truncate, "cannot be read as a baseline"),
+    "truncated-baseline": (truncate, "cannot be read as JSON"),
     "edited-anchor": (lambda p: edit(p, _raised_anchor), "checksum"),
     "approval-taken-out": (
         lambda p: edit(p, lambda d: d["baseline"]["approvals"].clear()),

@@ -131,7 +131,7 @@ def test_a_baseline_survives_its_file(tmp_path):
 
 def test_an_approval_cannot_be_taken_out_with_a_new_checksum(tmp_path):
     """Approvals are chained: leaving out the one that made it worse is found."""
-    from w2v_core.verdict import baseline as module
+    from w2v_core.records.record import checksum
 
     path = tmp_path / "b.json"
     first = approve(runs())
@@ -139,7 +139,7 @@ def test_an_approval_cannot_be_taken_out_with_a_new_checksum(tmp_path):
     save_baseline(approve(runs(20), previous=second), path)
     data = json.loads(path.read_text())
     del data["baseline"]["approvals"][1]
-    data["sha256"] = module._digest(data["baseline"])
+    data["sha256"] = checksum(data["baseline"])
     path.write_text(json.dumps(data))
 
     with pytest.raises(RecordError, match="missing or edited"):

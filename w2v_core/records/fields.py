@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from w2v_core.records.record import CellRecord
@@ -155,8 +155,8 @@ class Figure:
     """Column of ``summary.csv``, raw and in SI units."""
     header: str
     """Heading of a table for people."""
-    of: Callable[[CellRecord], float | int | None]
-    """Read it from a record, raw; None where the record does not hold it."""
+    read: Callable[[CellRecord], float | int | None] | None = None
+    """How to take it from a record; the attribute of its name where it is left out."""
     unit: str = ""
     """Shown behind the scaled value."""
     scale: float = 1.0
@@ -168,135 +168,97 @@ class Figure:
     why: str = ""
     """What it says, in a sentence."""
 
+    def of(self, record: CellRecord) -> float | int | None:
+        """Return its raw value; None where the record does not hold it."""
+        if self.read is not None:
+            return self.read(record)
+        value: float | int | None = getattr(record, self.name)
+        return value
+
     def text(self, record: CellRecord, *, absent: str = "-") -> str:
         """Return the figure of a record as a table shows it, without its unit."""
         value = self.of(record)
         return absent if value is None else format(value * self.scale, self.spec)
 
 
-def _plain(name: str) -> Callable[[CellRecord], Any]:
-    return lambda record: getattr(record, name)
-
-
 def _latency(which: str) -> Callable[[CellRecord], float | None]:
     return lambda record: record.latency_s.get(which)
 
 
-_FIGURES = (
-    Figure(
-        name="num_utterances",
-        header="utterances",
-        of=_plain("num_utterances"),
-        spec="d",
-        why="utterances that were transcribed or failed",
-    ),
-    Figure(name="audio_s", header="audio s", of=_plain("audio_s"), unit="s"),
-    Figure(
-        name="wer",
-        header="WER %",
-        of=_plain("wer"),
-        unit="%",
-        scale=100.0,
-        spec=".2f",
+def _round(record: CellRecord) -> float | None:
+    return median(record.rounds_s) if record.rounds_s else None
+
+
+def _changed(record: CellRecord) -> int | None:
+    return None if record.changed_vs_golden is None else len(record.changed_vs_golden)
+
+
+def _percent(
+    name: str, header: str, why: str, *, spec: str = ".2f", better: Better | None = None
+) -> Figure:
+    return Figure(
+        name=name, header=header, why=why, unit="%", scale=100.0, spec=spec, better=better
+    )
+
+
+def _count(name: str, header: str, why: str = "", *, better: Better | None = None) -> Figure:
+    return Figure(name=name, header=header, why=why, spec="d", better=better)
+
+
+def _ms(which: str) -> Figure:
+    return Figure(
+        name=f"latency_{which}_s",
+        header=f"{which} ms",
+        read=_latency(which),
+        unit="ms",
+        scale=1e3,
         better="lower",
-        why="corpus word error rate",
-    ),
-    Figure(
-        name="golden_wer",
-        header="golden WER %",
-        of=_plain("golden_wer"),
-        unit="%",
-        scale=100.0,
-        spec=".2f",
-        why="corpus word error rate of the golden transcripts over the same utterances",
-    ),
-    Figure(name="substitutions", header="S", of=_plain("substitutions"), spec="d", better="lower"),
-    Figure(name="deletions", header="D", of=_plain("deletions"), spec="d", better="lower"),
-    Figure(name="insertions", header="I", of=_plain("insertions"), spec="d", better="lower"),
-    Figure(name="reference_words", header="words", of=_plain("reference_words"), spec="d"),
+        why="from an utterance's batch being staged to its transcript",
+    )
+
+
+def _seconds(
+    name: str, header: str, why: str, *, read: Callable[[CellRecord], float | None] | None = None
+) -> Figure:
+    return Figure(name=name, header=header, why=why, read=read, unit="s", better="lower")
+
+
+_FIGURES = (
+    _count("num_utterances", "utterances", "utterances that were transcribed or failed"),
+    Figure(name="audio_s", header="audio s", unit="s"),
+    _percent("wer", "WER %", "corpus word error rate", better="lower"),
+    _percent("golden_wer", "golden WER %", "corpus WER of the golden transcripts"),
+    _count("substitutions", "S", better="lower"),
+    _count("deletions", "D", better="lower"),
+    _count("insertions", "I", better="lower"),
+    _count("reference_words", "words"),
     Figure(
         name="rtfx",
         header="RTFx",
-        of=_plain("rtfx"),
         better="higher",
         why="audio seconds per wall second of the median round",
     ),
-    Figure(
-        name="utterances_per_s",
-        header="utt/s",
-        of=_plain("utterances_per_s"),
-        unit="1/s",
-        better="higher",
-    ),
-    Figure(
-        name="latency_p50_s",
-        header="p50 ms",
-        of=_latency("p50"),
-        unit="ms",
-        scale=1e3,
-        better="lower",
-    ),
-    Figure(
-        name="latency_p90_s",
-        header="p90 ms",
-        of=_latency("p90"),
-        unit="ms",
-        scale=1e3,
-        better="lower",
-    ),
-    Figure(
-        name="latency_p99_s",
-        header="p99 ms",
-        of=_latency("p99"),
-        unit="ms",
-        scale=1e3,
-        better="lower",
-    ),
-    Figure(
-        name="round_median_s",
-        header="round s",
-        of=lambda record: median(record.rounds_s) if record.rounds_s else None,
-        unit="s",
-        better="lower",
-    ),
-    Figure(name="num_rounds", header="rounds", of=lambda record: len(record.rounds_s), spec="d"),
-    Figure(name="warm_up_s", header="warm-up s", of=_plain("warm_up_s"), unit="s", better="lower"),
-    Figure(
-        name="padding_efficiency",
-        header="padding eff.",
-        of=_plain("padding_efficiency"),
-        unit="%",
-        scale=100.0,
+    Figure(name="utterances_per_s", header="utt/s", unit="1/s", better="higher"),
+    _ms("p50"),
+    _ms("p90"),
+    _ms("p99"),
+    _seconds("round_median_s", "round s", "median of the timed rounds", read=_round),
+    Figure(name="num_rounds", header="rounds", read=lambda r: len(r.rounds_s), spec="d"),
+    _seconds("warm_up_s", "warm-up s", "capture and first replay of every bucket"),
+    _percent(
+        "padding_efficiency",
+        "padding eff.",
+        "real over padded audio samples",
         spec=".0f",
         better="higher",
-        why="real over padded audio samples",
     ),
-    Figure(name="graph_captures", header="captures", of=_plain("graph_captures"), spec="d"),
-    Figure(
-        name="captures_timed",
-        header="captures timed",
-        of=_plain("captures_timed"),
-        spec="d",
-        better="lower",
-    ),
-    Figure(
-        name="compilations_timed",
-        header="compilations timed",
-        of=_plain("compilations_timed"),
-        spec="d",
-        better="lower",
-    ),
-    Figure(
-        name="cpu_fallbacks_timed",
-        header="CPU fallbacks timed",
-        of=_plain("cpu_fallbacks_timed"),
-        spec="d",
-        better="lower",
-    ),
+    _count("graph_captures", "captures", "in warm-up"),
+    _count("captures_timed", "captures timed", better="lower"),
+    _count("compilations_timed", "compilations timed", better="lower"),
+    _count("cpu_fallbacks_timed", "CPU fallbacks timed", better="lower"),
     Figure(
         name="peak_memory_bytes",
         header="peak memory MiB",
-        of=_plain("peak_memory_bytes"),
         unit="MiB",
         scale=1 / 2**20,
         better="lower",
@@ -304,7 +266,6 @@ _FIGURES = (
     Figure(
         name="energy_j",
         header="energy J",
-        of=_plain("energy_j"),
         unit="J",
         better="lower",
         why="energy of the card over one timed round, mean over the rounds",
@@ -312,9 +273,7 @@ _FIGURES = (
     Figure(
         name="num_changed_vs_golden",
         header="changed",
-        of=lambda record: (
-            None if record.changed_vs_golden is None else len(record.changed_vs_golden)
-        ),
+        read=_changed,
         spec="d",
         better="lower",
         why="transcripts that differ from the golden ones",
@@ -322,7 +281,6 @@ _FIGURES = (
     Figure(
         name="logit_distance",
         header="logit distance",
-        of=_plain("logit_distance"),
         better="lower",
         why="largest estimated RMS logit difference from a golden",
     ),

@@ -12,8 +12,10 @@ Write-ahead logging needs a file system with shared memory and locks: a local di
 
 from __future__ import annotations
 
-import hashlib
+import errno
+import os
 import sqlite3
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.errors import RecordError
-from w2v_core.jsonfile import decode, name_of
+from w2v_core.jsonfile import convert, decode, exists, name_of
+from w2v_core.printable import printable, shorten, shown
 from w2v_core.records.history_table import (
     APPLICATION_ID,
     COLUMNS,
@@ -29,17 +32,21 @@ from w2v_core.records.history_table import (
     STATEMENTS,
     Night,
     column_values,
+    copied,
     key_text,
+    link,
     pack,
+    refuse_irregular,
+    where,
 )
 from w2v_core.records.record import CellRecord, from_json
+from w2v_core.records.store import as_report_error
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["History"]
-
 _GENESIS = "0" * 64
+_MAX_NAME_BYTES = 255
 _BUSY_S = 60.0  # a writer holds the lock for one record's insertion
 
 
@@ -48,9 +55,10 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with self._errors():
-            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+        with as_report_error(path.parent, remedy="give another history"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        refuse_irregular(path)
+        self._open(str(path))
         try:
             with self._errors():
                 self._prepare()
@@ -58,11 +66,56 @@ class History:
             self._connection.close()
             raise
 
+    @classmethod
+    @contextmanager
+    def reading(cls, path: Path) -> Iterator[History]:
+        """Open a history that is only read, also in a folder that cannot be written.
+
+        Raises:
+            RecordError: there is none, or it cannot be read.
+        """
+        if not exists(path):
+            raise RecordError(f"{name_of(path)}: no such history")
+        refuse_irregular(path)
+        history = cls.__new__(cls)
+        history._path = path
+        with tempfile.TemporaryDirectory(prefix="w2v-history-") as folder:
+            history._open(copied(path, Path(folder)))
+            with history, history._errors():
+                history._check_schema()
+                yield history
+
+    @staticmethod
+    def check_writable(path: Path) -> None:
+        """Find out that a history cannot be appended to before an hour of measuring; leaves none.
+
+        Raises:
+            RecordError: it is no history, or is locked or read-only.
+            ReportError: its folder cannot be written.
+        """
+        if exists(path):
+            with History(path) as history, history._transaction():
+                return
+        with as_report_error(path.parent, remedy="give another history"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+            if len(os.fsencode(path.name)) + len("-journal") > _MAX_NAME_BYTES:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
     def __enter__(self) -> History:  # noqa: PYI034 (typing.Self is new in 3.11)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def _name(self) -> str:
+        return name_of(self._path)
+
+    def _open(self, name: str) -> None:
+        with self._errors():
+            self._connection = sqlite3.connect(name, timeout=_BUSY_S, isolation_level=None)
 
     def close(self) -> None:
         """Close the file."""
@@ -102,8 +155,8 @@ class History:
         """
         import pandas as pd
 
-        where, values = _where(cell=cell, release=release, device=device, fingerprint=fingerprint)
-        text = f"SELECT id, {', '.join(COLUMNS)} FROM records{where} ORDER BY created_utc, id"
+        clause, values = where(cell=cell, release=release, device=device, fingerprint=fingerprint)
+        text = f"SELECT id, {', '.join(COLUMNS)} FROM records{clause} ORDER BY created_utc, id"
         rows = self._rows(text, values)
         table: pd.DataFrame = pd.DataFrame(
             rows if last is None else rows[-last:], columns=["id", *COLUMNS]
@@ -122,7 +175,8 @@ class History:
         )
         nights: dict[str, list[Night]] = {}
         for cell, *night in rows:
-            nights.setdefault(cell, []).append(Night(*night))
+            read = convert(night, Night, source=self._name, error=RecordError)
+            nights.setdefault(str(cell), []).append(read)
         return nights
 
     def records(
@@ -138,9 +192,9 @@ class History:
         Raises:
             RecordError: a record does not fit its checksum.
         """
-        where, values = _where(cell=cell, release=release, run_id=run_id, fingerprint=fingerprint)
+        clause, values = where(cell=cell, release=release, run_id=run_id, fingerprint=fingerprint)
         text = (
-            f"SELECT record, sha256 FROM payloads JOIN records USING (id){where} "
+            f"SELECT record, sha256 FROM payloads JOIN records USING (id){clause} "
             "ORDER BY created_utc, id"
         )
         rows = self._rows(text, values)
@@ -158,15 +212,17 @@ class History:
                 f"SELECT id, record, sha256, chain, {', '.join(COLUMNS)} FROM payloads "
                 "LEFT JOIN records USING (id) ORDER BY id"
             )
-            for number, body, digest, link, *columns in rows:
-                chain = _link(chain, digest)
+            for number, body, digest, held, *columns in rows:
+                chain = link(chain, digest)
                 record = self._unpacked(body, digest, as_written=True)
-                if link != chain or tuple(columns) != column_values(record):
-                    raise RecordError(f"{self._path}: row {number} was edited, or one before it")
+                if held != chain or tuple(columns) != column_values(record):
+                    raise RecordError(f"{self._name}: row {number} was edited, or one before it")
                 count += 1
             ever = self._connection.execute("SELECT seq FROM sqlite_sequence").fetchone()
         if (ever[0] if ever is not None else 0) != count:
-            raise RecordError(f"{self._path}: {ever} records were appended, {count} are left")
+            raise RecordError(
+                f"{self._name}: {shown(ever)} records were appended, {count} are left"
+            )
         return count
 
     def _prepare(self) -> None:
@@ -178,16 +234,21 @@ class History:
         with self._transaction():
             if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
                 if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                    raise RecordError(f"{self._path} is an SQLite file, but no history of runs")
+                    raise RecordError(f"{self._name} is an SQLite file, but no history of runs")
                 for statement in STATEMENTS:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._check_schema()
+
+    def _check_schema(self) -> None:
+        connection = self._connection
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         if (version, application) != (SCHEMA_VERSION, APPLICATION_ID):
             raise RecordError(
-                f"{self._path}: schema {version}; this version reads {SCHEMA_VERSION} only"
+                f"{self._name}: schema {version} of application {application:#x}; this "
+                f"version reads schema {SCHEMA_VERSION} of {APPLICATION_ID:#x}: is it a history?"
             )
 
     def _insert(self, columns: tuple[Any, ...], body: bytes, digest: str) -> int:
@@ -199,7 +260,8 @@ class History:
             if found[0] == digest:
                 return 0
             raise RecordError(
-                f"{self._path} holds another record of run {columns[0]}, cell {columns[3]}; "
+                f"{self._name} holds another record of run {shown(columns[0])}, cell "
+                f"{shown(columns[3])}; "
                 "history is append-only"
             )
         marks = ", ".join("?" * len(COLUMNS))
@@ -209,9 +271,9 @@ class History:
         last = self._connection.execute(
             "SELECT chain FROM payloads ORDER BY id DESC LIMIT 1"
         ).fetchone()
-        link = _link(last[0] if last is not None else _GENESIS, digest)
+        linked = link(last[0] if last is not None else _GENESIS, digest)
         self._connection.execute(
-            "INSERT INTO payloads VALUES (?, ?, ?, ?)", (number, body, digest, link)
+            "INSERT INTO payloads VALUES (?, ?, ?, ?)", (number, body, digest, linked)
         )
         return 1
 
@@ -220,7 +282,7 @@ class History:
             return self._connection.execute(text, values).fetchall()
 
     def _unpacked(self, body: bytes, digest: str, *, as_written: bool = False) -> CellRecord:
-        source = name_of(self._path)
+        source = self._name
         try:
             text = zlib.decompress(body)
         except (zlib.error, TypeError) as error:
@@ -243,15 +305,6 @@ class History:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise RecordError(f"history {self._path}: {error}") from error
-
-
-def _link(previous: str, digest: str) -> str:
-    return hashlib.sha256(f"{previous}{digest}".encode()).hexdigest()
-
-
-def _where(**conditions: str | None) -> tuple[str, list[str]]:
-    chosen = {name: value for name, value in conditions.items() if value is not None}
-    clause = " AND ".join(f"{name} = ?" for name in chosen)
-    return (f" WHERE {clause}" if clause else ""), list(chosen.values())
+        except (sqlite3.Error, OverflowError, UnicodeError) as error:
+            told = shorten(printable(str(error)), 200)
+            raise RecordError(f"history {self._name}: {told}") from error

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from w2v_core.errors import RecordError
+from w2v_core.jsonfile import exists, name_of
 from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord, to_json
-
-__all__ = [
-    "APPLICATION_ID",
-    "COLUMNS",
-    "SCHEMA_VERSION",
-    "STATEMENTS",
-    "Night",
-    "column_values",
-    "key_text",
-    "pack",
-]
 
 APPLICATION_ID = 0x57325648  # "W2VH", in the file's header
 SCHEMA_VERSION = 1
@@ -98,9 +92,9 @@ def column_values(record: CellRecord) -> tuple[Any, ...]:
         valid=int(record.valid),
         simulated=int(record.is_simulated),
         fingerprint=key_text(fingerprint_key(record.environment)),
-        latency_p50_s=record.latency_s["p50"],
-        latency_p90_s=record.latency_s["p90"],
-        latency_p99_s=record.latency_s["p99"],
+        latency_p50_s=record.latency_s.get("p50"),
+        latency_p90_s=record.latency_s.get("p90"),
+        latency_p99_s=record.latency_s.get("p99"),
     )
     return tuple(values[name] for name in COLUMNS)
 
@@ -115,3 +109,35 @@ def pack(record: CellRecord) -> tuple[bytes, str]:
     data = to_json(record)
     text = json.dumps(data["record"], ensure_ascii=False, separators=(",", ":"))
     return zlib.compress(text.encode(), level=6), str(data["sha256"])
+
+
+def refuse_irregular(path: Path) -> None:
+    """Raise RecordError for a pipe or a device, which opening would wait for."""
+    if exists(path) and not path.is_file():
+        raise RecordError(f"history {name_of(path)}: not a regular file; give a file")
+
+
+def copied(path: Path, folder: Path) -> str:
+    """Copy a history with the log of its last commits; SQLite reads neither without writing."""
+    try:
+        for suffix in ("", "-wal"):
+            source = path.with_name(path.name + suffix)
+            if suffix == "" or exists(source):
+                shutil.copyfile(source, folder / f"history{suffix}")
+    except OSError as error:
+        raise RecordError(
+            f"history {name_of(path)}: cannot be read: {error.strerror or error}"
+        ) from error
+    return str(folder / "history")
+
+
+def link(previous: str, digest: str) -> str:
+    """Return the chain's next value."""
+    return hashlib.sha256(f"{previous}{digest}".encode()).hexdigest()
+
+
+def where(**conditions: str | None) -> tuple[str, list[str]]:
+    """Return the WHERE clause of the conditions that are given, and its values."""
+    chosen = {name: value for name, value in conditions.items() if value is not None}
+    clause = " AND ".join(f"{name} = ?" for name in chosen)
+    return (f" WHERE {clause}" if clause else ""), list(chosen.values())

@@ -6,8 +6,10 @@ judged of them. A run is written whole or marked incomplete, never half.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.jsonfile import convert, exists, is_directory, name_of, read_json, write_bytes
@@ -200,6 +202,42 @@ def write_file_bytes(path: Path, data: bytes) -> None:
     """Write a file of bytes as write_text() does."""
     with as_report_error(path.parent):
         write_bytes(path, data)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file that is read, changed and written again; blocks while another process holds it.
+
+    The lock is a file beside it, gone when nobody waits; a process that is killed lets go.
+
+    Raises:
+        ReportError: the directory cannot be written.
+    """
+    lock = path.with_name(f".{path.name[:_MAX_NAME_CHARS]}.lock")
+    with as_report_error(path.parent, remedy="give another file"):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = _taken(lock)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
+
+
+def _taken(lock: Path) -> BinaryIO:
+    """Open and lock a file that is still the one at its path when the lock is there."""
+    while True:
+        file = lock.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if exists(lock) and os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                return file
+        except FileNotFoundError:  # taken away by its holder between the two looks
+            pass
+        except BaseException:
+            file.close()
+            raise
+        file.close()
 
 
 @contextmanager

@@ -7,9 +7,8 @@ chained by checksums: an approval that is edited or taken out is found on readin
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -19,22 +18,16 @@ from typing import Any
 import numpy as np
 
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.jsonfile import convert, exists, is_directory, name_of, read_json, write_bytes
+from w2v_core.printable import shown
 from w2v_core.records.fingerprint import key as fingerprint_key
-from w2v_core.records.record import CellRecord, from_json, to_json
+from w2v_core.records.record import CellRecord, checksum, from_json, to_json
+from w2v_core.records.store import as_report_error
 from w2v_core.verdict.fitness import parse_utc
-
-__all__ = [
-    "GENESIS",
-    "Approval",
-    "Baseline",
-    "baseline_file",
-    "load_baseline",
-    "save_baseline",
-    "utc_text",
-]
 
 SCHEMA_VERSION = 1
 GENESIS = "0" * 64  # what the first approval follows
+_FEWEST = 2  # runs of a cell that a deviation can be taken from; approving asks for more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +50,16 @@ class Approval:
     @property
     def signature(self) -> str:
         """SHA-256 over the approval and the one before it."""
-        return _digest(_approval_json(self))
+        return checksum(_approval_json(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A baseline as its file holds it."""
+
+    key: Mapping[str, str]
+    approvals: tuple[Approval, ...]
+    cells: Mapping[str, tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +92,7 @@ def baseline_file(directory: Path, environment: Mapping[str, Any]) -> Path:
     """Return the file within ``directory`` that holds the baseline of this fingerprint."""
     key = fingerprint_key(environment)
     card = "".join(c if c.isalnum() else "-" for c in key["card"].lower()).strip("-")
-    return directory / f"{card[:40]}-{_digest(key)[:12]}.json"
+    return directory / f"{card[:40]}-{checksum(key)[:12]}.json"
 
 
 def load_baseline(path: Path, environment: Mapping[str, Any] | None = None) -> Baseline:
@@ -100,27 +102,27 @@ def load_baseline(path: Path, environment: Mapping[str, Any] | None = None) -> B
         RecordError: it is missing, truncated or edited, of another schema, or its approvals do not
             chain.
     """
-    if path.is_dir():
+    if is_directory(path):
         if environment is None:
-            raise RecordError(f"{path} is a directory; give the baseline file itself")
+            raise RecordError(f"{name_of(path)} is a directory; give the baseline file itself")
         path = baseline_file(path, environment)
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        payload, checksum = data["baseline"], data["sha256"]
-    except FileNotFoundError as error:
+    name = name_of(path)
+    if not exists(path):
         raise RecordError(
-            f"{path}: missing baseline; make one with w2v baseline approve RUNS... --reason TEXT"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: cannot be read as a baseline: {error}") from error
+            f"{name}: missing baseline; make one with w2v baseline approve RUNS... --reason TEXT"
+        )
+    data = read_json(path, error=RecordError)
+    payload, digest = data.get("baseline"), data.get("sha256")
+    if not isinstance(payload, dict) or not isinstance(digest, str):
+        raise RecordError(f"{name}: cannot be read as a baseline: no baseline with a checksum")
     if payload.get("schema_version") != SCHEMA_VERSION:
         raise RecordError(
-            f"{path}: baseline schema {payload.get('schema_version')!r}; this version reads "
+            f"{name}: baseline schema {shown(payload.get('schema_version'))}; this version reads "
             f"{SCHEMA_VERSION}"
         )
-    if _digest(payload) != checksum:
-        raise RecordError(f"{path}: checksum does not fit; the baseline was edited or cut off")
-    return _parse(payload, source=str(path))
+    if checksum(payload) != digest:
+        raise RecordError(f"{name}: checksum does not fit; the baseline was edited or cut off")
+    return _parse(payload, source=name)
 
 
 def save_baseline(baseline: Baseline, path: Path) -> None:
@@ -128,56 +130,45 @@ def save_baseline(baseline: Baseline, path: Path) -> None:
 
     Raises:
         ConfigError: somebody else approved since this baseline was made from the file.
+        ReportError: it cannot be written.
     """
-    if path.exists():
+    if exists(path):
         found = [a.signature for a in load_baseline(path).approvals]
         ours = [a.signature for a in baseline.approvals]
         if ours[: len(found)] != found:
             raise ConfigError(
-                f"{path} holds approvals that this baseline does not continue; approve again on "
-                "top of it"
+                f"{name_of(path)} holds approvals that this baseline does not continue; approve "
+                "again on top of it"
             )
     payload = _to_json(baseline)
-    text = json.dumps({"baseline": payload, "sha256": _digest(payload)}, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps({"baseline": payload, "sha256": checksum(payload)})
+    with as_report_error(path.parent, remedy="give another baseline"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, f"{text}\n".encode())
 
 
 def _parse(payload: Mapping[str, Any], *, source: str) -> Baseline:
-    try:
-        cells = {
-            cell: tuple(from_json(r, source=f"{source} {cell}") for r in rows)
-            for cell, rows in payload["cells"].items()
-        }
-        approvals = tuple(_parse_approval(row) for row in payload["approvals"])
-        key = {str(k): str(v) for k, v in payload["key"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{source}: fields of the baseline are missing: {error}") from error
+    held = convert(payload, _Held, source=source, error=RecordError)
     previous = GENESIS
-    for approval in approvals:
+    for approval in held.approvals:
         if approval.previous != previous:
             raise RecordError(
-                f"{source}: an approval is missing or edited before {approval.approved_utc}"
+                f"{source}: an approval is missing or edited before {shown(approval.approved_utc)}"
             )
         previous = approval.signature
-    if not approvals or not cells or not all(cells.values()):
-        raise RecordError(f"{source}: the baseline holds no approval or a cell without runs")
-    return Baseline(key=key, cells=cells, approvals=approvals)
-
-
-def _parse_approval(row: Mapping[str, Any]) -> Approval:
-    values = dict(row)
-    values["run_ids"] = tuple(values["run_ids"])
-    values["worse"] = tuple(values["worse"])
-    return Approval(**values)
+    if not held.approvals or not held.cells:
+        raise RecordError(f"{source}: the baseline holds no approval or no cell")
+    cells = {}
+    for cell, rows in held.cells.items():
+        where = f"{source} cell {shown(cell)}"
+        if len(rows) < _FEWEST:
+            raise RecordError(f"{where} has {len(rows)} runs; at least {_FEWEST} make a baseline")
+        records = [from_json(r, source=f"{where} run {i}") for i, r in enumerate(rows)]
+        odd = [r.rtfx for r in records if not (math.isfinite(r.rtfx) and r.rtfx > 0)]
+        if odd:
+            raise RecordError(f"{where}: rtfx is {shown(odd[0])}, expected a positive number")
+        cells[cell] = tuple(records)
+    return Baseline(key=held.key, cells=cells, approvals=held.approvals)
 
 
 def _to_json(baseline: Baseline) -> dict[str, Any]:
@@ -207,11 +198,6 @@ def _approval_json(approval: Approval) -> dict[str, Any]:
         "worse": list(approval.worse),
         "previous": approval.previous,
     }
-
-
-def _digest(value: Any) -> str:  # noqa: ANN401 (JSON)
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def utc_text(moment: datetime | None) -> str:

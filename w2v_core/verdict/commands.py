@@ -12,7 +12,7 @@ from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.printable import shorten, shown
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import RUN, Session, StoredRun, read_run
+from w2v_core.records.store import RUN, Session, StoredRun, locked, read_run
 from w2v_core.verdict.approve import approve
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
@@ -85,6 +85,7 @@ def approve_runs(
     Raises:
         ConfigError: the runs do not qualify (see approve()).
         RecordError: a run, or the baseline in force, cannot be read.
+        ReportError: the baseline cannot be written.
     """
     read = [read_run(path) for path in runs]
     if not read:
@@ -92,9 +93,10 @@ def approve_runs(
     target = baseline
     if baseline.suffix != ".json":
         target = baseline_file(baseline, read[0].records[0].environment)
-    previous = load_baseline(target) if target.exists() else None
-    approved = approve(read, reason=reason, approved_by=approved_by, previous=previous, now=now)
-    save_baseline(approved, target)
+    with locked(target):  # of several who approve at once, each continues the one before
+        previous = load_baseline(target) if exists(target) else None
+        approved = approve(read, reason=reason, approved_by=approved_by, previous=previous, now=now)
+        save_baseline(approved, target)
     return approved, target
 
 
@@ -180,9 +182,9 @@ def calibrate_history(history: Path, *, pairs: int, nights: int, seed: int) -> C
         ConfigError: no cell has three runs.
         RecordError: there is no such history, or it cannot be read.
     """
-    if not history.exists():
-        raise RecordError(f"{history}: no such history")
-    with History(history) as opened:
+    if not exists(history):
+        raise RecordError(f"{name_of(history)}: no such history")
+    with History.reading(history) as opened:
         newest = opened.query(last=1)["fingerprint"]
         runs = opened.nights(json.loads(newest.iloc[0])) if len(newest) else {}
     return calibrate_from_nights(runs, pairs=pairs, nights=nights, seed=seed)
@@ -195,9 +197,11 @@ def _is_broken(finding: Finding) -> bool:
 def _nights(history: Path | None, baseline: Baseline) -> Mapping[str, Sequence[Night]] | None:
     if history is None:
         return None
-    if not history.exists():
-        raise RecordError(f"{history}: no such history; leave it out to judge without drift")
-    with History(history) as opened:
+    if not exists(history):
+        raise RecordError(
+            f"{name_of(history)}: no such history; leave it out to judge without drift"
+        )
+    with History.reading(history) as opened:
         return opened.nights(baseline.key)
 
 
@@ -244,9 +248,10 @@ def read_side(text: str, *, history: Path | None = None) -> list[StoredRun]:
 
 
 def _from_history(release: str, history: Path | None) -> list[StoredRun]:
-    if history is None or not history.exists():
-        raise RecordError(f"release {shown(release)} needs a history; {history} does not exist")
-    with History(history) as opened:
+    if history is None or not exists(history):
+        where = "none was given" if history is None else f"{name_of(history)} does not exist"
+        raise RecordError(f"release {shown(release)} needs a history; {where}")
+    with History.reading(history) as opened:
         records = opened.records(release=release)
         if not records:
             known = ", ".join(sorted(set(opened.query()["release"]))) or "none"
