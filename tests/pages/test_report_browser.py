@@ -1,9 +1,13 @@
 """The page in a real browser: no overflow at two widths, no console message, headings, contrast."""
 
 import json
+import math
 import re
 import shutil
+import statistics
+import struct
 import subprocess
+import zlib
 from itertools import pairwise
 
 import pytest
@@ -18,6 +22,8 @@ from w2v_core.verdict.run import Run
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 WIDTHS = (1280, 390)
+PAPERS = {"A4": 703, "Letter": 725}  # CSS pixels between margins of 12 mm
+DARK = "@media screen and (prefers-color-scheme: dark)"
 SCHEMES = {"light": [], "dark": ["--blink-settings=preferredColorScheme=0"]}
 
 pytestmark = [
@@ -67,6 +73,16 @@ parent.postMessage(JSON.stringify({
   wide: wide.map(e => e.tagName + ' ' + e.className),
   headings: [...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(e => Number(e.tagName[1])),
   faint: faint,
+  beyond: [...document.body.querySelectorAll('*')].filter(e => !e.closest('svg') &&
+    e.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(
+    e => e.tagName + ' ' + e.className),
+  scrolling: [...document.querySelectorAll('*')].filter(
+    e => ['auto', 'scroll'].includes(getComputedStyle(e).overflowX)).map(e => ({
+      over: e.scrollWidth - e.clientWidth, left: e.getBoundingClientRect().left,
+      right: e.getBoundingClientRect().right, top: e.getBoundingClientRect().top,
+      bottom: e.getBoundingClientRect().bottom})),
+  chartText: Math.min(...[...document.querySelectorAll('.chart span, .chart em, .chart p')].filter(
+    e => e.textContent.trim()).map(e => parseFloat(getComputedStyle(e).fontSize))),
   alerted: window.alerted || [],
   labels: [...document.querySelectorAll('svg, .scroll')].filter(
     e => !e.getAttribute('aria-label')).length,
@@ -75,7 +91,7 @@ parent.postMessage(JSON.stringify({
 """
 
 
-def browse(path, tmp_path, *, width, flags=(), action):
+def browse(path, tmp_path, *, width, height=1200, flags=(), action):
     done = subprocess.run(
         [
             BROWSER,
@@ -84,7 +100,7 @@ def browse(path, tmp_path, *, width, flags=(), action):
             "--disable-gpu",
             "--hide-scrollbars",
             f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},1200",
+            f"--window-size={width},{height}",
             "--enable-logging=stderr",
             *flags,
             action,
@@ -110,6 +126,40 @@ def probe(page, tmp_path, *, width, flags=()):
     dom, _ = browse(frame, tmp_path, width=1400, flags=flags, action="--dump-dom")
     title = re.search(r"<title>(.*?)</title>", dom, re.DOTALL).group(1)
     return json.loads(title.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+
+
+def pixels(path):
+    """Rows of (red, green, blue) of a PNG of eight bits, as the browser writes it."""
+    data = path.read_bytes()
+    at, chunks, size = 8, b"", (0, 0, 0)
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        content = data[at + 8 : at + 8 + length]
+        if kind == b"IHDR":
+            columns, lines, depth, colours = struct.unpack(">IIBB", content[:10])
+            assert depth == 8
+            size = (columns, lines, {2: 3, 6: 4}[colours])
+        chunks += content if kind == b"IDAT" else b""
+        at += 12 + length
+    columns, lines, depth = size
+    raw, before, rows = zlib.decompress(chunks), bytes(columns * depth), []
+    for i in range(lines):
+        start = i * (columns * depth + 1)
+        before = unfilter(raw[start], raw[start + 1 : start + 1 + columns * depth], before, depth)
+        rows.append([tuple(before[j : j + 3]) for j in range(0, len(before), depth)])
+    return rows
+
+
+def unfilter(kind, line, above, depth):
+    """PNG, section 9: each byte is the difference from a prediction by its neighbours."""
+    done = bytearray(line)
+    for i in range(len(done)):
+        left = done[i - depth] if i >= depth else 0
+        corner = above[i - depth] if i >= depth else 0
+        paeth = min((left, above[i], corner), key=lambda v: abs(left + above[i] - corner - v))
+        predicted = (0, left, above[i], (left + above[i]) // 2, paeth)[kind]
+        done[i] = (done[i] + predicted) & 255
+    return bytes(done)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +197,48 @@ def test_all_text_contrasts_with_what_is_behind_it(probed):
 
 def test_every_chart_and_every_scrolling_part_has_a_name(probed):
     assert probed[1]["labels"] == 0
+
+
+def test_the_text_of_charts_can_be_read_at_every_width(probed):
+    """A drawing that is scaled to a phone has letters of four pixels; these keep their size."""
+    assert probed[1]["chartText"] >= 11
+
+
+def test_a_table_that_is_wider_than_a_phone_shows_that_it_goes_on(page, tmp_path):
+    """At the edge where a table is cut off the ground is darker; at its other end it is not."""
+    scrolling = probe(page, tmp_path, width=390)["scrolling"]
+    cut = next(box for box in scrolling if box["over"] > 20)
+    whole = next(box for box in scrolling if box["over"] <= 0)
+    image = tmp_path / "phone.png"
+    flags = [f"--screenshot={image}", "--allow-file-access-from-files"]
+    height = math.ceil(max(cut["bottom"], whole["bottom"])) + 50
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.replace("{width}", "390").replace("1200px", f"{height}px"))
+    browse(frame, tmp_path, width=500, height=height + 20, flags=flags, action="--disable-sync")
+    rows = pixels(image)
+
+    margin = 8  # of the frame's own page
+
+    def edge(box, x):
+        lines = rows[margin + math.ceil(box["top"]) + 2 : margin + math.floor(box["bottom"]) - 2]
+        return statistics.median(sum(line[margin + x]) for line in lines)
+
+    assert edge(cut, math.floor(cut["right"]) - 2) < edge(cut, math.ceil(cut["left"]) + 1) - 30
+    assert edge(whole, math.floor(whole["right"]) - 2) > 3 * 250
+
+
+@pytest.mark.parametrize("width", PAPERS.values(), ids=PAPERS.keys())
+@pytest.mark.parametrize("hostile", [False, True], ids=["night", "hostile"])
+def test_paper_clips_nothing_and_has_no_scroll_bars(page, tmp_path, width, hostile):
+    shown = page_of(make_hostile(HOSTILE["long"]), make_record()) if hostile else page
+    printed = shown.replace("@media print", "@media all").replace(f"{DARK} {{", "@media not all {")
+    assert printed.count("@media all") == 1
+
+    found = probe(printed, tmp_path, width=width)
+
+    assert found["beyond"] == []
+    assert found["scrolling"] == []
+    assert found["faint"] == []
 
 
 def test_the_browser_has_nothing_to_say(page, tmp_path):
