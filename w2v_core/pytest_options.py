@@ -176,9 +176,9 @@ def _graphs(config: pytest.Config, backend: Backend) -> tuple[bool, ...]:
 def _default_models() -> list[str]:
     """Return the canaries, and the real checkpoints where they are cached."""
     from w2v_core.model.catalog import MODELS
-    from w2v_core.model.checkpoint import is_cached
+    from w2v_core.model.checkpoint_hub import why_not_loadable
 
-    return [name for name, spec in MODELS.items() if is_cached(spec)]
+    return [name for name, spec in MODELS.items() if why_not_loadable(spec) is None]
 
 
 def _default_datasets(models: Sequence[str]) -> list[str]:

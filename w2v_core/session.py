@@ -108,7 +108,7 @@ class ValidationRun:
         )
 
     def checkpoint(self, model: str) -> Checkpoint:
-        """Load a checkpoint once; see ``model.loading.load_checkpoint`` for what it raises."""
+        """Load a checkpoint once; see ``model.checkpoint.load_checkpoint`` for what it raises."""
         from w2v_core.model.catalog import parse_model
         from w2v_core.model.checkpoint import load_checkpoint
 

@@ -93,7 +93,15 @@ class Vocabulary:
     delimiter_id: int
     """The word delimiter ``|``, a space in the transcript."""
     special_ids: frozenset[int] = frozenset()
-    """Ids that never become text (``<s> </s> <unk>`` and the blank)."""
+    """Ids that are no letters (``<s> </s> <unk>`` and the blank)."""
+    same_as: tuple[int, ...] = ()
+    """By id, the first id with the same text, which CTC merges it with; empty: all texts differ."""
+    delimiter_text: str = " "
+    """What the word delimiter becomes (the tokenizer's ``replace_word_delimiter_char``)."""
+    lower_case: bool = False
+    """Whether transcripts are lower-cased (``do_lower_case``)."""
+    clean_up: bool = False
+    """Whether spaces before punctuation and clitics go (``clean_up_tokenization_spaces``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

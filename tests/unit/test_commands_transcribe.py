@@ -215,7 +215,10 @@ def test_canary_warns_that_it_knows_synthetic_english_only(files, capsys):
 
 @pytest.mark.parametrize("is_here", [True, False])
 def test_default_is_base_where_it_is_cached(monkeypatch, is_here):
-    monkeypatch.setattr("w2v_core.model.checkpoint.is_cached", lambda spec: is_here)
+    monkeypatch.setattr(
+        "w2v_core.model.checkpoint_hub.why_not_loadable",
+        lambda spec: None if is_here else "not cached",
+    )
 
     assert command._model(None).name == ("base" if is_here else "canary-base")
 

@@ -278,6 +278,8 @@ def _record(
         environment={
             **provenance.environment,
             "checkpoint_sha256": engine.checkpoint.sha256,
+            "checkpoint_files": ", ".join(engine.checkpoint.files),
+            "checkpoint_notes": "; ".join(engine.checkpoint.notes),
             "checkpoint_revision": engine.checkpoint.revision,
             "dataset_revision": corpus.revision,
         },

@@ -136,12 +136,17 @@ def _cached() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the models and datasets that are here, and of those that are not."""
     from w2v_core.data.catalog import DATASETS
     from w2v_core.model.catalog import MODELS
-    from w2v_core.model.checkpoint import is_cached
+    from w2v_core.model.checkpoint_hub import why_not_loadable
 
-    found = {name: is_cached(spec) for name, spec in MODELS.items()}
-    found.update({spec.name: spec.is_available() for spec in DATASETS})
-    here = tuple(name for name, is_here in found.items() if is_here)
-    return here, tuple(name for name in found if name not in here)
+    reasons = {name: why_not_loadable(spec) for name, spec in MODELS.items()}
+    reasons.update({s.name: None if s.is_available() else "not cached" for s in DATASETS})
+    here = tuple(name for name, reason in reasons.items() if reason is None)
+    absent = [
+        name if reason == "not cached" else f"{name} ({reason.removeprefix('not cached: ')})"
+        for name, reason in reasons.items()
+        if reason is not None
+    ]
+    return here, tuple(absent)
 
 
 def _is_pinned(backend: Backend | None) -> bool | None:

@@ -120,11 +120,11 @@ def transcribe(arguments: argparse.Namespace) -> int:
 def _model(name: str | None) -> ModelSpec:
     """Return the model asked for; else base where it is here whole, else the canary."""
     from w2v_core.model.catalog import MODELS, parse_model
-    from w2v_core.model.checkpoint import is_cached
+    from w2v_core.model.checkpoint_hub import why_not_loadable
 
     if name is not None:
         return parse_model(name)
-    return MODELS["base" if is_cached(MODELS["base"]) else "canary-base"]
+    return MODELS["canary-base" if why_not_loadable(MODELS["base"]) else "base"]
 
 
 def _tell_model(spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -132,6 +132,8 @@ def _tell_model(spec: ModelSpec, checkpoint: Checkpoint) -> None:
     place = f"{spec.location} at {checkpoint.revision}" if checkpoint.revision else spec.location
     where = "bundled" if spec.source == "bundled" else place
     sys.stderr.write(f"w2v: model {printable(spec.name)} ({printable(where)})\n")
+    for note in checkpoint.notes:
+        sys.stderr.write(f"w2v: {printable(spec.name)}: {printable(note)}\n")
     if spec.source == "bundled":
         sys.stderr.write(
             f"w2v: warning: {spec.name} knows synthetic English only, its text for real speech is "

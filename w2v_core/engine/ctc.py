@@ -13,6 +13,12 @@ import numpy.typing as npt
 
 from w2v_core.types import Batch, Vocabulary, num_frames
 
+# In the order of transformers' clean_up_tokenization.
+CLEAN_UP = (
+    *((f" {mark}", mark) for mark in (".", "?", "!", ",")),
+    (" ' ", "'"),
+    *((f" {clitic}", clitic) for clitic in ("n't", "'m", "'s", "'ve", "'re")),
+)
 NOT_FINITE = -1  # the id that the engine's step writes where logits are NaN or infinite
 
 Ids = npt.NDArray[np.int32]
@@ -27,23 +33,36 @@ def decode_batch(ids: Ids, num_frames: Sequence[int], vocabulary: Vocabulary) ->
         vocabulary: The checkpoint's token table.
 
     Returns:
-        B transcripts. The word delimiter becomes a space; leading and trailing space is dropped;
+        B transcripts. The word delimiter becomes a space, or what the tokenizer has in its place;
+        leading and trailing space is dropped; then the tokenizer's lower-casing and clean-up;
         ``<s> </s> <unk>`` are spelled out, as the tokenizer does by default: a model that emits
         them has a fault that must be seen.
     """
     batch_size, max_frames = ids.shape
     valid = np.arange(max_frames)[None, :] < np.asarray(num_frames)[:, None]
+    if vocabulary.same_as:  # the tokenizer merges by text; what lies behind a row is no id
+        ids = np.asarray(vocabulary.same_as, dtype=np.int32)[np.where(valid, ids, 0)]
     keep = valid & (ids != vocabulary.blank_id)
     keep[:, 1:] &= ids[:, 1:] != ids[:, :-1]
     tokens = list(vocabulary.tokens)
-    tokens[vocabulary.delimiter_id] = " "
+    tokens[vocabulary.delimiter_id] = vocabulary.delimiter_text
     ends = np.cumsum(keep.sum(axis=1))
     spelled = [tokens[i] for i in ids[keep].tolist()]
     starts = [0, *ends[:-1].tolist()] if batch_size else []
     return [
-        "".join(spelled[start:end]).strip()
+        _finished("".join(spelled[start:end]).strip(), vocabulary)
         for start, end in zip(starts, ends.tolist(), strict=True)
     ]
+
+
+def _finished(text: str, vocabulary: Vocabulary) -> str:
+    """Lower and clean up as the tokenizer is told to."""
+    if vocabulary.lower_case:
+        text = text.lower()
+    if vocabulary.clean_up:
+        for spaced, joined in CLEAN_UP:
+            text = text.replace(spaced, joined)
+    return text
 
 
 def transcripts(

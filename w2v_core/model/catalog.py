@@ -25,11 +25,22 @@ class ModelSpec:
     """Hub id, or directory."""
     revision: str | None = None
     """Pinned hub revision; None means the hub's default branch, its commit is recorded."""
+    files: tuple[str, ...] = ()
+    """What loading needs of the hub's default branch, where that is known beforehand."""
 
     @property
     def cell_name(self) -> str:
         """The name within a cell's id: no ``-``, which separates the id's parts."""
         return self.name.replace("-", "_").replace("/", "_")
+
+
+_SMALL_FILES = (
+    "config.json",
+    "vocab.json",
+    "preprocessor_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 
 
 def _bundled(name: str) -> ModelSpec:
@@ -42,11 +53,13 @@ MODELS: Mapping[str, ModelSpec] = {
         name="base",
         source="hub",
         location="facebook/wav2vec2-base-960h",
+        files=(*_SMALL_FILES, "model.safetensors"),
     ),
     "large": ModelSpec(
         name="large",
         source="hub",
         location="facebook/wav2vec2-large-960h-lv60-self",
+        files=(*_SMALL_FILES, "pytorch_model.bin"),
     ),
     "canary-base": _bundled("canary-base"),
     "canary-large": _bundled("canary-large"),
