@@ -89,7 +89,7 @@ def convert(value: object, kind: type[T], *, source: str, error: type[W2VError])
     except msgspec.ValidationError as problem:
         expected, _, path = str(problem).partition(" - at `$")
         path = path.rstrip("`").lstrip(".")
-        field = f"{printable(shorten(path, 160))} is {_at(value, path)}: " if path else ""
+        field = f"{printable(shorten(path, 160))}{_at(value, path)}: " if path else ""
         told = shorten(printable(expected), 160)
         raise error(f"{source}: {field}{told[:1].lower()}{told[1:]}") from problem
     except (ValueError, TypeError, RecursionError, OverflowError) as problem:
@@ -152,7 +152,10 @@ def _reason(problem: Exception) -> str:
 
 
 def _at(value: object, path: str) -> str:
-    """Return what stands at a path such as ``record.scores[3].audio_s``, for a message."""
+    """Say what stands at a path such as ``record.scores[3].audio_s``; empty where it is not told.
+
+    ``[...]`` in a path is some key of a mapping.
+    """
     for step in _STEP.finditer(f".{path}"):
         name, index = step[1], step[2]
         if name is not None and isinstance(value, Mapping) and name in value:
@@ -160,5 +163,5 @@ def _at(value: object, path: str) -> str:
         elif index is not None and isinstance(value, Sequence) and int(index) < len(value):
             value = value[int(index)]
         else:
-            return "of another kind"
-    return shown(value)
+            return ""
+    return f" is {shown(value)}"

@@ -169,7 +169,7 @@ def flipped(data, generator, count):
         yield bytes(bent)
 
 
-def refused(code, out, err):
+def wrong(code, out, err):
     """Say what is wrong with an answer; empty where it is a verdict or a refusal."""
     text = out + err
     odd = {c for c in text if (ord(c) < 32 and c not in "\n\t") or c in DIRECTION + "\x7f\x9b"}
@@ -179,8 +179,8 @@ def refused(code, out, err):
         return "a traceback or a warning"
     if len(text) > 40_000:
         return f"{len(text)} characters of output"
-    if code == UNUSABLE and len(text.strip().splitlines()) > 3:
-        return "more than a paragraph"
+    if code == UNUSABLE and not out.strip() and len(err.strip().splitlines()) != 1:
+        return "more than a line, or none"
     return "" if code in (0, 1, 2, UNUSABLE) else f"exit {code}"
 
 
@@ -190,7 +190,7 @@ def judged(capsys, *arguments):
     except BaseException as error:  # noqa: BLE001 (whatever reaches a user is a fault)
         return f"{type(error).__name__}: {str(error)[:200]}", None
     seen = capsys.readouterr()
-    return refused(code, seen.out, seen.err), code
+    return wrong(code, seen.out, seen.err), code
 
 
 def run_cases(good, tmp_path, generator, count):
@@ -270,7 +270,7 @@ def test_thousands_of_bent_files_are_answered(capsys, tmp_path, good):
     faults, codes = campaign(capsys, good, tmp_path, 1200)
 
     sys.stdout.write(f"{sum(codes.values())} answers by exit code: {dict(codes)}\n")
-    assert faults == []
+    assert Counter(fault for _, fault in faults) == {}, faults[:20]
 
 
 def test_no_pipe_and_no_device_is_waited_for(capsys, tmp_path, good):

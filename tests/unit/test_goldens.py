@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import w2v_core
-from w2v_core.errors import W2VError
+from w2v_core.errors import DataError, W2VError
 from w2v_core.scoring import goldens as g
 
 PACKAGE = Path(w2v_core.__file__).parent
@@ -144,6 +144,32 @@ def test_unreadable_goldens_are_refused_by_name(content, tmp_path):
     path.write_text(content, encoding="utf-8")
     with pytest.raises(W2VError, match=r"goldens\.json"):
         g.load_goldens(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("hypothesis", 3, "golden 'a': hypothesis is 3: expected `str`, got `int`"),
+        ("runs", [[1, 10**12]], "expected `int` <= 1000000"),
+        ("runs", [[1, 2, 3]], "expected `array` of length 2"),
+        ("num_frames", 7, "has 7 frames, its runs 2"),
+        ("digest", [0.0], "1 projections, expected 16"),
+    ],
+)
+def test_a_bent_golden_names_the_field_and_what_was_expected(logits, tmp_path, field, value, said):
+    """Also where a count would have asked for terabytes."""
+    golden, _ = pair(logits, "IT'S")
+    path = tmp_path / "goldens.json"
+    made = g.GoldenSet(goldens={"a": golden}, model_sha256="", audio_sha256="", made_with={})
+    g.save_golden_set(path, made)
+    data = json.loads(path.read_text())
+    data["goldens"]["a"].update({"num_frames": 2, "runs": [[1, 2]], field: value})
+    path.write_text(json.dumps(data))
+
+    with pytest.raises(DataError) as error:
+        g.load_goldens(path)
+    assert str(error.value).startswith(str(path))
+    assert said in str(error.value)
 
 
 @pytest.fixture(params=CANARIES, ids=lambda path: path.name)

@@ -23,7 +23,7 @@ _SINCE = {"buckets": 2, "serial_stage_s": 2, "energy_j": 3}
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
 _VALID_IS_SOUND = 3  # before, a WER above its ceiling made a sound record invalid
-_CEILING_REASON = re.compile(r"(WER \S+ % is above the|no WER, but .*is to be held)")
+_CEILING_REASON = re.compile(r"(WER \S+ % is above (the|its) ceiling|no WER, but .*is to be held)")
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Scalar: TypeAlias = str | Count | float | bool | None

@@ -24,35 +24,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from w2v_core.errors import DataError
-
-__all__ = [
-    "FP32_LOGIT_LIMIT",
-    "Comparison",
-    "Golden",
-    "GoldenSet",
-    "Observation",
-    "compare",
-    "digest",
-    "digest_distance",
-    "load_golden_set",
-    "load_goldens",
-    "low_margin_frames",
-    "make_golden",
-    "observe",
-    "save_golden_set",
-    "sha256_of",
-]
+from w2v_core.jsonfile import convert, name_of, read_json
+from w2v_core.printable import shown
 
 NUM_PROJECTIONS = 16
 LOW_MARGIN = 1e-3  # top-two logit margin; below it a legitimate fp32 difference may flip a frame
 FP32_LOGIT_LIMIT = 3e-4  # of the digest distance; how it was chosen: the canary model cards
 SCHEMA = 1
 _DIGITS = 6  # of a stored digest; fp32 rounding of the logits is of that order
+
+
+TokenId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
+Frames: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=10**6)]
+"""Of one run; five hours are 900,000 frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +53,7 @@ class Golden:
     hypothesis: str
     """Greedy transcript."""
     num_frames: int
-    runs: tuple[tuple[int, int], ...]
+    runs: tuple[tuple[TokenId, Frames], ...]
     """Arg-max ids, run-length coded: (id, frames)."""
     low_margin: tuple[int, ...]
     """Frames whose two largest logits are less than `LOW_MARGIN` apart."""
@@ -87,6 +78,16 @@ class GoldenSet:
     """Of the audio files, one after the other in the order of their ids."""
     made_with: dict[str, str]
     """Versions of the libraries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A golden set as its file holds it."""
+
+    goldens: dict[str, Any]
+    model_sha256: str
+    audio_sha256: str
+    made_with: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,33 +240,30 @@ def load_golden_set(path: Path) -> GoldenSet:
     Raises:
         DataError: If the file is missing, malformed or of another schema.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise DataError(f"{path}: golden schema {content['schema']}; known is {SCHEMA}")
-        goldens = {
-            key: Golden(
-                hypothesis=row["hypothesis"],
-                num_frames=row["num_frames"],
-                runs=tuple((token, count) for token, count in row["runs"]),
-                low_margin=tuple(row["low_margin"]),
-                digest=tuple(row["digest"]),
-            )
-            for key, row in content["goldens"].items()
-        }
-        return GoldenSet(
-            goldens=goldens,
-            model_sha256=content["model_sha256"],
-            audio_sha256=content["audio_sha256"],
-            made_with=content["made_with"],
-        )
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
+    content = read_json(path, error=DataError)
+    name = name_of(path)
+    if content.get("schema") != SCHEMA:
         raise DataError(
-            f"{path}: cannot read goldens ({error!r}); make them anew with "
-            "python -m w2v_core.model.canary.goldens"
-        ) from error
+            f"{name}: golden schema is {shown(content.get('schema'))}; known is {SCHEMA}"
+        )
+    held = convert(content, _Held, source=name, error=DataError)
+    goldens = {}
+    for utterance_id, row in held.goldens.items():
+        where = f"{name} golden {shown(utterance_id)}"
+        golden = goldens[utterance_id] = convert(row, Golden, source=where, error=DataError)
+        frames = sum(count for _, count in golden.runs)
+        if golden.num_frames != frames or len(golden.digest) != NUM_PROJECTIONS:
+            raise DataError(
+                f"{where} has {golden.num_frames} frames, its runs {frames}; "
+                f"{len(golden.digest)} projections, expected {NUM_PROJECTIONS}; make the goldens "
+                "anew"
+            )
+    return GoldenSet(
+        goldens=goldens,
+        model_sha256=held.model_sha256,
+        audio_sha256=held.audio_sha256,
+        made_with=held.made_with,
+    )
 
 
 def load_goldens(path: Path) -> dict[str, Golden]:
