@@ -20,6 +20,9 @@ UNWRITTEN = (
     "file that is not a pipe (ffmpeg -i FILE OUT.wav)"
 )
 PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE  # wFormatTag
+USUAL_RATES_HZ = frozenset(
+    {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000}
+)
 CONVERT = "convert it (ffmpeg -i FILE OUT.wav)"
 
 
@@ -109,6 +112,13 @@ def _samples(layout: bytes, data: bytes, chunks: dict[bytes, _Chunk], order: str
         tag = int(struct.unpack_from(f"{order}H", layout, 24)[0])
     size = chunks[b"data"].size
     if tag not in {PCM, FLOAT, ALAW, ULAW}:
+        block = struct.unpack_from(f"{order}H", layout, 18)[0] if len(layout) >= 20 else 0
+        off = abs(byte_rate * block - rate_hz * align)
+        if rate_hz not in USUAL_RATES_HZ or not block or off > 0.01 * rate_hz * align:
+            raise DamageError(
+                f"its codec ({tag:#06x}) has {rate_hz} Hz, but {block} samples in {align} bytes "
+                f"and {byte_rate} bytes a second; {AGAIN}, or {CONVERT}"
+            )
         return _fact(data, chunks.get(b"fact"), tag, order)
     whole = channels * ((bits + 7) // 8)
     if align != whole or not align or byte_rate != rate_hz * align:
