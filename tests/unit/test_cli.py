@@ -3,12 +3,13 @@
 import json
 import threading
 
+import numpy as np
 import pytest
 from transformers import Wav2Vec2ForCTC
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.records import make_run, write_run
-from tests.helpers.speech import write_chapter
+from tests.helpers.speech import encode, write_chapter
 from w2v_core.cli import main
 from w2v_core.commands import run as run_command
 from w2v_core.engine import pipeline
@@ -126,6 +127,18 @@ def test_perf_and_accuracy_choose_what_is_printed(model, corpus, capsys, flags, 
 
     printed = capsys.readouterr().out
     assert {part for part in ("tokens/ms", "WER") if part in printed} == shown
+
+
+def test_what_is_odd_about_the_audio_is_printed_and_in_the_record(model, tmp_path, capsys):
+    folder = write_chapter(tmp_path / "set", {"7-1-0000": "A WORD", "7-1-0001": "A WORD"})
+    (folder / "7-1-0000.flac").write_bytes(encode(np.zeros(1600, np.float32)))
+    arguments = ["run", "--model", model, "--data_path", str(tmp_path / "set")]
+
+    main(arguments)
+    assert "note: silent: 1 utterance (7-1-0000)" in capsys.readouterr().out
+    main([*arguments, "--json"])
+    (note,) = json.loads(capsys.readouterr().out)["record"]["notes"]
+    assert note.startswith("silent: 1 utterance")
 
 
 def test_the_figures_are_those_of_the_record(model, corpus, capsys):

@@ -148,6 +148,26 @@ def test_foreign_characters_are_noted_for_the_loaded_utterances(tmp_path):
     assert "'\u00c9' x1" in load(spec).notes[0]
 
 
+def test_what_is_odd_about_the_audio_is_noted_for_the_corpus(spec, folder):
+    silent = encode(np.zeros(1600, np.float32))
+    (folder / "7-1-0002.flac").write_bytes(silent)
+
+    (note,) = load(spec).notes
+
+    assert note.startswith("silent: 1 utterance (7-1-0002)")
+
+
+def test_header_that_claims_hours_is_damage_and_no_exclusion(spec, folder):
+    """An exclusion as too long would hide a damaged file from the report."""
+    path = folder / "7-1-0002.flac"
+    data = bytearray(path.read_bytes())
+    data[22:26] = b"\x7f\xff\xff\xff"  # STREAMINFO: the low half of the sample count
+    path.write_bytes(data)
+
+    with pytest.raises(AudioError, match=r"7-1-0002\.flac: cut off or damaged: 1600 samples"):
+        load(spec)
+
+
 def test_file_that_vanishes_while_loading_is_named(spec, folder, monkeypatch):
     listed = catalog.list_recordings
 

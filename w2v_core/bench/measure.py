@@ -270,6 +270,7 @@ def _record(
         peak_memory_bytes=measured.peak_memory_bytes,
         failed=tuple(f.utterance_id for f in scored.failures),
         excluded={e.utterance_id: e.reason for e in corpus.exclusions},
+        notes=corpus.notes,
         changed_vs_golden=finding.changed,
         golden_wer=finding.golden_wer,
         logit_distance=finding.logit_distance,

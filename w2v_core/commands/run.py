@@ -285,6 +285,8 @@ def _render(record: CellRecord, arguments: argparse.Namespace) -> str:
     ]
     if arguments.perf or not arguments.accuracy:
         lines += ["", f"A token is an audio sample; {TIMED_REGION}."]
+    if record.notes:
+        lines += ["", *(f"note: {note}" for note in record.notes)]
     return "\n".join(printable(line).rstrip() for line in lines)
 
 

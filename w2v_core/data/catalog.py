@@ -22,6 +22,7 @@ from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
 from w2v_core.data.manifests import find_manifests, list_manifest
+from w2v_core.data.plausibility import summarise
 from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
 from w2v_core.progress import Progress, silent
 from w2v_core.types import Exclusion, Utterance
@@ -89,7 +90,7 @@ class Corpus:
     expected: tuple[str, ...] = field(default=(), repr=False)
     """The ids that the caller asked for, sorted."""
     notes: tuple[str, ...] = ()
-    """What a reader of the WER should know of the references."""
+    """What a reader of the WER should know of the references and the audio; in the record."""
     revision: str | None = None
     """The resolved commit of a hub dataset."""
 
@@ -201,7 +202,10 @@ def load(
             utterances=tuple(sorted(utterances, key=lambda u: u.utterance_id)),
             exclusions=tuple(sorted(exclusions, key=lambda e: e.utterance_id)),
             expected=plan.expected,
-            notes=note_foreign_characters(u.reference for u in utterances),
+            notes=(
+                *note_foreign_characters(u.reference for u in utterances),
+                *summarise(sorted(utterances, key=lambda u: u.utterance_id)),
+            ),
             revision=plan.revision,
         )
     )

@@ -3,7 +3,7 @@
 Refused, because nothing that could be transcribed is left: a rate below 4 kHz or above 768 kHz
 (a damaged header), channels that cancel almost wholly when they are averaged. Noted, because the
 recording may be meant so: silence, samples at full scale, a constant that outweighs the signal,
-samples far beyond full scale, channels that cancel in part, rates below 16 kHz or above 192 kHz.
+levels beyond full scale, channels that cancel in part, rates below 16 kHz or above 192 kHz.
 A note's first words, up to the colon, are its kind. No torch here.
 """
 
@@ -23,7 +23,6 @@ USUAL_MAX_RATE_HZ = 192_000
 CANCELLED, MOSTLY_CANCELLED = 1e-4, 0.1  # of the power that the mean of unrelated channels has
 SILENT_RMS = 1e-4  # 3 steps of 16 bits; LibriSpeech's quietest utterances have 50 times that
 FULL_SCALE, CLIPPED_SHARE = 0.99, 0.01
-BEYOND_SCALE = 8.0  # floats that hold integers; lossy decoders overshoot 1.0 by little
 MIN_OFFSET = 1e-3
 MAX_NAMED = 3
 ONE_CHANNEL = 'keep one channel (ffmpeg -i FILE -af "pan=mono|c0=c0" OUT.wav)'
@@ -117,13 +116,9 @@ def _rate(rate_hz: int) -> str:
 
 
 def _levels(mono: Waveform) -> list[str]:
-    """Return notes on the level; a few passes over the samples, no array beside them."""
-    mean = float(mono.mean(dtype=np.float64))
-    low, high = float(mono.min()), float(mono.max())
-    peak = max(-low, high)
-    if high - low <= 2 * SILENT_RMS:
-        return [f"silent: all samples lie within {high - low:.1e} of full scale"]
-    with np.errstate(over="ignore"):
+    """Return notes on the level; two passes over the samples, a third where they are loud."""
+    with np.errstate(over="ignore"):  # samples within 1e9 may overflow, and are noted
+        mean = float(np.add.reduce(mono)) / mono.size
         power = float(np.dot(mono, mono)) / mono.size
     rms = math.sqrt(max(power - mean**2, 0.0))
     notes = []
@@ -131,9 +126,9 @@ def _levels(mono: Waveform) -> list[str]:
         notes.append(f"silent: an RMS of {rms:.1e} of full scale")
     if abs(mean) > max(rms, MIN_OFFSET):
         notes.append(f"constant offset: {mean:.3f} of full scale, more than the signal's RMS")
-    if peak > BEYOND_SCALE:
-        notes.append(f"beyond full scale: samples reach {peak:.3g}, float audio lies within 1")
-    elif peak >= FULL_SCALE:
+    if power > 1:
+        notes.append(f"beyond full scale: an RMS of {rms:.3g}, float audio lies within 1")
+    elif power >= CLIPPED_SHARE * FULL_SCALE**2:  # else fewer can be
         share = np.count_nonzero(np.abs(mono) >= FULL_SCALE) / mono.size
         if share >= CLIPPED_SHARE:
             notes.append(f"clipped: {share:.0%} of the samples are at full scale")

@@ -19,7 +19,7 @@ from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten, shown
 
 SCHEMA_VERSION = 3
-_SINCE = {"buckets": 2, "serial_stage_s": 2, "energy_j": 3}
+_SINCE = {"buckets": 2, "serial_stage_s": 2, "energy_j": 3, "notes": 3}
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
 _VALID_IS_SOUND = 3  # before, a WER above its ceiling made a sound record invalid
@@ -139,6 +139,9 @@ class CellRecord:
     """Ids that have no transcript."""
     excluded: Mapping[str, str]
     """Ids left out by a stated rule, and the rule."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the references and the audio (data/plausibility.py); none in a record of
+    schema version 1 or 2."""
     changed_vs_golden: tuple[str, ...] | None
     """Ids whose transcript differs from the golden one; None where no golden exists."""
     golden_wer: float | None = None

@@ -64,7 +64,7 @@ def read_frames(
     for block in _blocks(file, block_frames, dtype):
         decoded += len(block)
         if marks.md5 is not None:
-            digest.update(pack(block, bits=marks.bits or 16))
+            digest.update(packed(block, bits=marks.bits or 16).data)
         if keep is None or decoded <= keep:
             blocks.append(_as_float(block))
     if decoded != marks.num_samples:
@@ -79,7 +79,7 @@ def read_frames(
     return np.concatenate(blocks) if len(blocks) > 1 else blocks[0] if blocks else _nothing(file)
 
 
-def pack(samples: Integers, *, bits: int) -> bytes:
+def packed(samples: Integers, *, bits: int) -> npt.NDArray[np.generic]:
     """Lay samples out as FLAC's MD5 takes them: little-endian, whole bytes, interleaved.
 
     Args:
@@ -87,9 +87,9 @@ def pack(samples: Integers, *, bits: int) -> bytes:
         bits: Bits per sample of the stream, 4 to 32.
     """
     if samples.dtype == np.int16:
-        return samples.astype("<i2", copy=False).tobytes()
+        return np.ascontiguousarray(samples, dtype="<i2")
     whole = (samples >> (32 - bits)).astype("<i4").reshape(-1, 1).view(np.uint8)
-    return whole[:, : (bits + 7) // 8].tobytes()
+    return np.ascontiguousarray(whole[:, : (bits + 7) // 8])
 
 
 def cause(error: soundfile.SoundFileError) -> str:
@@ -98,8 +98,10 @@ def cause(error: soundfile.SoundFileError) -> str:
 
 
 def _blocks(file: soundfile.SoundFile, block_frames: int, dtype: str) -> Iterator[Any]:
+    left = file.frames  # libsndfile never gives more; a read past them would seek for nothing
     try:
-        while len(block := file.read(block_frames, dtype=dtype, always_2d=True)):
+        while left > 0 and len(block := file.read(block_frames, dtype=dtype, always_2d=True)):
+            left -= len(block)
             yield block
     except (soundfile.SoundFileError, ValueError) as error:  # ValueError: cannot seek, no length
         raise DamageError(
@@ -114,7 +116,8 @@ def _as_float(
     if block.dtype == np.float32:
         return block.astype(np.float32, copy=False)
     step = np.float32(1 / 2**15 if block.dtype == np.int16 else 1 / 2**31)
-    scaled: npt.NDArray[np.float32] = np.multiply(block, step, dtype=np.float32)
+    scaled = block.astype(np.float32)
+    scaled *= step
     return scaled
 
 

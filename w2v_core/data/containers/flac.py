@@ -20,6 +20,9 @@ from w2v_core.data.containers.tags import audio_end
 STREAMINFO = b"\x00\x00\x00\x22"  # block type 0, 34 bytes; the first bit: the last block
 RATES_HZ = dict(enumerate((88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000), 1))
 RATES_HZ |= {9: 44_100, 10: 48_000, 11: 96_000}
+CRC8 = tuple(range(256))
+for _ in range(8):  # polynomial 0x07, a bit at a time
+    CRC8 = tuple((value << 1 ^ (0x107 if value & 0x80 else 0)) for value in CRC8)
 MAX_FRAME_BYTES = 1 << 20  # where STREAMINFO does not say
 CRC16_PERIOD = 32_767  # of x modulo x^16 + x^15 + x^2 + 1
 BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
@@ -59,7 +62,7 @@ def read_marks(data: bytes, *, start: int) -> Marks:
         raise DamageError(f"another FLAC is joined to it at byte {joined}; {JOINED}")
     _refuse_contradiction(info, _frame(data, frames_at))
     belongs = _belongs_to(info)
-    _refuse_other_end(data[frames_at : audio_end(data)], info, belongs)
+    _refuse_other_end(data, frames_at, info, belongs)
     if not info.md5_signature:
         _refuse_other_sum(data, info, belongs, frames_at)
     md5 = int(info.md5_signature)
@@ -116,13 +119,13 @@ def _belongs_to(info: StreamInfo) -> Callable[[_Frame | None], bool]:
 
 
 def _refuse_other_end(
-    frames: bytes, info: StreamInfo, belongs: Callable[[_Frame | None], bool]
+    data: bytes, start: int, info: StreamInfo, belongs: Callable[[_Frame | None], bool]
 ) -> None:
     """Refuse what stands behind the last frame, or a last frame that is cut: its CRC-16 tells."""
-    longest = info.max_framesize or MAX_FRAME_BYTES
-    position = len(frames)
-    while (position := frames.rfind(b"\xff", max(0, len(frames) - longest), position)) >= 0:
-        if belongs(_frame(frames, position)) and _crc16(frames[position:]) == 0:
+    position = end = audio_end(data)
+    earliest = max(start, end - (info.max_framesize or MAX_FRAME_BYTES))
+    while (position := data.rfind(b"\xff", earliest, position)) >= 0:
+        if belongs(_frame(data, position)) and _crc16(data[position:end]) == 0:
             return
     raise DamageError(
         f"cut off, or something was joined to it: it does not end with a whole frame; {AGAIN}"
@@ -184,9 +187,7 @@ def _crc8(data: bytes) -> int:
     """CRC-8 of RFC 9639: polynomial 0x07, from 0."""
     value = 0
     for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+        value = CRC8[value ^ byte]
     return value
 
 
