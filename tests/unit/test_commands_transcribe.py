@@ -97,6 +97,21 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_are_transcribed(
     ]
 
 
+def test_what_is_odd_about_a_file_is_said_on_stderr_and_in_the_json(model, files, tmp_path, capsys):
+    """A silent file has an empty transcript, which looks like one of speech that nobody heard."""
+    silent = tmp_path / "silent.wav"
+    silent.write_bytes(encode(np.zeros(16_000, np.float32), container="WAV"))
+
+    code = run(str(silent), files[1], "--model", model, "--json")
+
+    printed = capsys.readouterr()
+    (note,) = json.loads(printed.out)[0]["notes"]
+    assert code == 0
+    assert note.startswith("silent: ")
+    assert f"w2v: warning: {silent}: {note}" in printed.err.splitlines()
+    assert json.loads(printed.out)[1]["notes"] == []
+
+
 def test_without_a_usable_file_the_json_is_an_empty_list(model, tmp_path, capsys):
     code = run(str(tmp_path / "gone.wav"), "--model", model, "--json")
 

@@ -152,7 +152,7 @@ def test_what_is_odd_about_the_audio_is_noted_for_the_corpus(spec, folder):
     silent = encode(np.zeros(1600, np.float32))
     (folder / "7-1-0002.flac").write_bytes(silent)
 
-    (note,) = load(spec).notes
+    note = load(spec).notes[-1]  # behind that of the references' digits
 
     assert note.startswith("silent: 1 utterance (7-1-0002)")
 

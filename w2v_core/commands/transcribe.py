@@ -42,6 +42,8 @@ class _Audio:
     """Where each file was cut, in samples, in the order given."""
     pieces: list[Utterance] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What is odd about each file's audio."""
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -69,7 +71,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add("--forward", default="exact", help="exact (padding-exact, default) or stock")
     rows = BatchPlan().batch_size
     add("--batch-size", type=int, default=rows, metavar="N", help=f"rows (default {rows})")
-    add("--json", action="store_true", help="print JSON: id, text, audio_s, latency_s, cuts_s")
+    add(
+        "--json",
+        action="store_true",
+        help="print JSON: id, text, audio_s, latency_s, cuts_s, notes",
+    )
     parser.set_defaults(handler=transcribe)
 
 
@@ -112,6 +118,9 @@ def transcribe(arguments: argparse.Namespace) -> int:
             for f in done.failures
         ]
     sys.stdout.write(_render(rows, as_json=arguments.json))
+    for name, notes in audio.notes.items():
+        for note in notes:
+            sys.stderr.write(f"w2v: warning: {printable(name)}: {printable(note)}\n")
     for problem in problems:
         sys.stderr.write(f"w2v: {printable(problem)}\n")
     return INPUT_ERROR if problems else 0
@@ -169,7 +178,7 @@ def _audio_below(folder: Path, problems: list[str]) -> list[str]:
 
 def _decode(files: Sequence[str]) -> _Audio:
     """Decode and cut what can be decoded, and say what is wrong with the rest."""
-    from w2v_core.data.audio import decode
+    from w2v_core.data.audio import read_audio
     from w2v_core.data.cutting import cut_places
     from w2v_core.data.listing import dangling
     from w2v_core.types import Utterance
@@ -179,11 +188,12 @@ def _decode(files: Sequence[str]) -> _Audio:
         for name in files:
             advance(1)
             try:
-                waveform = decode(name, name=name)
+                recording = read_audio(name, name=name)
             except AudioError as error:
                 link = dangling(Path(name))
                 audio.problems.append(f"{name}: {link}" if link else str(error))
                 continue
+            waveform, audio.notes[name] = recording.waveform, recording.notes
             cuts = cut_places(waveform, max_samples=MAX_PIECE_S * SAMPLE_RATE_HZ)
             audio.cuts[name] = cuts
             for start, end in zip((0, *cuts), (*cuts, len(waveform)), strict=True):
@@ -214,6 +224,7 @@ def _join(done: Transcription, audio: _Audio) -> list[dict[str, object]]:
             "audio_s": audio_s[name],
             "latency_s": latency_s[name],
             "cuts_s": [cut / SAMPLE_RATE_HZ for cut in audio.cuts[name]],
+            "notes": list(audio.notes[name]),
         }
         for name, pieces in texts.items()
     ]

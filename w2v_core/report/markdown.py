@@ -123,7 +123,7 @@ def _evidence(order: Sequence[CellRecord], verdict: GateResult | None) -> Iterat
             yield f"- **{name}** is {state}: {markdown_safe(reason, limit=REASON_CHARS)}"
         if len(against) > MOST_REASONS:
             yield f"- **{name}**: {len(against) - MOST_REASONS} more reasons"
-        for warning in warnings(record):
+        for warning in (*warnings(record), *record.notes):
             yield f"- **{name}**: {markdown_safe(warning)}"
 
 

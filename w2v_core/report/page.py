@@ -67,7 +67,7 @@ def render_page(run: Run) -> str:
         matrix=matrix(order, run.verdict),
         nights=nights,
         level="anchor" if has_anchor else f"median of the first {FIRST_NIGHTS} nights",
-        doubts=[(r.cell, w) for r in order for w in warnings(r)],
+        doubts=[(r.cell, w) for r in order for w in (*warnings(r), *r.notes)],
         recipes=sorted({r.text_normalisation for r in records if r.wer is not None}),
     )
 

@@ -19,6 +19,14 @@ BLOCK_VALUES = 1 << 20  # samples over all channels that are read at once
 Integers = npt.NDArray[np.int16] | npt.NDArray[np.int32]
 
 
+class _Forwards(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
+    """soundfile seeks after each read, which fails where a header counts too many samples."""
+
+    def seekable(self) -> bool:
+        """Return False, so that nothing seeks."""
+        return False
+
+
 def open_file(data: bytes) -> soundfile.SoundFile:
     """Open a file that is held in memory.
 
@@ -26,7 +34,7 @@ def open_file(data: bytes) -> soundfile.SoundFile:
         DamageError: no audio, or of a container that is not read.
     """
     try:
-        file = soundfile.SoundFile(io.BytesIO(data))
+        file = _Forwards(io.BytesIO(data))
     except soundfile.SoundFileError as error:
         raise DamageError(
             f"{len(data)} bytes that are not FLAC, WAV, MP3 or OGG audio, or are cut off or "
@@ -98,12 +106,15 @@ def cause(error: soundfile.SoundFileError) -> str:
 
 
 def _blocks(file: soundfile.SoundFile, block_frames: int, dtype: str) -> Iterator[Any]:
-    left = file.frames  # libsndfile never gives more; a read past them would seek for nothing
+    left = file.frames  # libsndfile never gives more
     try:
-        while left > 0 and len(block := file.read(block_frames, dtype=dtype, always_2d=True)):
+        while left > 0:
+            block = file.read(min(block_frames, left), dtype=dtype, always_2d=True)
+            if not len(block):
+                return
             left -= len(block)
             yield block
-    except (soundfile.SoundFileError, ValueError) as error:  # ValueError: cannot seek, no length
+    except (soundfile.SoundFileError, ValueError) as error:
         raise DamageError(
             f"damaged or cut off, decoding stopped ({cause(error)}); {AGAIN}"
         ) from error
