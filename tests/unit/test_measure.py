@@ -236,13 +236,15 @@ def test_a_failed_utterance_leaves_no_stages(monkeypatch):
 def test_a_record_of_the_first_schema_version_is_read_without_what_came_later():
     stored = to_json(measure())
     stored["record"].update(schema_version=1)
-    del stored["record"]["buckets"], stored["record"]["serial_stage_s"]
+    for later in ("buckets", "serial_stage_s", "energy_j", "notes"):
+        del stored["record"][later]
     text = json.dumps(stored["record"], sort_keys=True, separators=(",", ":"))
     stored["sha256"] = hashlib.sha256(text.encode()).hexdigest()
 
     record = from_json(stored)
 
-    assert (record.buckets, record.serial_stage_s) == (None, None)
+    assert (record.buckets, record.serial_stage_s, record.energy_j) == (None, None, None)
+    assert record.notes == ()
     assert from_json(to_json(record)) == record
 
 
