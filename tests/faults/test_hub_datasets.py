@@ -13,7 +13,7 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 
-from tests.helpers.hub import serving
+from tests.helpers.hub import CHUNK_BYTES, point_at, serving
 from tests.helpers.hub_content import (
     COMMIT,
     DUMMY,
@@ -28,7 +28,6 @@ from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.errors import NotCachedError
 
 SHARDS = 2
-CHUNK_BYTES = 1 << 16  # huggingface_hub keeps whole chunks of what a dropped connection brought
 TEST_FILES = [f"clean/test/{i:04d}.parquet" for i in range(SHARDS)]
 
 
@@ -41,25 +40,8 @@ def served():
 @pytest.fixture
 def hub(served, tmp_path, monkeypatch):
     """The stand-in without faults, and this process pointed at it with an empty cache."""
-    served.requests.clear()
-    constants = huggingface_hub.constants
-    monkeypatch.setattr(constants, "ENDPOINT", served.url)
-    monkeypatch.setattr(
-        constants,
-        "HUGGINGFACE_CO_URL_TEMPLATE",
-        f"{served.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
-    )
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", CHUNK_BYTES)
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    yield served
-    served.outage = None
-    served.drops.clear()
-    for repository in served.repositories.values():
-        repository.access = "open"
+    yield point_at(served, monkeypatch, cache=tmp_path / "hub")
+    served.mend()
 
 
 def refusal(name="dev-clean-dummy", **options):

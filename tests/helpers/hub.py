@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 
 LARGE_SUFFIXES = (".safetensors", ".bin", ".parquet", ".h5", ".msgpack")
 """What the hub keeps out of git and serves from elsewhere, by .gitattributes."""
+CHUNK_BYTES = 1 << 16  # huggingface_hub keeps whole chunks of what a dropped connection brought
 ROUTES = (
     (re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/tree/(.+)"), "tree"),
     (re.compile(r"/api/(models|datasets)/([^/]+/[^/]+)/revision/(.+)"), "info"),
@@ -92,6 +93,13 @@ class Hub:
         """The files that were asked for, by path, each once."""
         return sorted({r.path for r in self.requests if "/resolve/" in r.path})
 
+    def mend(self) -> None:
+        """Switch all faults off."""
+        self.outage, self.outage_message = None, "Service unavailable"
+        self.drops.clear()
+        for repository in self.repositories.values():
+            repository.access = "open"
+
     def drops_of(self, path: str) -> list[int]:
         """Return the drops that concern ``path``."""
         return next((counts for end, counts in self.drops.items() if path.endswith(end)), [])
@@ -125,6 +133,30 @@ def serving(hub: Hub | None = None) -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def point_at(hub: Hub, monkeypatch: Any, *, cache: Path) -> Hub:
+    """Point this process at the stand-in, with a cache of its own; the log of requests is emptied.
+
+    huggingface_hub has read its environment when it was imported, so its constants are changed.
+    """
+    from huggingface_hub import constants
+
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    changes = {
+        "ENDPOINT": hub.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": template,
+        "HF_HUB_CACHE": str(cache),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+        "DOWNLOAD_CHUNK_SIZE": CHUNK_BYTES,
+    }
+    for name, value in changes.items():
+        monkeypatch.setattr(constants, name, value, raising=False)
+    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _: None)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    hub.requests.clear()
+    return hub
 
 
 class _Handler(BaseHTTPRequestHandler):
