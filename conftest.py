@@ -4,4 +4,8 @@ from w2v_core.backends.hpu_environment import hold_bridge
 
 hold_bridge()  # before any import of torch: the options choose the mode of the bridge, later
 
-pytest_plugins = ["w2v_core.pytest_plugin", "tests.hpusim.simulate_option"]
+pytest_plugins = [
+    "w2v_core.pytest_plugin",
+    "w2v_core.pytest_modes",
+    "tests.hpusim.simulate_option",
+]

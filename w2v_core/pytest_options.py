@@ -71,7 +71,7 @@ def add_options(parser: pytest.Parser) -> None:
     add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
     timeout_s = EngineConfig().event_timeout_s
     add("--event-timeout", type=float, default=timeout_s, metavar="S", help=EVENT_TIMEOUT_HELP)
-    add("--execution", default=None, help="hpu: lazy (HPU graphs) or eager (torch.compile)")
+    add("--execution", default=None, help="hpu: lazy (HPU graphs), eager (torch.compile) or both")
     add("--reports-dir", default="reports", help="where summaries go (default reports/)")
     add("--release", default="dev", help="name of the release under test, e.g. 1.24.0.1007")
 

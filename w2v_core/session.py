@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from w2v_core.verdict.outcome import GateResult
 
 __all__ = ["RunConfig", "ValidationRun"]
+
+
+DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
+"""Variable that names a file: the run's directory is written there, for the process above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +92,13 @@ class ValidationRun:
 
         now = datetime.now(timezone.utc)
         return Provenance(
-            run_id=new_run_id(now, device=self.backend.name, commit=self.environment.get("commit")),
+            run_id=new_run_id(
+                now,
+                device="-".join(
+                    filter(None, (self.backend.name, self.environment.get("execution")))
+                ),
+                commit=self.environment.get("commit"),
+            ),
             created_utc=f"{now:%Y-%m-%dT%H:%M:%SZ}",
             release=self.config.release,
             command=self.config.command,
@@ -101,11 +112,14 @@ class ValidationRun:
         Raises:
             ReportError: it cannot be written.
         """
-        return reserve(
+        directory = reserve(
             self.config.reports_dir,
             release=self.config.release,
             run_id=self.provenance.run_id,
         )
+        if note := os.environ.get(DIRECTORY_NOTE):
+            Path(note).write_text(str(directory.absolute()))
+        return directory
 
     def checkpoint(self, model: str) -> Checkpoint:
         """Load a checkpoint once; see ``model.checkpoint.load_checkpoint`` for what it raises."""

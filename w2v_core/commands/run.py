@@ -9,6 +9,7 @@ import statistics
 import sys
 from functools import partial
 
+from w2v_core.commands.modes import BOTH, run_both
 from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
     DEVICES,
@@ -57,7 +58,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
     )
     add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
-    add("--execution", default=None, help="hpu: lazy (HPU graphs) or eager (torch.compile)")
+    add("--execution", default=None, help="hpu: lazy (HPU graphs), eager (torch.compile) or both")
     add("--forward", default="exact", help="exact (padding-exact, default) or stock")
     add("--autocast", action="store_true", help="autocast to bf16 instead of bf16 weights")
     rows = BatchPlan().batch_size
@@ -127,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     validation = ValidationRun(_run_config(arguments), progress=bars)
     rounds = parse_count("--repeat", arguments.repeat)
     cell = _cell(arguments)
+    if arguments.execution == BOTH:
+        return run_both(validation.config)
     prepare_device(
         validation.config.device,
         execution=arguments.execution,

@@ -97,8 +97,14 @@ def collect(backend: Described) -> dict[str, Any]:
 
 
 def key(environment: Mapping[str, Any]) -> dict[str, str]:
-    """Reduce a fingerprint to what a baseline is keyed by; an unread field is ``unknown``."""
-    return {name: _first(environment, keys) for name, keys in KEY_FIELDS}
+    """Reduce a fingerprint to what a baseline is keyed by; an unread field is ``unknown``.
+
+    Eager execution is another stack than lazy, and says so beside the build.
+    """
+    values = {name: _first(environment, keys) for name, keys in KEY_FIELDS}
+    if environment.get("execution") == "eager":
+        values["synapse"] += " eager"
+    return values
 
 
 def place(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,185 @@
+"""Lazy and eager side by side: the same cells of one card, measured in two processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from w2v_core.records.fingerprint import difference
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import StoredRun
+from w2v_core.report.text import figure, html_safe, markdown_safe
+
+GIB = 2**30
+MAX_NAMED = 5  # changed utterances of a cell
+
+HEADERS = (
+    "cell",
+    "mode",
+    "RTFx",
+    "rounds s, median (min - max)",
+    "WER %",
+    "warm-up s",
+    "compile s",
+    "captures",
+    "peak memory GiB",
+    "valid",
+    "transcripts changed",
+)
+ABOUT = (
+    "lazy runs graphs as HPU graphs, eager as torch.compile; each mode has a process and a run of "
+    "its own, on the same card, one after the other. RTFx is audio seconds per wall second of the "
+    "median round; warm-up and compilation are outside of it. One process a mode shows the size of "
+    "a difference, not whether it would repeat: w2v pair decides that."
+)
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} - w2v</title>
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
+main {{ max-width: 80rem; margin: auto; padding: 0 1rem }}
+table {{ border-collapse: collapse; display: block; overflow-x: auto }}
+th, td {{ text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #8884 }}
+tr:nth-child(2n + 1) td {{ border-bottom-width: 2px }}
+</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellModes:
+    """One cell in both modes; a side is None where that mode left no record of it."""
+
+    cell: str
+    lazy: CellRecord | None
+    eager: CellRecord | None
+
+    @property
+    def changed(self) -> tuple[str, ...] | None:
+        """Ids whose transcripts differ between the modes; None where a side is missing."""
+        if self.lazy is None or self.eager is None:
+            return None
+        texts = [{s.utterance_id: s.hypothesis for s in r.scores} for r in (self.lazy, self.eager)]
+        ids = texts[0].keys() | texts[1].keys()
+        return tuple(sorted(i for i in ids if texts[0].get(i) != texts[1].get(i)))
+
+    @property
+    def speed_ratio(self) -> float | None:
+        """RTFx of eager over that of lazy; None where a side is missing."""
+        if self.lazy is None or self.eager is None or not self.lazy.rtfx:
+            return None
+        return self.eager.rtfx / self.lazy.rtfx
+
+
+def pair_modes(lazy: StoredRun, eager: StoredRun) -> tuple[CellModes, ...]:
+    """Put the records of two runs together by cell, in the first run's order."""
+    sides = [{r.cell: r for r in run.records} for run in (lazy, eager)]
+    return tuple(
+        CellModes(cell=cell, lazy=sides[0].get(cell), eager=sides[1].get(cell))
+        for cell in dict.fromkeys((*sides[0], *sides[1]))
+    )
+
+
+def render_modes_markdown(lazy: StoredRun, eager: StoredRun) -> str:
+    """Return the comparison as Markdown, for a terminal and a CI's summary."""
+    pairs = pair_modes(lazy, eager)
+    rows = [row for pair in pairs for row in _rows(pair)]
+    lines = ["| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS)]
+    lines += ["| " + " | ".join(map(markdown_safe, row)) + " |" for row in rows]
+    return "\n".join((f"**{_headline(pairs)}**", "", *lines, "", *_changed(pairs)))
+
+
+def render_modes_page(lazy: StoredRun, eager: StoredRun) -> str:
+    """Return the comparison as a self-contained page."""
+    pairs = pair_modes(lazy, eager)
+    rows = [row for pair in pairs for row in _rows(pair)]
+    fields = [
+        (d.field, d.a, d.b, d.matters)
+        for d in difference(lazy.records[0].environment, eager.records[0].environment)
+    ]
+    title = html_safe(_headline(pairs))
+    body = [
+        f"<h1>{title}</h1>",
+        f"<p>{html_safe(ABOUT, limit=1000)}</p>",
+        "<h2>Modes</h2>",
+        _table(HEADERS, rows),
+        "<h2>Changed transcripts</h2>",
+        *(f"<p>{html_safe(line)}</p>" for line in _changed(pairs)),
+        "<h2>What differs between the two processes</h2>",
+        _table(("field", "lazy", "eager", "why it matters"), fields),
+        "<h2>Runs</h2>",
+        *(f"<p>{html_safe(run.source)}</p>" for run in (lazy, eager)),
+    ]
+    return PAGE.format(title=title, body="\n".join(body))
+
+
+def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{html_safe(text)}</th>" for text in headers)
+    lines = [
+        "<tr>" + "".join(f"<td>{html_safe(text)}</td>" for text in row) + "</tr>" for row in rows
+    ]
+    return f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
+
+
+def _headline(pairs: Sequence[CellModes]) -> str:
+    ratios = [p.speed_ratio for p in pairs if p.speed_ratio is not None]
+    if not ratios:
+        return "lazy and eager: no cell has both"
+    changed = sum(len(p.changed or ()) for p in pairs)
+    return (
+        f"eager runs at {median(ratios):.2f} times lazy's RTFx (median of {len(ratios)} cells, "
+        f"{min(ratios):.2f} to {max(ratios):.2f}); {changed} transcripts changed"
+    )
+
+
+def _rows(pair: CellModes) -> list[tuple[str, ...]]:
+    changed = "-" if pair.changed is None else str(len(pair.changed))
+    return [
+        _row(pair.cell, mode, record, changed)
+        for mode, record in (("lazy", pair.lazy), ("eager", pair.eager))
+    ]
+
+
+def _row(cell: str, mode: str, record: CellRecord | None, changed: str) -> tuple[str, ...]:
+    if record is None:
+        return (cell, mode, *("-" for _ in HEADERS[2:-1]), changed)
+    rounds = record.rounds_s
+    spread = f"{median(rounds):.4g} ({min(rounds):.4g} - {max(rounds):.4g})" if rounds else "-"
+    compile_s = getattr(record, "compile_s", None)
+    return (
+        cell,
+        mode,
+        figure(record.rtfx),
+        spread,
+        "-" if record.wer is None else f"{record.wer * 100:.2f}",
+        figure(record.warm_up_s),
+        figure(compile_s),
+        str(record.graph_captures),
+        f"{record.peak_memory_bytes / GIB:.2f}",
+        "yes" if record.valid else "no",
+        changed,
+    )
+
+
+def _changed(pairs: Sequence[CellModes]) -> list[str]:
+    """Name the utterances whose transcripts differ, a line a cell."""
+    lines = []
+    for pair in pairs:
+        if not pair.changed:
+            continue
+        named = ", ".join(pair.changed[:MAX_NAMED])
+        more = len(pair.changed) - MAX_NAMED
+        lines.append(f"{pair.cell}: {named}" + (f" and {more} more" if more > 0 else ""))
+    return lines or ["no transcript differs between the modes"]
