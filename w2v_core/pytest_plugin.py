@@ -127,7 +127,7 @@ def pytest_runtest_makereport(
     """Tell the gate how each cell's item came out."""
     report = yield
     if report.when == "call" and not report.skipped:
-        vars(report)["devices"] = [mark for mark in DEVICE_ORDER if item.get_closest_marker(mark)]
+        vars(report)["devices"] = [mark for mark in DEVICE_ORDER if _needs(item, mark)]
     if report.when == "call" or report.outcome != "passed":
         outcome: str = report.outcome if report.when == "call" or report.skipped else "error"
         if hasattr(report, "wasxfail"):
@@ -136,12 +136,18 @@ def pytest_runtest_makereport(
     return report
 
 
+def _needs(item: pytest.Item, device: str) -> bool:
+    """Whether a test runs on a device; ``hpu(needs_card=False)`` is about it and runs anywhere."""
+    marker = item.get_closest_marker(device)
+    return marker is not None and bool(marker.kwargs.get("needs_card", True))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip tests of a device that this session does not run on; put the gate's items last."""
     items.sort(key=lambda item: "gate_cell" in getattr(item, "fixturenames", ()))
     device = config.stash[RUN].config.device
     for mark in DEVICE_MARKS:
-        concerned = [item for item in items if item.get_closest_marker(mark) is not None]
+        concerned = [item for item in items if _needs(item, mark)]
         if not concerned or device == mark:
             continue
         reason = missing(mark) if device == "auto" else f"the session runs on {device}"

@@ -32,7 +32,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A backend; a simulated Gaudi is fresh for each test and checked for hazards after it."""
     name, _, execution = request.param.partition("-")
     if name == "hpu":
-        yield from _gaudi(execution)
+        yield from open_gaudi(execution)
         return
     device = cast("DeviceChoice", name)
     missing = available_devices()[device]
@@ -51,7 +51,8 @@ def _card() -> HpuBackend:
     return HpuBackend(load_bridge())
 
 
-def _gaudi(execution: str) -> Iterator[Backend]:
+def open_gaudi(execution: str) -> Iterator[Backend]:
+    """Yield the session's card, or a fresh simulated one; skip the mode that is not the card's."""
     from w2v_core.backends.hpu import HpuBackend
 
     if hpusim.is_installed():

@@ -23,6 +23,8 @@ from w2v_core.backends.hpu_environment import (
 from w2v_core.backends.hpu_probe import Bridge, probe_hpu
 from w2v_core.errors import DeviceError
 
+pytestmark = pytest.mark.hpu(needs_card=False)  # concerns the card, and runs without one
+
 # ------------------------------------------------------------------ environment
 
 

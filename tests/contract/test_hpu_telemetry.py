@@ -11,6 +11,7 @@ import pytest
 
 from w2v_core.backends.hpu_environment import only_visible_module
 from w2v_core.backends.hpu_telemetry import (
+    FIELDS,
     acquired_card,
     card_state,
     firmware,
@@ -23,6 +24,9 @@ SMI = (
     "0, 01P0-HL2080A0-15-TNBS31-02-08-04, HL-225, 1.19.0-6af6fa5, 3, 0000:19:00.0, 98304 MiB, "
     "672 MiB, 97632 MiB, 92 W, 600 W, 28 C, 0 %\n"
 )
+
+
+pytestmark = pytest.mark.hpu(needs_card=False)  # concerns the card, and runs without one
 
 
 def test_hl_smi_row_is_read_by_field() -> None:
@@ -178,3 +182,24 @@ def test_card_state_shuts_down_after_a_failure() -> None:
     hlml = Hlml(fail="hlmlDeviceGetMemoryInfo")
     assert card_state(None, lambda: hlml) == {}
     assert hlml.shut_down
+
+
+def test_a_field_that_this_release_does_not_know_costs_that_field_only() -> None:
+    """hl-smi refuses the whole query for it."""
+    known = dict(zip(FIELDS, (value.strip() for value in SMI.split(",")), strict=True))
+
+    def hl_smi(command: list[str], **_options: Any) -> SimpleNamespace:
+        asked = command[2].split(",")
+        if "utilization.aip" in asked:
+            raise subprocess.CalledProcessError(1, command)
+        return SimpleNamespace(stdout=", ".join(known[name] for name in asked) + "\n")
+
+    (card,) = query_hl_smi(hl_smi)
+
+    assert card == {k: v for k, v in known.items() if k != "utilization.aip"}
+
+
+def test_a_card_whose_name_is_unknown_keeps_its_other_fields() -> None:
+    cards = [{"index": "0", "uuid": "01P0", "module_id": "3"}]
+
+    assert hl_smi_card(cards, "3") == {"card_uuid": "01P0", "module_id": "3"}

@@ -16,7 +16,10 @@ from w2v_core.records.store import StoredRun, read_run
 from w2v_core.report.modes import pair_modes, render_modes_markdown, render_modes_page
 
 ROOT = Path(__file__).resolve().parents[2]
-CELL = "--models canary-base --dtypes float32 --limit 2 --rounds 1 --buckets 1 --batch-size 2"
+CELL = (
+    "--graphs on --models canary-base --dtypes float32 --limit 2 --rounds 1 --buckets 1 "
+    "--batch-size 2"
+)
 
 
 @pytest.mark.slow

@@ -19,7 +19,11 @@ import torch
 
 from w2v_core.backends.base import Counters, DriverLogs, Event, Replay, Step
 from w2v_core.backends.hpu_copies import check_asynchronous, pin
-from w2v_core.backends.hpu_environment import effective_environment, only_visible_module
+from w2v_core.backends.hpu_environment import (
+    MODULE_IDS,
+    effective_environment,
+    only_visible_module,
+)
 from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, graph_arguments
 from w2v_core.backends.hpu_probe import Bridge, load_bridge, probe_hpu
 from w2v_core.backends.hpu_telemetry import (
@@ -64,8 +68,8 @@ class HpuBackend:
             self._hpu.current_device()
         except RuntimeError as error:
             raise DeviceError(
-                f"the Gaudi card cannot be acquired ({error}); one process owns a card, so look "
-                "for another one with hl-smi, or choose a free card with HABANA_VISIBLE_MODULES"
+                f"the Gaudi card cannot be acquired ({error}); one process owns a card: choose a "
+                f"free one with HABANA_VISIBLE_MODULES, which takes module ids, {MODULE_IDS}"
             ) from error
         self.device = torch.device("hpu")
         self.device_name = str(self._hpu.get_device_name())

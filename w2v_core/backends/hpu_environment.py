@@ -28,6 +28,11 @@ TorchFamily = Literal["fork", "stock"]
 BRIDGE = "habana_frameworks.torch"
 LAZY_MODE = "PT_HPU_LAZY_MODE"
 AUTOLOAD = "PT_HPU_AUTOLOAD"
+MODULE_IDS = (
+    "not the index that hl-smi counts by (index 1 can be module 4); "
+    "`hl-smi -Q index,module_id,bus_id -f csv` lists both"
+)
+"""How a card is named; for messages."""
 _PREFIXES = (
     "PT_",  # PT_HPU_*, PT_HPUGRAPH_*, PT_ENABLE_*, the recipe cache of releases before 1.11
     "HABANA_",

@@ -12,6 +12,7 @@ from typing import Any
 
 from w2v_core.backends.hpu_environment import (
     BRIDGE,
+    MODULE_IDS,
     bridge_installed,
     effective_environment,
     prepare_environment,
@@ -125,7 +126,8 @@ def probe_hpu(
         return Finding(
             missing="a Gaudi card that the driver shows",
             remedy="check `hl-smi` and `lsmod | grep habanalabs`; in a container start it with "
-            "--runtime=habana -e HABANA_VISIBLE_DEVICES=all",
+            "--runtime=habana -e HABANA_VISIBLE_DEVICES=all; HABANA_VISIBLE_MODULES, where set, "
+            f"takes module ids, {MODULE_IDS}",
             facts=facts,
         )
     return Finding(missing=None, facts=facts)

@@ -51,6 +51,7 @@ FIRMWARE_FILES = {
 SMI_TIMEOUT_S = 10.0
 
 Values = dict[str, str | int | float | None]
+SmiRun = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def software() -> Values:
@@ -104,26 +105,44 @@ def _read(path: Path) -> str | None:
         return None
 
 
-def parse_hl_smi(text: str) -> list[dict[str, str]]:
+def parse_hl_smi(text: str, fields: Sequence[str] = FIELDS) -> list[dict[str, str]]:
     """Turn ``hl-smi -Q ... -f csv,noheader`` into a mapping by card; values keep their units."""
     rows = csv.reader(text.strip().splitlines(), skipinitialspace=True)
     return [
-        dict(zip(FIELDS, (value.strip() for value in row), strict=True))
+        dict(zip(fields, (value.strip() for value in row), strict=True))
         for row in rows
-        if len(row) == len(FIELDS)
+        if len(row) == len(fields)
     ]
 
 
-def query_hl_smi(
-    run: Callable[..., subprocess.CompletedProcess[str]] = subprocess.run,
-) -> list[dict[str, str]]:
-    """Ask hl-smi; empty where it is absent or fails. Blocks for its process."""
-    command = ["hl-smi", "-Q", ",".join(FIELDS), "-f", "csv,noheader"]
+def query_hl_smi(run: SmiRun = subprocess.run) -> list[dict[str, str]]:
+    """Ask hl-smi; empty where it is absent or fails. Blocks for its process.
+
+    hl-smi refuses a whole query for one field that its release does not know. The fields are then
+    asked for one by one, and the cards lack those that it refuses.
+    """
     try:
-        done = run(command, check=True, capture_output=True, text=True, timeout=SMI_TIMEOUT_S)
+        return _ask_hl_smi(run, FIELDS)
+    except (OSError, subprocess.TimeoutExpired):  # absent, or it answers nothing
+        return []
+    except subprocess.CalledProcessError:
+        cards: dict[str, dict[str, str]] = {}
+        for row in (row for name in FIELDS[1:] for row in _ask_one_field(run, name)):
+            cards.setdefault(row["index"], {}).update(row)
+        return list(cards.values())
+
+
+def _ask_one_field(run: SmiRun, name: str) -> list[dict[str, str]]:
+    try:
+        return _ask_hl_smi(run, ("index", name))
     except (OSError, subprocess.SubprocessError):
         return []
-    return parse_hl_smi(done.stdout)
+
+
+def _ask_hl_smi(run: SmiRun, fields: Sequence[str]) -> list[dict[str, str]]:
+    command = ["hl-smi", "-Q", ",".join(fields), "-f", "csv,noheader"]
+    done = run(command, check=True, capture_output=True, text=True, timeout=SMI_TIMEOUT_S)
+    return parse_hl_smi(done.stdout, fields)
 
 
 def card_state(module_id: str | None, load: Callable[[], Any] | None = None) -> Values:
@@ -179,6 +198,8 @@ def hl_smi_card(cards: Sequence[Mapping[str, str]], module_id: str | None) -> Va
         "bus_id": "bus_id",
         "driver": "driver_version",
     }
-    listed = [{key: card[name] for key, name in fields.items()} for card in cards]
-    ours = [card for card in listed if card["module_id"] == module_id]
+    listed: list[Values] = [
+        {key: card[name] for key, name in fields.items() if name in card} for card in cards
+    ]
+    ours = [card for card in listed if card.get("module_id") == module_id]
     return _agreed(ours or listed) if listed else {}

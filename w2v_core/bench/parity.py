@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import numpy as np
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
 from w2v_core.scoring.goldens import (
-    FP32_LOGIT_LIMIT,
     Comparison,
     Observation,
     compare,
@@ -22,26 +21,30 @@ from w2v_core.scoring.goldens import (
 from w2v_core.scoring.wer import corpus_wer, score
 from w2v_core.types import Dtype, Transcription
 
-__all__ = ["LIMITS", "GoldenFinding", "ParityLimit", "check_goldens"]
+LIMITS_FILE = Path(__file__).with_name("parity_limits.json")
+"""Limits by device and dtype, each with its reason. Accepting another one is a change of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityLimit:
-    """How far a dtype may be from float32 goldens."""
+    """How far a dtype may be from float32 goldens on a device."""
 
+    device: str
+    """Which row it is of: a card's name, a kind of device, or ``any``."""
     changed_fraction: float
     """Utterances whose transcript may differ, a fraction of the set, rounded up."""
     logit_distance: float
     """Largest estimated RMS logit difference of an utterance."""
+    reason: str
 
 
-# float32: one changed transcript is a fault, and the limit separates rounding (5e-6) from the
-# mildest planted fault (2e-3), see the canaries' model cards. bfloat16 keeps 8 bits of mantissa:
-# the canaries change at most 1 of 73 transcripts and 0.03 RMS; the bounds are 3 of 73 and 0.1.
-LIMITS: Mapping[Dtype, ParityLimit] = {
-    "float32": ParityLimit(changed_fraction=0.0, logit_distance=FP32_LOGIT_LIMIT),
-    "bfloat16": ParityLimit(changed_fraction=0.041, logit_distance=0.1),
-}
+def limit_of(dtype: Dtype, *, device: str, device_name: str) -> ParityLimit:
+    """Return the limit of a card where it has one of its own, else of its kind, else of any."""
+    rows = json.loads(LIMITS_FILE.read_text())
+    for name in (device_name, device, "any"):
+        if dtype in rows.get(name, {}):
+            return ParityLimit(device=name, **rows[name][dtype])
+    raise LookupError(f"{LIMITS_FILE.name} has no limit of {dtype} for any device")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,16 @@ def check_goldens(engine: Engine, corpus: Corpus, scored: Transcription) -> Gold
     distance = max(comparison.distances.values(), default=0.0)
     references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
     texts = {i: g.hypothesis for i, g in goldens.items() if i in references}
-    reasons = _reasons(comparison, engine.config.dtype, total=len(goldens))
+    limit = limit_of(
+        engine.config.dtype, device=engine.backend.name, device_name=engine.backend.device_name
+    )
+    reasons = _reasons(
+        comparison,
+        engine.config.dtype,
+        limit=limit,
+        device_name=engine.backend.device_name,
+        total=len(goldens),
+    )
     return GoldenFinding(
         changed=(*comparison.changed, *comparison.changed_low_margin),
         golden_wer=corpus_wer(score(references, texts)),
@@ -95,8 +107,14 @@ def check_goldens(engine: Engine, corpus: Corpus, scored: Transcription) -> Gold
     )
 
 
-def _reasons(comparison: Comparison, dtype: Dtype, *, total: int) -> tuple[str, ...]:
-    limit = LIMITS[dtype]
+def _reasons(
+    comparison: Comparison,
+    dtype: Dtype,
+    *,
+    limit: ParityLimit,
+    device_name: str,
+    total: int,
+) -> tuple[str, ...]:
     reasons = []
     if comparison.missing or comparison.extra or comparison.duplicate:
         reasons.append(
@@ -113,8 +131,12 @@ def _reasons(comparison: Comparison, dtype: Dtype, *, total: int) -> tuple[str, 
     far = comparison.beyond(limit.logit_distance)
     if far:
         worst = max(far, key=lambda i: comparison.distances[i])
+        distance = comparison.distances[worst]
         reasons.append(
             f"logits of {len(far)} utterances are off by more than {limit.logit_distance} RMS "
-            f"({dtype}); worst {worst} by {comparison.distances[worst]:.3g}"
+            f"({dtype}); worst {worst} by {distance:.3g}, {distance / limit.logit_distance:.3g} "
+            f"times the limit of {limit.device} ({limit.reason}). Where that is this card's "
+            f"rounding and the transcripts are right, accept it: a row {device_name!r} in "
+            f"{LIMITS_FILE.parent.name}/{LIMITS_FILE.name}, with the reason"
         )
     return tuple(reasons)

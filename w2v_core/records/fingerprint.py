@@ -86,7 +86,7 @@ def collect(backend: Described) -> dict[str, Any]:
         "cpus_usable": _usable_cpus(),
         "governor": _read(GOVERNOR),
         "memory_total_bytes": _memory_bytes(),
-        "container": _container(),
+        "container": container(),
         "device": backend.name,
         "device_name": backend.device_name,
     }
@@ -210,8 +210,26 @@ def _memory_bytes() -> int | None:
         return None
 
 
-def _container() -> str | None:
-    for path, name in (("/.dockerenv", "docker"), ("/run/.containerenv", "podman")):
-        if Path(path).exists():
+def container(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -> str | None:
+    """Name what keeps this process in a container; None on a plain host.
+
+    Kubernetes sets variables in every container. containerd and CRI-O leave no mark file, but
+    their folder stands in the options of the root's overlay mount and in cgroup v1's paths.
+    """
+    if "KUBERNETES_SERVICE_HOST" in environ:
+        return "kubernetes"
+    for mark, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
+        if (root / mark).exists():
             return name
-    return None
+    mounts = (_read(root / "proc/self/mountinfo") or "").splitlines()
+    of_root = " ".join(line for line in mounts if line.split()[4:5] == ["/"])
+    told = f"{of_root} {_read(root / 'proc/1/cgroup') or ''}"
+    names = {
+        "kubepods": "kubernetes",
+        "containerd": "containerd",
+        "crio": "cri-o",
+        "docker": "docker",
+        "libpod": "podman",
+        "lxc": "lxc",
+    }
+    return next((name for mark, name in names.items() if mark in told), None)
