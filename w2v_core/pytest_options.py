@@ -72,6 +72,7 @@ def add_options(parser: pytest.Parser) -> None:
     timeout_s = EngineConfig().event_timeout_s
     add("--event-timeout", type=float, default=timeout_s, metavar="S", help=EVENT_TIMEOUT_HELP)
     add("--execution", default=None, help="hpu: lazy (HPU graphs), eager (torch.compile) or both")
+    add("--recipe-cache", default=None, metavar="DIR", help="hpu: keep compiled recipes there")
     add("--reports-dir", default="reports", help="where summaries go (default reports/)")
     add("--release", default="dev", help="name of the release under test, e.g. 1.24.0.1007")
 
@@ -111,7 +112,11 @@ def _device(config: pytest.Config) -> DeviceChoice:
         )
     if len(marked) == 1:
         return marked[0]
-    prepare_device("auto", execution=config.getoption("--execution"))
+    prepare_device(
+        "auto",
+        execution=config.getoption("--execution"),
+        recipe_cache=config.getoption("--recipe-cache"),
+    )
     return next((name for name in marked if missing(name) is None), marked[0])
 
 

@@ -85,7 +85,12 @@ def prepare_device(
     Raises:
         DeviceError: ``--execution`` contradicts the environment.
     """
-    options.prepare_device(device, execution=config.getoption("--execution"), family=family)
+    options.prepare_device(
+        device,
+        execution=config.getoption("--execution"),
+        family=family,
+        recipe_cache=config.getoption("--recipe-cache"),
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

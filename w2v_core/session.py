@@ -177,6 +177,7 @@ class ValidationRun:
             ReportError: the profile cannot be written; the record is kept.
         """
         from w2v_core.bench.measure import measure_cell
+        from w2v_core.bench.recipes import cold_warm_up_s
 
         if self.lost is not None:
             raise DeviceLostError(f"not measured, as an earlier cell lost the device: {self.lost}")
@@ -193,6 +194,7 @@ class ValidationRun:
                 rounds=rounds,
                 progress=self.progress,
             )
+            record = replace(record, warm_up_cold_s=cold_warm_up_s(record))
             self.records.append(record)
         finally:
             if engine.lost is not None:

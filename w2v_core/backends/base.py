@@ -29,12 +29,19 @@ class Counters:
     """Device graphs compiled (HPU recipes, inductor graphs)."""
     cpu_fallbacks: int = 0
     """Ops that the device handed to the host."""
+    compile_s: float | None = None
+    """Seconds that the device's compiler worked; None where the device does not tell it."""
 
     def __sub__(self, earlier: Counters) -> Counters:
         """Return what happened since ``earlier``."""
         return Counters(
             compilations=self.compilations - earlier.compilations,
             cpu_fallbacks=self.cpu_fallbacks - earlier.cpu_fallbacks,
+            compile_s=(
+                None
+                if self.compile_s is None or earlier.compile_s is None
+                else self.compile_s - earlier.compile_s
+            ),
         )
 
 

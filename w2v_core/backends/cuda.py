@@ -139,6 +139,7 @@ class CudaBackend:
         properties = torch.cuda.get_device_properties(self.device)
         return {
             "card": properties.name,
+            "card_uuid": f"GPU-{properties.uuid}" if hasattr(properties, "uuid") else None,
             "card_memory_bytes": properties.total_memory,
             "compute_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,

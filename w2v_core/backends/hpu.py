@@ -218,9 +218,11 @@ class HpuBackend:
         Raises:
             DeviceError: the bridge has no such metric, so that steady state cannot be shown.
         """
+        time_us = self.metric("graph_compilation").get("TotalTime")
         return Counters(
             compilations=self._total("graph_compilation"),
             cpu_fallbacks=self._total("cpu_fallback"),
+            compile_s=None if time_us is None else float(time_us) / 1e6,
         )
 
     def _total(self, name: str) -> int:

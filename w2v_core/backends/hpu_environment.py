@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from w2v_core.errors import DeviceError
@@ -28,6 +29,8 @@ TorchFamily = Literal["fork", "stock"]
 BRIDGE = "habana_frameworks.torch"
 LAZY_MODE = "PT_HPU_LAZY_MODE"
 AUTOLOAD = "PT_HPU_AUTOLOAD"
+RECIPE_CACHE = "PT_HPU_RECIPE_CACHE_CONFIG"
+RECIPE_CACHE_MB = 8192
 MODULE_IDS = (
     "not the index that hl-smi counts by (index 1 can be module 4); "
     "`hl-smi -Q index,module_id,bus_id -f csv` lists both"
@@ -161,6 +164,7 @@ def prepare_environment(
     profile: bool = False,
     debug: bool = False,
     family: TorchFamily | None = None,
+    recipe_cache: Path | None = None,
     environ: MutableMapping[str, str] | None = None,
     loaded: Collection[str] | None = None,
 ) -> dict[str, str]:
@@ -176,6 +180,8 @@ def prepare_environment(
         profile: The seed's ``--profile``: leave the SynapseAI profiler on.
         debug: The seed's ``--debug``: verbose logs on the console.
         family: Of torch; the installed one's by default.
+        recipe_cache: A local folder: compiled recipes are kept in one of its own for each build,
+            torch and mode, so that the next start finds them.
         environ: What to set; ``os.environ`` by default.
         loaded: Names of loaded modules; ``sys.modules`` by default.
 
@@ -195,6 +201,9 @@ def prepare_environment(
     wanted |= {**_ALWAYS, **(_PROFILE if profile else _QUIET)}
     wanted.update(_STRICT if strict else {})
     wanted.update(_DEBUG if debug else {})
+    if recipe_cache is not None:
+        wanted[RECIPE_CACHE] = _recipe_cache(recipe_cache, mode.execution)
+        _refuse_other(environ, RECIPE_CACHE, wanted[RECIPE_CACHE])
     missing = {name: value for name, value in wanted.items() if name not in environ}
     if missing and BRIDGE in loaded:
         names = ", ".join(sorted(missing))
@@ -206,6 +215,30 @@ def prepare_environment(
     environ.update(missing)
     environ.setdefault(AUTOLOAD, "0")  # else the next import of torch loads the bridge
     return missing
+
+
+def _recipe_cache(folder: Path, execution: Execution) -> str:
+    """Make the folder of this build; recipes of another one must not be found."""
+    build = []
+    for name in ("habana-torch-plugin", "torch"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            build.append(importlib.metadata.version(name))
+    path = folder.expanduser().absolute() / "-".join((*build, execution))
+    if "," in str(path):
+        raise DeviceError(f"{path}: {RECIPE_CACHE} separates its fields by commas; use another")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DeviceError(f"{path}: no recipe cache can be made: {error.strerror}") from error
+    return f"{path},false,{RECIPE_CACHE_MB}"  # path, deleted at start, MB
+
+
+def _refuse_other(environ: Mapping[str, str], name: str, wanted: str) -> None:
+    if environ.get(name, wanted) != wanted:
+        raise DeviceError(
+            f"a recipe cache was asked for, but {name} is {environ[name]!r} in the environment; "
+            "unset it, or leave the option out"
+        )
 
 
 def only_visible_module(environ: Mapping[str, str] | None = None) -> str | None:

@@ -157,7 +157,7 @@ def card_state(module_id: str | None, load: Callable[[], Any] | None = None) -> 
     except Exception:  # noqa: BLE001 - HLMLError of a plain host is known to pyhlml alone
         return {}
     try:
-        card = _handle(hlml, module_id)
+        card = hlml_handle(hlml, module_id)
         if card is None:
             return {}
         memory = hlml.hlmlDeviceGetMemoryInfo(card)
@@ -175,7 +175,8 @@ def card_state(module_id: str | None, load: Callable[[], Any] | None = None) -> 
         hlml.hlmlShutdown()
 
 
-def _handle(hlml: Any, module_id: str | None) -> Any | None:  # noqa: ANN401
+def hlml_handle(hlml: Any, module_id: str | None) -> Any | None:  # noqa: ANN401
+    """Return pyhlml's handle of the card with this module id, or of the only card; else None."""
     handles = [hlml.hlmlDeviceGetHandleByIndex(i) for i in range(hlml.hlmlDeviceGetCount())]
     if len(handles) == 1:
         return handles[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from w2v_core.backends.base import Counters
+from w2v_core.backends.power import PowerLog, Sensor, find_sensor, power_log
 from w2v_core.bench.figures import latency_s, stage_s, utterance_scores
 from w2v_core.bench.parity import GoldenFinding, check_goldens
 from w2v_core.bench.stages import StagePass, measure_stages
@@ -15,7 +16,7 @@ from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
 from w2v_core.progress import Advance, Progress, silent
 from w2v_core.records.cell import Cell
-from w2v_core.records.record import CellRecord
+from w2v_core.records.record import CellRecord, PowerUse
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import corpus_wer, score
 from w2v_core.types import Transcription, Utterance
@@ -71,6 +72,8 @@ class _Measurement:
     rounds: Sequence[Round]
     captures_timed: int
     counters_timed: Counters
+    compile_s: float | None
+    power: PowerLog
     peak_memory_bytes: int
     stages: StagePass | None
 
@@ -112,6 +115,7 @@ def measure_cell(
         timer=timer,
         rounds=rounds,
         progress=progress,
+        sensor=_sensor(engine, provenance.environment),
     )
     lost = [] if engine.lost is None else [f"the device was lost: {engine.lost}"]
     finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
@@ -140,9 +144,12 @@ def _run(
     timer: RoundTimer,
     rounds: int,
     progress: Progress,
+    sensor: Sensor | str,
 ) -> _Measurement:
+    cold = engine.backend.counters()
     warm_up_s = engine.warm_up([u.num_samples for u in utterances], progress=progress)
     captures = engine.runner.captures
+    compile_s = (engine.backend.counters() - cold).compile_s
     audio_s = sum(u.audio_s for u in utterances)
     with progress("scored pass", total=audio_s, unit="audio s") as advance:
         scored = engine.transcribe(
@@ -151,7 +158,8 @@ def _run(
     if engine.lost is None:
         engine.backend.reset_peak_memory()
     before = engine.backend.counters()
-    with progress("timed rounds", total=rounds * audio_s, unit="audio s") as advance:
+    progressing = progress("timed rounds", total=rounds * audio_s, unit="audio s")
+    with progressing as advance, power_log(sensor) as power:
         timed = timer(TimedPass(engine, utterances, advance))
     return _Measurement(
         warm_up_s=warm_up_s,
@@ -160,10 +168,43 @@ def _run(
         rounds=timed,
         captures_timed=engine.runner.captures - captures,
         counters_timed=engine.backend.counters() - before,
+        compile_s=compile_s,
+        power=power,
         peak_memory_bytes=0 if engine.lost else engine.backend.peak_memory_bytes(),
         stages=(  # last: what is counted above must not see it
             None if scored.failures or engine.lost else measure_stages(engine, utterances)
         ),
+    )
+
+
+def _sensor(engine: Engine, environment: Mapping[str, Any]) -> Sensor | str:
+    backend = engine.backend
+    if backend.device_name == "simulated":
+        return "a simulated card draws nothing"
+    card = environment.get("card_uuid" if backend.name == "cuda" else "module_id")
+    return find_sensor(backend.name, card=None if card is None else str(card))
+
+
+def _energy_j(power: PowerLog, rounds_s: Sequence[float]) -> float | None:
+    """Mean power over the timed region, times the mean round."""
+    if power.mean_w is None or not rounds_s:
+        return None
+    return power.mean_w * statistics.fmean(rounds_s)
+
+
+def _power_use(power: PowerLog) -> PowerUse:
+    low, high = power.clocks_hz or (None, None)
+    return PowerUse(
+        source=power.source,
+        reason=power.reason,
+        mean_w=power.mean_w,
+        peak_w=power.peak_w,
+        samples=len(power.readings),
+        gaps=power.gaps,
+        period_s=power.period_s,
+        clock_min_hz=low,
+        clock_max_hz=high,
+        throttled=power.throttled,
     )
 
 
@@ -268,6 +309,9 @@ def _record(
         compilations_timed=measured.counters_timed.compilations,
         cpu_fallbacks_timed=measured.counters_timed.cpu_fallbacks,
         peak_memory_bytes=measured.peak_memory_bytes,
+        energy_j=_energy_j(measured.power, rounds_s),
+        power=_power_use(measured.power),
+        compile_s=measured.compile_s,
         failed=tuple(f.utterance_id for f in scored.failures),
         excluded={e.utterance_id: e.reason for e in corpus.exclusions},
         notes=corpus.notes,

@@ -80,6 +80,7 @@ def prepare_device(
     profile: bool = False,
     debug: bool = False,
     family: TorchFamily | None = None,
+    recipe_cache: str | None = None,
 ) -> None:
     """Set what a device's software reads when torch is imported; call before that.
 
@@ -92,7 +93,13 @@ def prepare_device(
     mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
     hold_bridge()
     if device == "hpu" or (device == "auto" and bridge_installed()):
-        prepare_environment(execution=mode, profile=profile, debug=debug, family=family)
+        prepare_environment(
+            execution=mode,
+            profile=profile,
+            debug=debug,
+            family=family,
+            recipe_cache=Path(recipe_cache) if recipe_cache else None,
+        )
 
 
 def _whole_number(text: str) -> int:

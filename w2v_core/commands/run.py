@@ -59,6 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
     add("--execution", default=None, help="hpu: lazy (HPU graphs), eager (torch.compile) or both")
+    add("--recipe-cache", default=None, metavar="DIR", help="hpu: keep compiled recipes there")
     add("--forward", default="exact", help="exact (padding-exact, default) or stock")
     add("--autocast", action="store_true", help="autocast to bf16 instead of bf16 weights")
     rows = BatchPlan().batch_size
@@ -135,6 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         execution=arguments.execution,
         profile=arguments.profile,
         debug=arguments.debug,
+        recipe_cache=arguments.recipe_cache,
     )
 
     from w2v_core.bench.measure import time_rounds  # torch is imported here, for the first time

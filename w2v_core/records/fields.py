@@ -245,6 +245,8 @@ _FIGURES = (
     _seconds("round_median_s", "round s", "median of the timed rounds", read=_round),
     Figure(name="num_rounds", header="rounds", read=lambda r: len(r.rounds_s), spec="d"),
     _seconds("warm_up_s", "warm-up s", "capture and first replay of every bucket"),
+    _seconds("warm_up_cold_s", "cold warm-up s", "of the first start with this recipe cache"),
+    _seconds("compile_s", "compile s", "of the warm-up, in which the device's compiler worked"),
     _percent(
         "padding_efficiency",
         "padding eff.",

@@ -19,7 +19,15 @@ from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten, shown
 
 SCHEMA_VERSION = 3
-_SINCE = {"buckets": 2, "serial_stage_s": 2, "energy_j": 3, "notes": 3}
+_SINCE = {
+    "buckets": 2,
+    "serial_stage_s": 2,
+    "energy_j": 3,
+    "power": 3,
+    "compile_s": 3,
+    "warm_up_cold_s": 3,
+    "notes": 3,
+}
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
 _VALID_IS_SOUND = 3  # before, a WER above its ceiling made a sound record invalid
@@ -75,6 +83,26 @@ class BucketUse:
     def padding_efficiency(self) -> float:
         """Real frames over padded frames, a fraction."""
         return self.real_frames / self.padded_frames if self.padded_frames else 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerUse:
+    """Power from the first timed round to the last one, what lies between them included."""
+
+    source: str
+    """``pyhlml | nvml | rapl``; empty where none can be read."""
+    reason: str
+    """Why it cannot be read, or stopped being; empty where it was read to the end."""
+    mean_w: float | None
+    peak_w: float | None
+    samples: Count
+    gaps: Count
+    """Waits between two samples that were longer than three periods."""
+    period_s: float
+    clock_min_hz: float | None
+    clock_max_hz: float | None
+    throttled: tuple[str, ...]
+    """Reasons that the card gave for a lowered clock, as its library names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +163,14 @@ class CellRecord:
     energy_j: float | None = None
     """Energy of the card over one timed round, joules, mean over the rounds; None where the device
     does not tell it, and in a record of schema version 1 or 2."""
+    power: PowerUse | None = None
+    """What was read of the card's power in the timed rounds; None in such a record."""
+    compile_s: float | None = None
+    """Seconds of the warm-up in which the device's compiler worked (hpu: ``graph_compilation``);
+    None where the device does not tell it, and in such a record."""
+    warm_up_cold_s: float | None = None
+    """``warm_up_s`` of the first start with this recipe cache, when this one found its recipes
+    there; None for a first start, without a cache, and in such a record."""
     failed: tuple[str, ...]
     """Ids that have no transcript."""
     excluded: Mapping[str, str]

@@ -157,7 +157,6 @@ def _row(cell: str, mode: str, record: CellRecord | None, changed: str) -> tuple
         return (cell, mode, *("-" for _ in HEADERS[2:-1]), changed)
     rounds = record.rounds_s
     spread = f"{median(rounds):.4g} ({min(rounds):.4g} - {max(rounds):.4g})" if rounds else "-"
-    compile_s = getattr(record, "compile_s", None)
     return (
         cell,
         mode,
@@ -165,7 +164,7 @@ def _row(cell: str, mode: str, record: CellRecord | None, changed: str) -> tuple
         spread,
         "-" if record.wer is None else f"{record.wer * 100:.2f}",
         figure(record.warm_up_s),
-        figure(compile_s),
+        figure(record.compile_s),
         str(record.graph_captures),
         f"{record.peak_memory_bytes / GIB:.2f}",
         "yes" if record.valid else "no",
