@@ -9,7 +9,8 @@ from statistics import median
 from w2v_core.records.fingerprint import difference
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import StoredRun
-from w2v_core.report.text import figure, html_safe, markdown_safe
+from w2v_core.report.page import render
+from w2v_core.report.text import figure, markdown_safe
 
 GIB = 2**30
 MAX_NAMED = 5  # changed utterances of a cell
@@ -33,29 +34,6 @@ ABOUT = (
     "median round; warm-up and compilation are outside of it. One process a mode shows the size of "
     "a difference, not whether it would repeat: w2v pair decides that."
 )
-
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} - w2v</title>
-<style>
-:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
-main {{ max-width: 80rem; margin: auto; padding: 0 1rem }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto }}
-th, td {{ text-align: left; padding: .3rem .7rem; border-bottom: 1px solid #8884 }}
-tr:nth-child(2n + 1) td {{ border-bottom-width: 2px }}
-</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,33 +82,16 @@ def render_modes_markdown(lazy: StoredRun, eager: StoredRun) -> str:
 def render_modes_page(lazy: StoredRun, eager: StoredRun) -> str:
     """Return the comparison as a self-contained page."""
     pairs = pair_modes(lazy, eager)
-    rows = [row for pair in pairs for row in _rows(pair)]
-    fields = [
-        (d.field, d.a, d.b, d.matters)
-        for d in difference(lazy.records[0].environment, eager.records[0].environment)
-    ]
-    title = html_safe(_headline(pairs))
-    body = [
-        f"<h1>{title}</h1>",
-        f"<p>{html_safe(ABOUT, limit=1000)}</p>",
-        "<h2>Modes</h2>",
-        _table(HEADERS, rows),
-        "<h2>Changed transcripts</h2>",
-        *(f"<p>{html_safe(line)}</p>" for line in _changed(pairs)),
-        "<h2>What differs between the two processes</h2>",
-        _table(("field", "lazy", "eager", "why it matters"), fields),
-        "<h2>Runs</h2>",
-        *(f"<p>{html_safe(run.source)}</p>" for run in (lazy, eager)),
-    ]
-    return PAGE.format(title=title, body="\n".join(body))
-
-
-def _table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html_safe(text)}</th>" for text in headers)
-    lines = [
-        "<tr>" + "".join(f"<td>{html_safe(text)}</td>" for text in row) + "</tr>" for row in rows
-    ]
-    return f"<table>\n<tr>{head}</tr>\n" + "\n".join(lines) + "\n</table>"
+    return render(
+        "modes.html.j2",
+        headline=_headline(pairs),
+        about=ABOUT,
+        columns=dict.fromkeys(HEADERS, ""),
+        rows=[row for pair in pairs for row in _rows(pair)],
+        changed=_changed(pairs),
+        fields=difference(lazy.records[0].environment, eager.records[0].environment),
+        sources=(lazy.source, eager.source),
+    )
 
 
 def _headline(pairs: Sequence[CellModes]) -> str:
