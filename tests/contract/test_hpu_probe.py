@@ -18,6 +18,7 @@ from w2v_core.backends.hpu_environment import (
     bridge_installed,
     effective_environment,
     prepare_environment,
+    set_up_profiler,
     torch_family,
 )
 from w2v_core.backends.hpu_probe import Bridge, probe_hpu
@@ -121,6 +122,21 @@ def test_the_seeds_variables_are_set() -> None:
     assert environ["PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES"] == "0"
     assert environ["HABANA_PROFILE"] == "0"
     assert environ["PT_HPU_WEIGHT_SHARING"] == "0"
+
+
+def test_a_profile_follows_the_vendors_template_where_its_tools_are() -> None:
+    ran: list[tuple[str, ...]] = []
+
+    assert set_up_profiler(lambda command, **_: ran.append(command), lambda _: "/bin/x") is None
+    assert set_up_profiler(lambda command, **_: ran.append(command), lambda _: None) is None
+    assert ran == [("hl-prof-config", "--use-template", "profile_api", "--hw-trace", "off")]
+
+
+def test_a_profiler_that_cannot_be_set_up_is_told_and_does_not_end_the_run() -> None:
+    def fail(command: tuple[str, ...], **_: Any) -> None:
+        raise subprocess.CalledProcessError(2, command)
+
+    assert "hl-prof-config" in str(set_up_profiler(fail, lambda _: "/bin/x"))
 
 
 BRIDGE_FILES = {

@@ -31,7 +31,7 @@ from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import MAX_AGE
 
 COMMANDS = [command for document in DOCUMENTS for command in commands(document)]
-PROGRAMS = {"w2v", "pytest", "pip", "docker", "ruff", "mypy", "lint-imports"}
+PROGRAMS = {"w2v", "pytest", "pip", "sh", "docker", "ruff", "mypy", "lint-imports"}
 BUILTINS = {"set", "exit"}
 OPTION = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*")
 PATH = re.compile(r"^(?:w2v_core|tests|docs|\.ci)(?:/[\w.-]+)+/?$")
@@ -53,7 +53,7 @@ def understood(parse):
 
 VALUES = {
     "--device": one_of(DEVICES),
-    "--execution": one_of(EXECUTIONS),
+    "--execution": one_of((*EXECUTIONS, "both")),
     "--forward": one_of(FORWARDS),
     "--batch-plan": one_of(PLAN_KINDS),
     "--graphs": one_of(("on", "off", "both")),

@@ -12,9 +12,11 @@ import importlib.machinery
 import importlib.metadata
 import os
 import re
+import shutil
+import subprocess
 import sys
 import warnings
-from collections.abc import Collection, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -29,6 +31,7 @@ TorchFamily = Literal["fork", "stock"]
 BRIDGE = "habana_frameworks.torch"
 LAZY_MODE = "PT_HPU_LAZY_MODE"
 AUTOLOAD = "PT_HPU_AUTOLOAD"
+PROFILER_SET_UP = ("hl-prof-config", "--use-template", "profile_api", "--hw-trace", "off")
 RECIPE_CACHE = "PT_HPU_RECIPE_CACHE_CONFIG"
 RECIPE_CACHE_MB = 8192
 MODULE_IDS = (
@@ -95,6 +98,24 @@ def hold_bridge(environ: MutableMapping[str, str] | None = None) -> None:
     environ = os.environ if environ is None else environ
     if bridge_installed():
         environ.setdefault(AUTOLOAD, "0")
+
+
+def set_up_profiler(
+    run: Callable[..., object] = subprocess.run,
+    which: Callable[[str], str | None] = shutil.which,
+) -> str | None:
+    """Write the profiler's configuration as the vendor advises; call before the bridge is loaded.
+
+    Returns:
+        Why that failed; None where it was done, or the vendor's tools are not here.
+    """
+    if which(PROFILER_SET_UP[0]) is None:
+        return None
+    try:
+        run(PROFILER_SET_UP, check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        return f"{' '.join(PROFILER_SET_UP)}: {error}; the profile uses what is configured"
+    return None
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +15,7 @@ from w2v_core.backends.hpu_environment import (
     bridge_installed,
     hold_bridge,
     prepare_environment,
+    set_up_profiler,
 )
 from w2v_core.config import parse_choice, parse_path
 from w2v_core.errors import ConfigError
@@ -93,6 +95,8 @@ def prepare_device(
     mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
     hold_bridge()
     if device == "hpu" or (device == "auto" and bridge_installed()):
+        if profile and (problem := set_up_profiler()) is not None:
+            sys.stderr.write(f"note: {problem}\n")
         prepare_environment(
             execution=mode,
             profile=profile,
