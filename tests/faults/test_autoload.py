@@ -137,3 +137,43 @@ def test_no_conftest_imports_torch():
 
     assert done.returncode == 0
     assert "tests.contract.conftest" in modules
+
+
+def test_on_stock_torch_eager_is_chosen_and_said(tmp_path):
+    """Nobody asked for a mode; the release's own default would have been lazy."""
+    bridge, log = tmp_path / "bridge", tmp_path / "loads"
+    bridge.mkdir()
+    install_bridge(bridge, release="1.20", torch="2.6.0+cpu")
+
+    done = subprocess.run(
+        FRONT_ENDS["run"],
+        cwd=ROOT,
+        env=bridge_environment(bridge, log),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    (seen,) = loads(log)
+    assert seen["PT_HPU_LAZY_MODE"] == "0"
+    assert "note: execution eager: stock torch" in done.stderr
+
+
+def test_lazy_on_stock_torch_is_refused_before_anything_is_loaded(tmp_path):
+    bridge, log = tmp_path / "bridge", tmp_path / "loads"
+    bridge.mkdir()
+    install_bridge(bridge, release="1.21", torch="2.6.0+cpu")
+
+    done = subprocess.run(
+        [*FRONT_ENDS["run"], "--execution", "lazy"],
+        cwd=ROOT,
+        env=bridge_environment(bridge, log),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 3
+    assert "use --execution eager" in done.stderr
+    assert "pytorch-installer" in done.stderr
+    assert loads(log) == []

@@ -23,6 +23,7 @@ from w2v_core.backends.hpu_environment import (
     MODULE_IDS,
     effective_environment,
     only_visible_module,
+    torch_family,
 )
 from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, graph_arguments
 from w2v_core.backends.hpu_probe import Bridge, load_bridge, probe_hpu
@@ -255,6 +256,7 @@ class HpuBackend:
             "card": self.device_name,
             "driver": str(self._hpu.get_device_capability()),  # despite its name, the driver
             "execution": self.execution,
+            "torch_family": torch_family(),
             "hpu_graph_arguments": self._graph_arguments(),
             **software(),
             **sysfs,

@@ -16,6 +16,7 @@ from w2v_core.backends.hpu_environment import (
     bridge_installed,
     effective_environment,
     prepare_environment,
+    torch_family,
     vendor_warnings,
 )
 from w2v_core.backends.hpu_telemetry import software
@@ -117,7 +118,7 @@ def probe_hpu(
             missing="a library that the Habana plugin needs", remedy=INSTALL, facts=facts
         )
     facts["plugin"] = str(software()["synapse_build"] or "version unknown")
-    facts["torch"] = _torch_version()
+    facts["torch"] = f"{_torch_version()} ({torch_family() or 'unknown'})"
     facts["execution"] = "lazy" if bridge.is_lazy else "eager"
     facts.update(effective_environment())
     count = int(bridge.hpu.device_count()) if bridge.hpu.is_available() else 0

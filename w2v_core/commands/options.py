@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from w2v_core.backends.hpu_environment import (
     EXECUTIONS,
+    LAZY_MODE,
     TorchFamily,
     bridge_installed,
     hold_bridge,
@@ -97,13 +98,15 @@ def prepare_device(
     if device == "hpu" or (device == "auto" and bridge_installed()):
         if profile and (problem := set_up_profiler()) is not None:
             sys.stderr.write(f"note: {problem}\n")
-        prepare_environment(
+        chosen = prepare_environment(
             execution=mode,
             profile=profile,
             debug=debug,
             family=family,
             recipe_cache=Path(recipe_cache) if recipe_cache else None,
         )
+        if mode is None and chosen.get(LAZY_MODE) == "0":
+            sys.stderr.write("note: execution eager: stock torch has no lazy mode, no HPU graphs\n")
 
 
 def _whole_number(text: str) -> int:

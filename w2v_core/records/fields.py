@@ -57,6 +57,7 @@ KEYS: tuple[Key, ...] = (
     Key(name="PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES", why="dynamic shapes change compilation"),
     Key(name="PT_HPU_PLACE_ON_CPU", why="whether operators may fall back to the host"),
     Key(name="execution", why="lazy or eager execution", role="describes"),
+    Key(name="torch_family", why="Intel's fork of torch or a stock build"),
     Key(name="hpu_graph_arguments", why="how graphs are captured and kept"),
     _family("PT_HPU", "a bridge setting"),
     _family("PT_", "a bridge setting"),
