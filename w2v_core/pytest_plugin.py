@@ -28,7 +28,7 @@ from w2v_core.pytest_options import (
 from w2v_core.records.cell import Cell
 from w2v_core.records.record import CellRecord, to_json
 from w2v_core.records.store import INCOMPLETE
-from w2v_core.report.tables import matrix
+from w2v_core.report.tables import matrix, text_table
 from w2v_core.session import ValidationRun
 
 if TYPE_CHECKING:
@@ -261,8 +261,7 @@ def pytest_terminal_summary(
     terminalreporter.section(f"{valid} of {len(run.records)} cells valid")
     gate = config.stash[GATE]
     table = matrix(run.records).assign(verdict=[_verdict(r, gate) for r in run.records])
-    text = table.to_markdown(index=False, tablefmt="simple", disable_numparse=True)
-    terminalreporter.write_line(text)
+    terminalreporter.write_line(text_table(table.columns.tolist(), table.to_numpy().tolist()))
     unfinished = (run.directory / INCOMPLETE).exists()
     what = "no reports, the run did not finish" if unfinished else "reports"
     terminalreporter.write_line(f"{what}: {run.directory}")

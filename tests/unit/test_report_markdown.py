@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helpers.records import make_record, make_run
+from tests.helpers.records import ENVIRONMENT, make_record, make_run
 from w2v_core.report.markdown import MAX_BYTES, render_markdown
 from w2v_core.verdict.run import Run
 
@@ -36,6 +36,12 @@ def test_an_invalid_cell_is_shown_whatever_its_place_in_the_matrix():
     text = render(records)
 
     assert "base039-float32-test_clean-graphs-exact** is invalid: lost one" in text
+
+
+@pytest.mark.parametrize("key", ["synapse_build", "driver", "torch", "transformers"])
+def test_the_release_under_test_is_named_as_the_backend_writes_it(key):
+    """D2: the summary read a key that no backend writes, and never named the release."""
+    assert f"{key} {ENVIRONMENT[key]}" in render([make_record()])
 
 
 def test_links_lead_to_the_rest():

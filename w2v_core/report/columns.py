@@ -64,14 +64,19 @@ def raw(name: str, record: CellRecord) -> object:
     """Return what a column of ``summary.csv`` holds."""
     if name in FIGURES:
         return FIGURES[name].of(record)
-    held = getattr(record, name)
-    return "; ".join(held) if name == "invalid_reasons" else held
+    stored = getattr(record, name)
+    return "; ".join(stored) if name == "invalid_reasons" else stored
 
 
-def gaps(figures: Sequence[Figure], records: Sequence[CellRecord]) -> tuple[str, ...]:
-    """Say why a dash stands below a heading: one line for each that has one."""
+def held(figures: Sequence[Figure], records: Sequence[CellRecord]) -> tuple[Figure, ...]:
+    """Return the figures that are compared, and those that at least one record holds."""
+    return tuple(f for f in figures if f in BRIEF or any(value(f, r) is not None for r in records))
+
+
+def gaps(records: Sequence[CellRecord]) -> tuple[str, ...]:
+    """Say why a figure of the matrix is missing, of some cells or of all: one text for each."""
     return tuple(
-        f"{figure.header}: {MISSING[figure.name]}"
-        for figure in figures
+        f"{figure.header} ({MISSING[figure.name]})"
+        for figure in WHOLE
         if figure.name in MISSING and any(value(figure, record) is None for record in records)
     )

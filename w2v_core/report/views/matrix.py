@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from w2v_core.records.fields import Figure
 from w2v_core.records.record import CellRecord
-from w2v_core.report.columns import BRIEF, WHOLE, shown, value
+from w2v_core.report.columns import BRIEF, WHOLE, held, shown, value
 from w2v_core.report.names import split
 from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, status, vanished
 from w2v_core.verdict.outcome import GateResult, Throughput
@@ -59,7 +59,8 @@ class Matrix:
 def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
     """Return all cells in their order, and as tiles those that vanished too."""
     best = _best(order)
-    rows = tuple(_row(record, gate, best) for record in order)
+    columns = held(WHOLE, order)
+    rows = tuple(_row(record, gate, columns, best) for record in order)
     lost = [Row(cell=c, status="vanished", kind="bad") for c, _ in vanished(order, gate)]
     tiles = {split(row.cell): row for row in (*lost, *rows)}
     names = sorted({column for _, column in tiles})
@@ -68,7 +69,7 @@ def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
         for line in sorted({line for line, _ in tiles})
     ]
     return Matrix(
-        columns=WHOLE,
+        columns=columns,
         rows=rows,
         tile_columns=tuple(names),
         tiles=tuple(lines) if len(tiles) > 1 else (),
@@ -78,10 +79,10 @@ def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
 Best = dict[tuple[str, str, str], float]
 
 
-def _row(record: CellRecord, gate: GateResult | None, best: Best) -> Row:
+def _row(record: CellRecord, gate: GateResult | None, columns: Sequence[Figure], best: Best) -> Row:
     state = status(record, gate)
     judged = gate.cell(record.cell) if gate is not None else None
-    figures = {c.name: Shaded(shown(c, record), _shade(record, c, best)) for c in WHOLE}
+    figures = {c.name: Shaded(shown(c, record), _shade(record, c, best)) for c in columns}
     return Row(
         cell=record.cell,
         status=state,
