@@ -170,3 +170,23 @@ def test_error_of_a_path_names_the_path_once_opened_by_name(container, tmp_path)
 
     with pytest.raises(AudioError, match=r"7-1-0000\.audio"):
         audio.decode(path, name=str(path))
+
+
+def test_flac_whose_header_has_another_rate_than_its_frames_is_refused():
+    """STREAMINFO has no checksum: 16,002 Hz would resample to another length."""
+    data = bytearray(encode(voiced(16_000)))
+    data[20] ^= 0x20  # STREAMINFO: the rate's 20 bits end in the upper half of this byte
+
+    with pytest.raises(AudioError, match=r"^a\.flac: damaged: its header says 16002 Hz"):
+        audio.decode(bytes(data), name="a.flac")
+
+
+def test_flac_without_md5_whose_count_is_below_its_frames_is_refused():
+    """libsndfile stops at the count; half of the audio would be hidden."""
+    data = bytearray(encode(voiced(16_000)))
+    data[26:42] = bytes(16)
+    assert audio.decode(bytes(data), name="a.flac").shape == (16_000,)
+
+    data[22:26] = struct.pack(">I", 8_000)
+    with pytest.raises(AudioError, match=r"^a\.flac: .*8000 samples .* hold 16000"):
+        audio.decode(bytes(data), name="a.flac")
