@@ -267,7 +267,7 @@ def test_a_sample_of_bent_files_is_answered(capsys, tmp_path, good):
 @pytest.mark.slow
 def test_thousands_of_bent_files_are_answered(capsys, tmp_path, good):
     """The seeded campaign; ``-rP`` shows its counts."""
-    faults, codes = campaign(capsys, good, tmp_path, 1200)
+    faults, codes = campaign(capsys, good, tmp_path, 800)
 
     sys.stdout.write(f"{sum(codes.values())} answers by exit code: {dict(codes)}\n")
     assert Counter(fault for _, fault in faults) == {}, faults[:20]

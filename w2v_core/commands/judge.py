@@ -256,8 +256,9 @@ def _print_gate(result: GateResult, *, as_json: bool) -> None:
     sys.stdout.write(f"{result.summary()}\n")
     rows: list[dict[str, Any]] = result.rows()
     if rows:
-        import pandas as pd
+        from tabulate import tabulate
 
-        table = pd.DataFrame(rows).drop(columns="reasons")
-        sys.stdout.write(table.to_markdown(index=False, tablefmt="simple", floatfmt=".4g") + "\n")
+        shown = [{k: v for k, v in row.items() if k != "reasons"} for row in rows]
+        table = tabulate(shown, headers="keys", tablefmt="simple", floatfmt=".4g")
+        sys.stdout.write(f"{table}\n")
     sys.stdout.writelines(f"- {reason}\n" for reason in result.reasons)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from w2v_core import __version__
+from w2v_core.printable import printable, shorten
 from w2v_core.records.fields import KEY_FIELDS, KEYS, describe
 
 PACKAGES = (
@@ -34,6 +35,7 @@ PACKAGES = (
 )
 VARIABLES = ("PT_HPU_", "PT_HPUGRAPH_", "PT_ENABLE_", "HABANA_", "OMP_", "MKL_", "MALLOC_", "KMP_")
 GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_VALUE_CHARS = 400
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -171,7 +173,7 @@ def _shown(environment: Mapping[str, Any], name: str) -> str:
     if name not in environment:
         return "(not set)"
     value = environment[name]
-    return "unknown" if value is None else str(value)
+    return "unknown" if value is None else printable(shorten(str(value), _VALUE_CHARS))
 
 
 def _git(directory: Path, *arguments: str) -> str:

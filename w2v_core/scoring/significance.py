@@ -22,7 +22,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from w2v_core.errors import TranscriptError
 
@@ -84,7 +84,7 @@ def mapsswe(differences: Floats) -> tuple[Floats, Floats]:
     statistic = np.divide(mean, error, out=np.zeros_like(mean), where=error > 0)
     constant = (error == 0) & (mean != 0)
     statistic = np.where(constant, np.copysign(np.inf, mean), statistic)
-    return statistic, np.asarray(2.0 * stats.norm.sf(np.abs(statistic)))
+    return statistic, np.asarray(2.0 * special.ndtr(-np.abs(statistic)))
 
 
 def matched_pairs(differences: Floats, words: Floats) -> PairedWer:
@@ -195,8 +195,8 @@ def bounds(
     by_utterance = matched_pairs(differences, words)
     by_speaker = block_bootstrap(differences @ member, words @ member)
     wide = np.maximum(
-        stats.t.isf(alpha, max(len(blocks) - 1, 1)) * by_utterance.standard_error,
-        stats.t.isf(alpha, max(speakers - 1, 1)) * by_speaker.standard_error,
+        -special.stdtrit(max(len(blocks) - 1, 1), alpha) * by_utterance.standard_error,
+        -special.stdtrit(max(speakers - 1, 1), alpha) * by_speaker.standard_error,
     )
     delta = by_utterance.delta
     unseen = -np.log(alpha) / words.sum()

@@ -14,22 +14,13 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special  # not scipy.stats, whose import takes longer than a verdict
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
 from w2v_core.verdict.decide import FAIL, PASS, Policy, decide_night, decide_runs
 from w2v_core.verdict.paired import MIN_PAIRS
 from w2v_core.verdict.statistics import Floats
-
-__all__ = [
-    "NOISES",
-    "Calibration",
-    "Noise",
-    "draw_noise",
-    "simulate_nights",
-    "simulate_runs",
-]
 
 Noise = Literal["normal", "t3", "ar1", "recorded"]
 NOISES: tuple[Noise, ...] = get_args(Noise)
@@ -259,4 +250,4 @@ def draw_noise(
 
 def _upper(count: int, total: int) -> float:
     """Return the one-sided upper 95 % bound of a rate."""
-    return 1.0 if count >= total else float(stats.beta.ppf(0.95, count + 1, total - count))
+    return 1.0 if count >= total else float(special.betaincinv(count + 1, total - count, 0.95))

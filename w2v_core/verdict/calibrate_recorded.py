@@ -15,8 +15,6 @@ from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 
-__all__ = ["calibrate_from_baseline", "calibrate_from_nights", "calibrate_from_pairs"]
-
 _FEWEST = 3  # runs or pairs; fewer say nothing about a deviation
 
 

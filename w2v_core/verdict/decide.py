@@ -32,20 +32,6 @@ from w2v_core.verdict.statistics import (
     upper_bound,
 )
 
-__all__ = [
-    "FAIL",
-    "INCONCLUSIVE",
-    "PASS",
-    "VERDICTS",
-    "Decision",
-    "Policy",
-    "Verdict",
-    "decide_night",
-    "decide_pairs",
-    "decide_runs",
-    "worst",
-]
-
 Verdict = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 VERDICTS: tuple[Verdict, ...] = ("PASS", "INCONCLUSIVE", "FAIL")
 """From best to worst; a decision's codes index it."""

@@ -20,14 +20,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from w2v_core.errors import RecordError
 from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.statistics import Floats, moderate
-
-__all__ = ["Anchor", "Drift", "Night", "anchors", "cusum", "detect_drift", "judge_drift"]
 
 SLACK = 1.0
 """k: losses below one standard deviation are noise."""
@@ -52,8 +50,8 @@ class Anchor:
 
     def scores(self, log_rtfx: Floats) -> Floats:
         """Return (..., nights) losses against the anchor as normal scores; above 0 is slower."""
-        tails = stats.t.sf((self.mean - log_rtfx) / self.sd, self.df)
-        return -np.asarray(stats.norm.ppf(np.maximum(tails, _LEAST_TAIL)), dtype=np.float64)
+        tails = special.stdtr(self.df, (log_rtfx - self.mean) / self.sd)
+        return -np.asarray(special.ndtri(np.maximum(tails, _LEAST_TAIL)), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

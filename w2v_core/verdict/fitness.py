@@ -191,7 +191,7 @@ def _parameters(record: CellRecord) -> dict[str, object]:
 
 def _digest(pairs: Iterable[tuple[str, str]]) -> str:
     text = "\n".join(f"{name}\t{reference}" for name, reference in sorted(pairs))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def _start_of(run_id: str) -> datetime | None:

@@ -16,8 +16,6 @@ from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
 
-__all__ = ["OUT", "PairedRun", "Report", "run_pairs", "run_stage"]
-
 OUT = "{out}"
 """Stands in a command for the directory that its run is to be written to."""
 

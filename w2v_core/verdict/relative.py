@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from w2v_core.errors import ConfigError
+from w2v_core.printable import printable, shorten
 from w2v_core.records.fingerprint import difference, place
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
@@ -24,6 +25,10 @@ from w2v_core.verdict.statistics import (
     upper_bound,
 )
 from w2v_core.verdict.wer import ceiling_finding, compare_wer, shared_alpha
+
+_NAME_CHARS = 80
+_CELL_CHARS = 200
+_REASON_CHARS = 1000
 
 
 def compare(
@@ -68,8 +73,8 @@ def compare(
     first, last = _newest(a).environment, _newest(b).environment
     named = names if names is not None else (_newest(a).release, _newest(b).release)
     return Comparison(
-        name_a=named[0],
-        name_b=named[1],
+        name_a=printable(shorten(named[0], _NAME_CHARS)),
+        name_b=printable(shorten(named[1], _NAME_CHARS)),
         cells=tuple(rows),
         environment=difference(first, last),
         fields_compared=len(set(first) | set(last)),
@@ -175,7 +180,7 @@ def _cell(
     told = [("throughput", speed.verdict, speed.reason)]
     told += [(f.kind, f.verdict, f.reason) for f in findings]
     return CellComparison(
-        cell=cell,
+        cell=printable(shorten(cell, _CELL_CHARS)),
         verdict=verdict,
         reasons=tuple(f"{kind}: {reason}" for kind, found, reason in told if found == verdict),
         runs_a=len(a),
@@ -205,9 +210,9 @@ def _missing(
     """Return the row of a cell that cannot be compared; b's own faults fail it."""
     faulty = [r for r in reasons if r.startswith("b: ")]
     return CellComparison(
-        cell=cell,
+        cell=printable(shorten(cell, _CELL_CHARS)),
         verdict="FAIL" if faulty else "INCONCLUSIVE",
-        reasons=tuple(f"integrity: {r}" for r in reasons),
+        reasons=tuple(f"integrity: {printable(shorten(r, _REASON_CHARS))}" for r in reasons),
         runs_a=len(sides[0].get(cell, [])),
         runs_b=len(sides[1].get(cell, [])),
     )

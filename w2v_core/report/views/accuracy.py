@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from w2v_core.errors import UnknownNameError
 from w2v_core.records.record import CellRecord, UtteranceScore
@@ -91,7 +91,7 @@ def wer_interval(scores: Sequence[UtteranceScore]) -> tuple[float, float] | None
     if len(sums) < 2 or table[:, 1].sum() <= 0:
         return None
     estimate = matched_pairs(table[:, 0], table[:, 1])
-    quantile = float(stats.t.ppf((1 + _LEVEL) / 2, len(sums) - 1))
+    quantile = float(special.stdtrit(len(sums) - 1, (1 + _LEVEL) / 2))
     wer, half = float(estimate.delta), quantile * float(estimate.standard_error)
     return max(0.0, wer - half), wer + half
 
