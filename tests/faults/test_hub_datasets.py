@@ -125,7 +125,10 @@ def test_refused_repository_is_told_as_what_it_is(hub, access, part):
 
 
 def test_unknown_revision_is_named(hub):
-    assert "has no revision 'v9'" in refusal(revision="v9")
+    message = refusal(revision="v9")
+
+    assert "has no revision 'v9'" in message
+    assert "hf download" not in message  # it would fail alike
 
 
 @pytest.mark.parametrize(

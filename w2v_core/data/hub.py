@@ -31,6 +31,7 @@ from w2v_core.hub_errors import explain
 
 WITHOUT_HUB = "canary-speech, librispeech:PATH and manifest:PATH need no hub"
 LFS_POINTER_BYTES = 200
+NO_DOWNLOAD_HELPS = ("repository", "revision", "name")  # the same command would fail alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +156,7 @@ def _snapshot(
         raise NotCachedError(
             f"dataset {name} needs the package datasets: pip install 'w2v-core[hub]'; {WITHOUT_HUB}"
         )
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
 
     corpus = CORPORA[name]
     try:
@@ -169,10 +170,18 @@ def _snapshot(
                 local_files_only=local_only,
             )
         )
+        files = (p for p in folder.rglob("*.parquet") if _belongs(p.relative_to(folder), corpus))
+        paths = sorted(files)
+        if not paths and not local_only:  # old clients take an empty copy, whatever the hub said
+            HfApi().dataset_info(corpus.repository, revision=revision)
     except Exception as error:  # offline, refused, dropped, a full disk: no one class has them all
         fault = explain(error, repository=corpus.repository, revision=revision)
-        raise _not_cached(name, revision=revision, reason=fault.reason) from error
-    paths = sorted(p for p in folder.rglob("*.parquet") if _belongs(p.relative_to(folder), corpus))
+        raise _not_cached(
+            name,
+            revision=revision,
+            reason=fault.reason,
+            can_fetch=fault.kind not in NO_DOWNLOAD_HELPS,
+        ) from error
     if not paths:
         reason = f"snapshot {folder.name} holds no {corpus.pattern}"
         raise _not_cached(name, revision=revision, reason=reason)
@@ -183,14 +192,18 @@ def _belongs(path: Path, corpus: HubCorpus) -> bool:
     return fnmatch.fnmatchcase(path.as_posix(), corpus.pattern)
 
 
-def _not_cached(name: str, *, revision: str | None, reason: str) -> NotCachedError:
+def _not_cached(
+    name: str, *, revision: str | None, reason: str, can_fetch: bool = True
+) -> NotCachedError:
     corpus = CORPORA[name]
     at = f" --revision {revision}" if revision else ""
+    command = (
+        f"hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'"
+    )
+    remedy = f"it is fetched by `{command}`; " if can_fetch else ""
     return NotCachedError(
         f"dataset {name} ({corpus.repository}) is not in the hub cache, or not whole, and cannot "
-        f"be fetched: {reason}; it is fetched by "
-        f"`hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'`; "
-        f"{WITHOUT_HUB}"
+        f"be fetched: {reason}; {remedy}{WITHOUT_HUB}"
     )
 
 
