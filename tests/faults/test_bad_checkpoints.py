@@ -131,3 +131,54 @@ def test_a_cached_hub_checkpoint_loads_offline_with_its_commit(monkeypatch, tmp_
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
 
     assert load_checkpoint(parse_model("owner/tiny")).revision == commit
+
+
+def refused(checkpoint, match):
+    with pytest.raises(CheckpointError, match=match) as raised:
+        load(checkpoint)
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "match"),
+    [
+        ("config.json", {"transformers_weights": "x.bin"}, "transformers_weights is 'x.bin'"),
+        ("config.json", {"num_hidden_layers": 10**6}, "num_hidden_layers"),
+        ("config.json", {"num_hidden_layers": 1_000}, "1000 layers, the weights hold 1"),
+        ("config.json", {"vocab_size": 10**9}, "vocab_size"),
+        ("config.json", {"num_labels": 10**9}, "num_labels"),
+        ("config.json", {"vocab_size": 10**6}, r"lm_head.*\[32.*\[1000000"),
+        ("config.json", {"model_type": "hubert"}, "model_type is 'hubert'"),
+        ("config.json", {"hidden_act": "no"}, "describes no Wav2Vec2ForCTC"),
+        ("config.json", {"conv_stride": [5, 2, 2, 2, 2, 2, 4]}, "conv_stride"),
+        ("preprocessor_config.json", {"do_normalize": "false"}, r"Expected `bool`, got `str`"),
+        ("tokenizer_config.json", {"do_lower_case": "false"}, r"Expected `bool`, got `str`"),
+        ("tokenizer_config.json", {"word_delimiter_token": "<pad>"}, "both the CTC blank"),
+        ("tokenizer_config.json", {"word_delimiter_token": None}, "word delimiter"),
+        ("tokenizer_config.json", {"vocab_file": "/etc/passwd"}, "vocab_file"),
+        (
+            "tokenizer_config.json",
+            {"tokenizer_class": "Wav2Vec2PhonemeCTCTokenizer"},
+            "tokenizer is a Wav2Vec2PhonemeCTCTokenizer",
+        ),
+        ("vocab.json", {"eng": {"a": 0}, "fra": {"a": 0}}, "by language \\('eng', 'fra'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.endswith(".json") else None,
+)
+def test_contents_that_cannot_be_meant_are_refused_in_one_line(checkpoint, file, changes, match):
+    edit(checkpoint / file, **changes)
+    refused(checkpoint, match)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.json"])
+def test_a_git_lfs_pointer_is_told_as_one(checkpoint, name):
+    (checkpoint / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+
+    refused(checkpoint, f"{name} is a Git LFS pointer.*git lfs pull")
+
+
+def test_a_language_model_is_told_as_unused(checkpoint):
+    edit(checkpoint / "preprocessor_config.json", processor_class="Wav2Vec2ProcessorWithLM")
+
+    assert "language model is not used" in load(checkpoint).notes[0]

@@ -96,6 +96,20 @@ def test_partly_fetched_is_not_cached_and_the_next_run_fetches_the_rest(hub):
     assert why_not_loadable(parse_model("base")) is None
 
 
+@pytest.mark.parametrize("absent", sorted(FILES["large"]))
+def test_cached_means_loadable_whichever_file_lacks(hub, absent, monkeypatch):
+    """A cache without any one file is not cached, and the file is named."""
+    spec = parse_model("large")
+    load_checkpoint(spec)
+    assert why_not_loadable(spec) is None
+    cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    next(cache.rglob(f"snapshots/*/{absent}")).unlink()
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+    assert why_not_loadable(spec) == f"not cached: lacks {absent}"
+    assert f"lacks {absent}; and it cannot be fetched: offline mode is on" in refusal("large")
+
+
 def test_connection_that_drops_is_resumed(hub):
     hub.drops["model.safetensors"] = [1 << 20]
 

@@ -83,8 +83,8 @@ def _load(spec: ModelSpec, directory: Path, revision: str | None) -> Checkpoint:
     weight_files = _whole(directory)
     extractor = read_feature_extractor(directory)
     architecture = read_architecture(directory)
-    vocabulary = read_vocabulary(directory, num_rows=architecture.vocab_size)
     weights = load_weights(weight_files, architecture)
+    vocabulary = read_vocabulary(directory, num_rows=architecture.vocab_size)
     return Checkpoint(
         name=spec.name,
         cell_name=spec.cell_name,
