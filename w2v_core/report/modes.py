@@ -19,14 +19,14 @@ HEADERS = (
     "cell",
     "mode",
     "RTFx",
-    "rounds s, median (min - max)",
+    "round s (min - max)",
     "WER %",
     "warm-up s",
     "compile s",
     "captures",
-    "peak memory GiB",
+    "memory GiB",
     "valid",
-    "transcripts changed",
+    "changed",
 )
 ABOUT = (
     "lazy runs graphs as HPU graphs, eager as torch.compile; each mode has a process and a run of "
@@ -100,7 +100,7 @@ def _headline(pairs: Sequence[CellModes]) -> str:
         return "lazy and eager: no cell has both"
     changed = sum(len(p.changed or ()) for p in pairs)
     return (
-        f"eager runs at {median(ratios):.2f} times lazy's RTFx (median of {len(ratios)} cells, "
+        f"eager runs at {median(ratios):.2f} times lazy's RTFx (median over cells: {len(ratios)}, "
         f"{min(ratios):.2f} to {max(ratios):.2f}); {changed} transcripts changed"
     )
 
