@@ -3,33 +3,37 @@
 Exit codes: 0 success, 1 the run or verdict is bad, 2 wrong usage, 3 input that cannot be used, 130
 interrupted, 141 the reader of the output went away. For commands that judge, 2 is inconclusive and
 wrong usage is 3.
+
+Only what ``w2v --help`` needs is imported here; a command is imported when it is asked for, within
+``main``, so that an interrupt while packages are imported is an interrupt like any other.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
-import os
 import sys
-import traceback
-from collections.abc import Sequence
-from typing import cast
 
-from w2v_core import __version__
-from w2v_core.commands import completion, doctor, judge, report, run, transcribe
-from w2v_core.commands.options import INPUT_ERROR, USAGE_ERROR, Parser
-from w2v_core.errors import ConfigError, W2VError
-from w2v_core.report.text import printable
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
 
-__all__ = ["build_parser", "main"]
+    from w2v_core.commands.parser import Parser
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 
-def build_parser() -> Parser:
-    """Return the parser of all commands."""
+def build_parser(wanted: str | None = None) -> Parser:
+    """Return the parser of all commands, or the parser in which only one command has its flags.
+
+    Args:
+        wanted: The first argument; whatever it is, the other commands are known by name only. None
+            imports them all.
+    """
+    from w2v_core import __version__
+    from w2v_core.commands import HELP, MODULES
+    from w2v_core.commands.parser import Parser
+
     parser = Parser(
         prog="w2v",
         description="Validate and measure Wav2Vec2ForCTC inference on Gaudi, CUDA and CPU.",
@@ -38,19 +42,42 @@ def build_parser() -> Parser:
         "2 inconclusive, 3 wrong usage or unusable input. 'w2v COMMAND --help' tells more.",
     )
     parser.add_argument("--version", action="version", version=f"w2v {__version__}")
-    commands = cast(
-        "argparse._SubParsersAction[argparse.ArgumentParser]",
-        parser.add_subparsers(dest="command", required=True, metavar="COMMAND"),
-    )
-    for command in (run, transcribe, report, doctor, judge):
-        command.add_parser(commands)
-    completion.add_parser(commands, root=parser)
+    commands: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND"
+    )  # type: ignore[assignment]  # of the parsers that it will make
+    everything = wanted is None or wanted == "completion"  # which completes all commands
+    for name, text in HELP.items():
+        if everything or MODULES[name] == MODULES.get(wanted or ""):
+            _add(MODULES[name], commands, root=parser)
+        elif name not in commands.choices:
+            commands.add_parser(name, help=text)
     _name_parsers(commands)
     return parser
 
 
+def _add(
+    module: str, commands: argparse._SubParsersAction[argparse.ArgumentParser], *, root: Parser
+) -> None:
+    """Add the commands of a module, once."""
+    import importlib
+
+    from w2v_core.commands import MODULES
+
+    if any(MODULES[name] == module for name in commands.choices):
+        return
+    adder = importlib.import_module(f"w2v_core.commands.{module}").add_parser
+    if module == "completion":
+        adder(commands, root=root)
+    else:
+        adder(commands)
+
+
 def _name_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Let each command's arguments tell their parser, whose usage an error is about."""
+    import argparse
+
+    from w2v_core.commands.parser import USAGE_ERROR
+
     for parser in commands.choices.values():
         parser.set_defaults(parser=parser)
         for action in parser._actions:
@@ -62,15 +89,19 @@ def _name_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; whatever ends it early becomes one paragraph on stderr."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a letter
-            stream.reconfigure(errors="backslashreplace")
     try:
+        import io
+
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a letter
+                stream.reconfigure(errors="backslashreplace")
         try:
-            return _run(arguments)
+            return _run(sys.argv[1:] if arguments is None else arguments)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
+        from w2v_core.printable import printable
+
         what = f"; {interrupt}" if interrupt.args else ""
         sys.stderr.write(f"w2v: interrupted{printable(what)}\n")
         return INTERRUPTED
@@ -79,24 +110,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    parsed = build_parser().parse_args(arguments)
+def _run(arguments: Sequence[str]) -> int:
+    from w2v_core.errors import W2VError
+
+    parsed = build_parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
-        return cast("int", parsed.handler(parsed))
+        return int(parsed.handler(parsed))
     except W2VError as error:
-        if getattr(parsed, "debug", False):
-            traceback.print_exc()
-        text = "; ".join(line.strip() for line in str(error).split("\n"))
-        sys.stderr.write(f"w2v: {printable(text)}\n")
-        if isinstance(error, ConfigError):
-            return cast("int", getattr(parsed, "usage_error", USAGE_ERROR))
-        return INPUT_ERROR
+        return _told(error, parsed)
     except (MemoryError, RuntimeError) as error:
+        from w2v_core.commands.parser import INPUT_ERROR
+        from w2v_core.printable import printable
+
         if getattr(parsed, "debug", False) or not _is_out_of_memory(error):
             raise
         what = printable(str(error).partition("\n")[0])
         sys.stderr.write(f"w2v: out of memory; use a smaller --batch-size or model ({what})\n")
         return INPUT_ERROR
+
+
+def _told(error: Exception, parsed: argparse.Namespace) -> int:
+    """Say what was wrong in one paragraph; returns the exit code."""
+    import traceback
+
+    from w2v_core.commands.parser import INPUT_ERROR, USAGE_ERROR
+    from w2v_core.errors import ConfigError
+    from w2v_core.printable import printable
+
+    if getattr(parsed, "debug", False):
+        traceback.print_exception(error)
+    text = "; ".join(line.strip() for line in str(error).split("\n"))
+    sys.stderr.write(f"w2v: {printable(text)}\n")
+    if isinstance(error, ConfigError):
+        return int(getattr(parsed, "usage_error", USAGE_ERROR))
+    return INPUT_ERROR
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -113,6 +160,9 @@ def _forget_stdout() -> None:
 
     Source: "Note on SIGPIPE" in the documentation of Python's signal module.
     """
+    import contextlib
+    import os
+
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

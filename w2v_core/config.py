@@ -78,7 +78,7 @@ class EngineConfig:
     graphs: bool = False
     autocast: bool = False
     """float32 weights under autocast to ``dtype`` (the seed's way) instead of cast weights."""
-    plan: BatchPlan = field(default_factory=BatchPlan)
+    plan: BatchPlan = field(default_factory=lambda: BatchPlan(at_most=True))
     num_slots: int = 4
     decode_workers: int = 1
     """Threads that decode; 0 decodes in the calling thread."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -33,6 +34,9 @@ def add_gate_options(parser: pytest.Parser) -> None:
     add("--rebase", default=None, metavar="REASON", help="approve this release's runs as baseline")
 
 
+_BADNESS = ("error", "failed", "xfailed", "xpassed", "deselected", "skipped", "passed")
+
+
 class Gatekeeper:
     """Watches the session's outcomes and judges its records once."""
 
@@ -47,7 +51,10 @@ class Gatekeeper:
         self._run = run
         self._path = parse_path(baseline) if baseline else None
         self._history = parse_path(history) if history else None
-        self._outcomes: dict[str, str] = {}
+        self._outcomes: dict[str, dict[str, str]] = {}
+        """By cell and test."""
+        self.errors: dict[str, str] = {}
+        """Why cells could not be measured, by cell."""
         self._judged: set[str] = set()
         self._is_interrupted = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
@@ -72,7 +79,8 @@ class Gatekeeper:
     @property
     def session(self) -> Session:
         """What the session knows of its cells so far."""
-        return Session(xdist=self._is_parallel, outcomes=dict(self._outcomes))
+        outcomes = {cell: _worst(tests.values()) for cell, tests in self._outcomes.items()}
+        return Session(xdist=self._is_parallel, outcomes=outcomes, errors=dict(self.errors))
 
     @cached_property
     def result(self) -> GateResult:
@@ -113,25 +121,64 @@ class Gatekeeper:
             ReportError: the reports cannot be written.
             RecordError: the history cannot be written, or holds another run under these names.
         """
-        from w2v_core.records.history import History
-        from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
-
         is_stopped = bool(session.shouldstop or session.shouldfail)
         if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
             return
+        try:
+            self._write()
+        finally:  # a measurement that one of the two cannot take is in the other
+            self._append()
+        if not is_stopped:
+            self._refuse_unjudged()
+
+    def _write(self) -> None:
+        """Write the reports, also where the history became unusable, which is raised then."""
+        from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
+
         baseline = None if isinstance(self.baseline, str) else self.baseline
+        nights, problem = None, None
+        try:
+            nights = self._nights
+        except RecordError as error:
+            problem = error
         self._run.write(
             session=self.session,
             gate=self.result if self.is_on else None,
             calibration=calibrate_from_baseline(baseline) if baseline is not None else None,
-            history=self._nights,
+            history=nights,
             baseline=baseline,
         )
+        if problem is not None:
+            raise problem
+
+    def _append(self) -> None:
+        from w2v_core.records.history import History
+
         if self._history is not None:
             with History(self._history) as opened:
                 opened.append(self._run.records)
-        if not is_stopped:
-            self._refuse_unjudged()
+
+    def check_history(self) -> None:
+        """Open the history, or see that it can be made, before anything is measured.
+
+        Raises:
+            RecordError: it is not one, is damaged or locked.
+            ConfigError: it cannot be written.
+        """
+        from w2v_core.records.history import History
+
+        path = self._history
+        if path is None:
+            return
+        try:
+            if path.exists():
+                with History(path):
+                    return
+            parent = next(p for p in path.absolute().parents if p.exists())
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"--history {str(path)!r} cannot be used: {error}") from error
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"--history {path}: {parent} is no directory that can be written")
 
     def _lacks_cells(self, session: pytest.Session) -> bool:
         cells = {cell_of(item) for item in session.items} - {None}
@@ -157,8 +204,20 @@ class Gatekeeper:
     def note(self, item: pytest.Item, outcome: str) -> None:
         """Keep the outcome of a cell's item; a bad one is never overwritten."""
         cell = cell_of(item)
-        if cell is not None and self._outcomes.get(cell, "passed") == "passed":
-            self._outcomes[cell] = outcome
+        if cell is not None:
+            tests = self._outcomes.setdefault(cell, {})
+            tests[item.nodeid] = _worst([tests.get(item.nodeid, "passed"), outcome])
+
+    def forget(self, item: pytest.Item) -> None:
+        """Drop the outcome of an item that starts, as another try of it may have ended badly."""
+        self._outcomes.get(cell_of(item) or "", {}).pop(item.nodeid, None)
+
+    def verdict(self, cell: str) -> str:
+        """Return the verdict of a cell, or of the run as a whole."""
+        if cell == WHOLE_RUN:
+            return self.result.verdict
+        found = self.result.cell(cell)
+        return found.verdict if found is not None else "FAIL"
 
     def check(self, cell: str, *, rebase: bool = False) -> None:
         """Fail, skip or pass the gate item of a cell; skip it where a session rebases."""
@@ -181,6 +240,10 @@ class Gatekeeper:
 
     def _fail(self, reason: str) -> NoReturn:
         pytest.fail(reason, pytrace=False)
+
+
+def _worst(outcomes: Iterable[str]) -> str:
+    return min(outcomes, key=_BADNESS.index, default="passed")
 
 
 def cell_of(item: pytest.Item) -> str | None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,16 @@ from w2v_core.config import DeviceChoice, parse_count, parse_path
 from w2v_core.errors import W2VError
 from w2v_core.markers import DEVICE_ORDER, devices_asked_for
 from w2v_core.progress import bars
+from w2v_core.pytest_benchmarks import is_first_night, refuse_options
+from w2v_core.pytest_cells import (
+    MEASUREMENTS,
+    NOT_JUDGED,
+    CellMeasurements,
+    golden_reasons,
+    measured,
+    own_verdict,
+    wer_ceiling,
+)
 from w2v_core.pytest_gate import Gatekeeper, add_gate_options, rebase
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
@@ -25,24 +35,29 @@ from w2v_core.pytest_options import (
     plan_of,
     run_config_of,
 )
-from w2v_core.records.cell import Cell
-from w2v_core.records.record import CellRecord, to_json
+from w2v_core.records.record import CellRecord
 from w2v_core.records.store import INCOMPLETE
 from w2v_core.report.tables import matrix, text_table
+from w2v_core.report.text import printable
 from w2v_core.session import ValidationRun
 
-if TYPE_CHECKING:
-    from w2v_core.bench.measure import Round, TimedPass
-    from w2v_core.types import Transcription
+__all__ = ["golden_reasons", "measured", "prepare_device", "pytest_addoption", "wer_ceiling"]
 
-__all__ = ["prepare_device", "pytest_addoption"]
+pytest.register_assert_rewrite("w2v_core.suite")
 
 RUN = pytest.StashKey[ValidationRun]()
 GATE = pytest.StashKey[Gatekeeper]()
 APPROVAL = pytest.StashKey[str]()
+MARKERS = {
+    "hpu": "runs on an Intel Gaudi device (or the simulated one); with needs_card=False it is "
+    "about one",
+    "cuda": "runs on an NVIDIA GPU",
+    "cpu": "runs on the host processor",
+}
+WORKERS = pytest.StashKey[list[list[str]]]()
+"""What workers of pytest-xdist measured: title and lines."""
 RAN = pytest.StashKey[set[str]]()
 """Devices whose marker a test carried that ran, on workers of pytest-xdist too."""
-Measure = Callable[[Cell], CellRecord]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,11 +68,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Parse the options once; a device that was asked for and is missing ends the session."""
+    for name, text in MARKERS.items():
+        config.addinivalue_line("markers", f"{name}: {text}")
     try:
         run = ValidationRun(run_config_of(config), progress=bars)
         config.stash[RUN] = run
-        config.stash[RAN] = set()
-        config.pluginmanager.register(_Outcomes(config.stash[RAN]))
         config.stash[GATE] = Gatekeeper(
             run,
             baseline=config.getoption("--baseline"),
@@ -65,10 +80,16 @@ def pytest_configure(config: pytest.Config) -> None:
             is_parallel=hasattr(config, "workerinput"),
         )
         config.pluginmanager.register(config.stash[GATE])  # it is told of an interrupt
+        config.stash[MEASUREMENTS] = CellMeasurements(
+            run, config.getoption("--rounds"), errors=config.stash[GATE].errors
+        )
+        config.stash[RAN], config.stash[WORKERS] = set(), []
+        config.pluginmanager.register(_Outcomes(config.stash[RAN]))
         parse_count("--rounds", config.getoption("--rounds"))
         plan_of(config)
         models_of(config)
         datasets_of(config)
+        config.stash[GATE].check_history()
         device = config.stash[RUN].config.device
         prepare_device(device, config)
         if device != "auto":
@@ -99,6 +120,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if not wanted:
         return
     try:
+        if "cell" in wanted:
+            refuse_options(metafunc.config)
         backend = metafunc.config.stash[RUN].backend
         cells = form_session_cells(metafunc.config, backend)
     except W2VError as error:
@@ -109,7 +132,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("gate_cell", [pytest.param(n, id=n, marks=device_mark) for n in names])
         return
     metafunc.parametrize(
-        "cell", [pytest.param(cell, id=str(cell), marks=device_mark) for cell in cells]
+        "cell",
+        [pytest.param(cell, id=str(cell), marks=device_mark) for cell in cells],
+        scope="session",  # pytest then puts the tests of a cell together
     )
 
 
@@ -133,6 +158,10 @@ def pytest_runtest_makereport(
     report = yield
     if report.when == "call" and not report.skipped:
         vars(report)["devices"] = [mark for mark in DEVICE_ORDER if _needs(item, mark)]
+    if call.when == "setup":
+        item.config.stash[GATE].forget(item)  # it may be run again, by pytest-rerunfailures
+    if item.stash.get(NOT_JUDGED, False):
+        return report
     if report.when == "call" or report.outcome != "passed":
         outcome: str = report.outcome if report.when == "call" or report.skipped else "error"
         if hasattr(report, "wasxfail"):
@@ -187,99 +216,74 @@ def gatekeeper(pytestconfig: pytest.Config) -> Gatekeeper:
     return pytestconfig.stash[GATE]
 
 
-@pytest.fixture
-def measure(
-    benchmark: Any,  # noqa: ANN401 - pytest-benchmark is untyped
-    pytestconfig: pytest.Config,
-    validation_run: ValidationRun,
-) -> Measure:
-    """Measure a cell with ``benchmark.pedantic``; its record goes to ``extra_info`` and reports."""
-
-    def measure_cell(cell: Cell) -> CellRecord:
-        reason = validation_run.backend.graphs_unsupported
-        if cell.graphs and reason is not None:
-            pytest.skip(f"{cell} needs graphs: {reason}")
-        rounds = pytestconfig.getoption("--rounds")
-        record = validation_run.measure(
-            cell, timer=lambda run: _time_by_benchmark(benchmark, run, rounds=rounds), rounds=rounds
-        )
-        benchmark.extra_info.update(extra_info(record))
-        return record
-
-    return measure_cell
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
+    """Put the fingerprint into the benchmark JSON, beside what pytest-benchmark compares."""
+    run = config.stash[RUN]
+    if run.records:
+        output_json["machine_info"]["fingerprint"] = run.environment
 
 
-def extra_info(record: CellRecord) -> dict[str, Any]:
-    """Return what ``--benchmark-json`` carries: the figures flat, and the whole record."""
-    document = to_json(record)
-    flat = {k: v for k, v in document["record"].items() if k not in ("scores", "environment")}
-    flat["record"] = document
-    return flat
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_benchmark_compare_machine_info(compared_benchmark: dict[str, Any]) -> None:
+    """Leave the fingerprint out of pytest-benchmark's comparison, made before there is one."""
+    compared_benchmark["machine_info"].pop("fingerprint", None)
 
 
-def _time_by_benchmark(
-    benchmark: Any,  # noqa: ANN401 - pytest-benchmark is untyped
-    run: TimedPass,
-    *,
-    rounds: int,
-) -> Sequence[Round]:
-    from w2v_core.bench.measure import Round
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> Generator[None, None, None]:
+    """End with the matrix and where the reports are, also behind a plugin that raises."""
+    try:
+        yield
+    finally:
+        _show_cells(terminalreporter, config)
 
-    passes: list[Transcription] = []
 
-    def between_rounds() -> None:
-        if passes:
-            run.count()
-
-    benchmark.pedantic(
-        lambda: passes.append(run()), setup=between_rounds, rounds=rounds, iterations=1
-    )
-    stats = benchmark.stats
-    walls = [p.wall_s for p in passes] if stats is None else list(stats.stats.data)
-    return [Round(transcription=p, wall_s=w) for p, w in zip(passes, walls, strict=True)]
+def _show_cells(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for title, *lines in filter(None, (*config.stash[WORKERS], _told_cells(config))):
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_benchmark_update_machine_info(
-    config: pytest.Config, machine_info: dict[str, Any]
-) -> None:
-    """Put the fingerprint into the benchmark JSON."""
-    run = config.stash[RUN]
-    if run.records:
-        machine_info["fingerprint"] = run.environment
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist is untyped
+    """Keep what a worker of pytest-xdist measured, to show it at the end."""
+    told = getattr(node, "workeroutput", {}).get("w2v_cells")
+    if told:
+        node.config.stash[WORKERS].append(told)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """End with the matrix and where the reports are."""
-    run = config.stash[RUN]
-    if not run.records:
-        return
+def _told_cells(config: pytest.Config) -> list[str]:
+    """Return a title and the lines that end a session that measured; nothing for others."""
+    run, errors = config.stash[RUN], config.stash[GATE].errors
+    if not run.records and not errors:
+        return []
     valid = sum(r.valid for r in run.records)
-    terminalreporter.section(f"{valid} of {len(run.records)} cells valid")
-    gate = config.stash[GATE]
-    table = matrix(run.records).assign(verdict=[_verdict(r, gate) for r in run.records])
-    terminalreporter.write_line(text_table(table.columns.tolist(), table.to_numpy().tolist()))
+    lines = [f"{valid} of {len(run.records) + len(errors)} cells valid"]
+    if run.records:
+        verdicts = [_verdict(r, config.stash[GATE]) for r in run.records]
+        table = matrix(run.records).assign(verdict=verdicts)
+        lines += text_table(table.columns.tolist(), table.to_numpy().tolist()).splitlines()
+    lines += [f"not measured: {cell}: {printable(why)}" for cell, why in errors.items()]
     unfinished = (run.directory / INCOMPLETE).exists()
     what = "no reports, the run did not finish" if unfinished else "reports"
-    terminalreporter.write_line(f"{what}: {run.directory}")
+    lines.append(f"{what}: {run.directory}")
+    if run.records and is_first_night(config):
+        lines.append("--benchmark-compare: no saved run to compare with yet")
     if APPROVAL in config.stash:
-        terminalreporter.write_line(config.stash[APPROVAL])
+        lines.append(config.stash[APPROVAL])
+    return lines
 
 
 def _verdict(record: CellRecord, gate: Gatekeeper) -> str:
-    """Return the gate's verdict of a cell where it is on, else that of the WER ceiling."""
-    from w2v_core.verdict.wer import ceiling_finding
-
-    if gate.is_on:
-        found = gate.result.cell(record.cell)
-        return found.verdict if found is not None else "INCONCLUSIVE"
-    if not record.valid:
-        return "FAIL"
-    finding = ceiling_finding(record)
-    return finding.verdict if finding is not None else "not judged"
+    """Return the gate's verdict of a cell where it is on, else the cell's own."""
+    if not gate.is_on:
+        return own_verdict(record)
+    found = gate.result.cell(record.cell)
+    return found.verdict if found is not None else "INCONCLUSIVE"
 
 
 @pytest.hookimpl(trylast=True)
@@ -290,7 +294,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     device = config.stash[RUN].config.device
     is_asked = device in DEVICE_MARKS or device in devices_asked_for(config.getoption("markexpr"))
     runs_nothing = config.getoption("collectonly") or config.getoption("setuponly", False)
-    if not is_asked or runs_nothing or hasattr(config, "workerinput"):
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["w2v_cells"] = _told_cells(config)
+        return
+    if not is_asked or runs_nothing:
         return
     if session.exitstatus == pytest.ExitCode.OK and device not in config.stash[RAN]:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED

@@ -166,6 +166,8 @@ class ValidationRun:
     ) -> CellRecord:
         """Measure one cell and keep its record; blocks.
 
+        Whether its WER is good is not asked here: the record of a bad one is sound.
+
         Args:
             cell: What to measure.
             timer: Runs and times the rounds.
@@ -195,6 +197,7 @@ class ValidationRun:
                 progress=self.progress,
             )
             record = replace(record, warm_up_cold_s=cold_warm_up_s(record))
+            self.records[:] = [r for r in self.records if r.cell != record.cell]  # measured again
             self.records.append(record)
         finally:
             if engine.lost is not None:

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.workload import corpus_lengths, make_utterances
+from tests.canary.architecture import SYMBOLS
 from w2v_core.backends.cpu import CpuBackend, keep_freed_memory
 from w2v_core.config import BatchPlan
 from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
 from w2v_core.engine.ctc import decode_batch
 from w2v_core.engine.slots import SlotRing
-from w2v_core.model.canary.architecture import SYMBOLS
 from w2v_core.types import Vocabulary, num_frames
 
 NUM_UTTERANCES = 64

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
-from w2v_core.model.canary.architecture import SYMBOLS
+from tests.canary.architecture import SYMBOLS
 from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.types import Utterance, Vocabulary, num_frames
 

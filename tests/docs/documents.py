@@ -20,7 +20,7 @@ DOCUMENTS = tuple(
     )
 )
 RUN_FILES = {
-    *("run.json", "summary.html", "summary.md", "summary.csv", "summary.parquet"),
+    *("run.json", "verdict.json", "summary.html", "summary.md", "summary.csv", "summary.parquet"),
     *("perf_metric.csv", "hypotheses.jsonl"),
 }
 """What a run leaves behind; test_commands.py looks."""

@@ -99,7 +99,7 @@ def pytest_parser(pytestconfig):
 @in_each_document
 def test_every_block_says_what_it_is(document):
     """A block of an unknown language would escape the checks below."""
-    assert {block.language for block in blocks(document)} <= {"sh", "console", "python"}
+    assert {block.language for block in blocks(document)} <= {"sh", "console", "python", "text"}
 
 
 @in_each_document

@@ -134,7 +134,7 @@ def test_a_cell_that_got_far_slower_is_red(inputs, record, tmp_path):
 
     assert done.returncode == 1
     assert outcomes[f"test_gate[{record.cell}]"] == "failure"
-    assert outcomes[f"test_cell[{record.cell}]"] == "passed"
+    assert outcomes[f"test_steady_state_throughput[{record.cell}]"] == "passed"
 
 
 def test_a_deselected_cell_is_red(inputs, record, tmp_path):

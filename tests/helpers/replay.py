@@ -29,9 +29,22 @@ from w2v_core.pytest_plugin import RUN
 from w2v_core.verdict.commands import approve_runs
 
 CELL_TESTS, GATE_TESTS = "tests/validation/test_cells.py", "tests/validation/test_gate.py"
+LAST_CLAIM = "test_steady_state_throughput"
 MATRIX = ("--models", "base", "--datasets", "test-clean", "--graphs", "on")
 QUIET = (
-    *("-q", "-p", "no:cacheprovider", "--no-header", "--tb=short", "--rounds", "1"),
+    *(
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:rerunfailures",
+        "-p",
+        "no:randomly",
+        "--no-header",
+        "--tb=short",
+        "--rounds",
+        "1",
+    ),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # the plugin serves many sessions here
 )
 
@@ -48,8 +61,6 @@ class Mutant:
     xdist: bool = False
     spoil: Any = None
     """Called with the path of the baseline."""
-    history: str = ""
-    """What stands in the history file."""
 
 
 SESSION_MUTANTS: dict[str, Mutant] = {
@@ -63,7 +74,7 @@ SESSION_MUTANTS: dict[str, Mutant] = {
     "xpassed": Mutant(said="xpassed", marks=(pytest.mark.xfail(strict=False),)),
     "deselected": Mutant(said="deselected", options=("-k", "test_gate or float32")),
     "deselected-by-name": Mutant(
-        said="deselected", options=("--deselect", f"{CELL_TESTS}::test_cell[{CELLS[0]}]")
+        said="deselected", options=("--deselect", f"{CELL_TESTS}::{LAST_CLAIM}[{CELLS[0]}]")
     ),
     "cell-with-its-gate-deselected": Mutant(
         said="were not judged", options=("-k", "float32 or run")
@@ -73,7 +84,6 @@ SESSION_MUTANTS: dict[str, Mutant] = {
     "cell-file-left-out": Mutant(said="no record to judge", files=(GATE_TESTS,)),
     "smaller-matrix": Mutant(said="vanished", options=("--dtypes", "bfloat16")),
     "xdist-on": Mutant(said="xdist was on", xdist=True),
-    "damaged-history": Mutant(said="not a database", history="no database" * 100),
 }
 
 MUTANTS: dict[str, Mutant] = {
@@ -124,7 +134,7 @@ class Replay:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Put the mutant's marks on the first cell's test."""
         for mark in self._mutant.marks:
-            next(i for i in items if i.name == f"test_cell[{CELLS[0]}]").add_marker(mark)
+            next(i for i in items if i.name == f"{LAST_CLAIM}[{CELLS[0]}]").add_marker(mark)
 
 
 def run_session(folder: Path, name: str, mutant: Mutant, tonight: Tonight) -> int:
@@ -134,10 +144,6 @@ def run_session(folder: Path, name: str, mutant: Mutant, tonight: Tonight) -> in
     if mutant.spoil is not None:
         mutant.spoil(baseline)
     options = [*QUIET, *MATRIX, *mutant.options, f"--junit-xml={folder / name}.xml"]
-    if mutant.history:
-        history = folder / f"{name}.sqlite"
-        history.write_text(mutant.history)
-        options += ["--history", str(history)]
     arguments = [*mutant.files, *options, "--baseline", str(baseline)]
     return int(pytest.main(arguments, plugins=[Replay(mutant, tonight)]))
 

@@ -172,7 +172,7 @@ def test_where_no_utterance_survives_the_reasons_are_told(tmp_path, corpus, caps
 
     assert main(["run", "--model", str(model), "--data_path", corpus]) == 1
     printed = capsys.readouterr()
-    assert "invalid: 3 utterances failed" in printed.err
+    assert "invalid: accounting: 3 utterances failed" in printed.err
     assert "ms/10k tokens" in printed.out
 
 

@@ -135,7 +135,7 @@ def test_no_round_makes_the_record_invalid():
     record = measure(timer=lambda run: [])
 
     assert not record.valid
-    assert "no timed round" in record.invalid_reasons
+    assert "steady state: no timed round" in record.invalid_reasons
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_unsteady_timed_region_makes_the_record_invalid(monkeypatch, counters
 
     record = measure()
 
-    assert reason in record.invalid_reasons
+    assert f"steady state: {reason}" in record.invalid_reasons
 
 
 def test_every_utterance_and_every_padded_sample_is_in_its_bucket():

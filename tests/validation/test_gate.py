@@ -1,6 +1,5 @@
-"""The gate: with ``--baseline``, one item a cell, after all cells are measured."""
+"""THE SUITE's gate, as test_cells.py: with ``--baseline``, one item a cell, last."""
 
+from w2v_core.suite.test_gate import test_gate
 
-def test_gate(gate_cell, gatekeeper, pytestconfig):
-    """A cell is no slower and no less accurate than its baseline, and is there at all."""
-    gatekeeper.check(gate_cell, rebase=pytestconfig.getoption("--rebase") is not None)
+__all__ = ["test_gate"]

@@ -16,6 +16,7 @@ from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
 from w2v_core.progress import Advance, Progress, silent
 from w2v_core.records.cell import Cell
+from w2v_core.records.claims import denied
 from w2v_core.records.record import CellRecord, PowerUse
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import corpus_wer, score
@@ -120,10 +121,10 @@ def measure_cell(
     lost = [] if engine.lost is None else [f"the device was lost: {engine.lost}"]
     finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
     reasons = [
-        *lost,
-        *_accounting_reasons(corpus, measured.scored),
-        *_round_reasons(measured),
-        *finding.reasons,
+        *denied("accounting", lost),
+        *denied("accounting", _accounting_reasons(corpus, measured.scored)),
+        *denied("steady state", _round_reasons(measured)),
+        *denied("goldens", finding.reasons),
     ]
     return _record(
         engine,

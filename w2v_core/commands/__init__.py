@@ -1,1 +1,18 @@
 """The commands behind w2v, one file each."""
+
+HELP = {
+    "run": "transcribe and measure one cell",
+    "transcribe": "transcribe audio files",
+    "report": "write the HTML page of a run, or its figures for other tools",
+    "doctor": "check the machine",
+    "gate": "judge runs against a baseline",
+    "baseline": "approve runs as the baseline",
+    "compare": "release against release",
+    "pair": "run two installations interleaved and judge the pairs",
+    "calibrate": "measure the gate's false-alarm rate and power",
+    "completion": "print a completion script for a shell",
+}
+"""What ``w2v --help`` says of each, without importing it; in the order of the help."""
+
+MODULES = {**{name: name for name in HELP}, **dict.fromkeys(list(HELP)[4:9], "judge")}
+"""The module of each command."""

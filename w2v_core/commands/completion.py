@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from w2v_core.commands import HELP
 from w2v_core.commands.options import EXIT_CODES
 from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS
 from w2v_core.errors import ConfigError
@@ -26,7 +27,7 @@ def add_parser(
     """Add ``completion``; ``root`` is the parser of all commands."""
     parser = commands.add_parser(
         "completion",
-        help="print a completion script for a shell",
+        help=HELP["completion"],
         description="Print a script that completes w2v in a shell. Put it where the shell looks: "
         "w2v completion bash > ~/.local/share/bash-completion/completions/w2v, or "
         "w2v completion zsh > a file _w2v in a directory of $fpath.",

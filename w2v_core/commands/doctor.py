@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from w2v_core.commands import HELP
 from w2v_core.commands.machine import Facts, gather
 from w2v_core.commands.options import INPUT_ERROR, prepare_device
 from w2v_core.config import DEVICES, parse_choice
@@ -46,7 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``doctor`` and its flags."""
     parser = commands.add_parser(
         "doctor",
-        help="check the machine",
+        help=HELP["doctor"],
         description="Say what is here, what is missing, and what would make measurements "
         "unreliable: ok is fine, note is worth knowing, doubt speaks against measuring here, "
         "missing was asked for and is not there. Opens the device; waits at most two seconds for "

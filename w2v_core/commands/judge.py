@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from w2v_core.commands import HELP
 from w2v_core.verdict.outcome import UNUSABLE
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_gate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser("gate", help="judge runs against a baseline", epilog=JUDGED)
+    parser = commands.add_parser("gate", help=HELP["gate"], epilog=JUDGED)
     parser.add_argument("runs", nargs="+", type=Path, help="run directories or benchmark JSON")
     parser.add_argument("--baseline", type=Path, required=True, help="file, or directory of them")
     parser.add_argument("--history", type=Path, default=None, help="also judge drift over it")
@@ -62,7 +63,7 @@ def _gate(arguments: argparse.Namespace) -> int:
 
 
 def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    baseline = commands.add_parser("baseline", help="approve runs as the baseline")
+    baseline = commands.add_parser("baseline", help=HELP["baseline"])
     actions = baseline.add_subparsers(dest="action", required=True, metavar="ACTION")
     parser = actions.add_parser(
         "approve",
@@ -98,7 +99,7 @@ def _approve(arguments: argparse.Namespace) -> int:
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "compare",
-        help="release against release",
+        help=HELP["compare"],
         epilog=EXIT_CODES,
         description="Compare two releases, or several with the first one.",
     )
@@ -130,7 +131,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "pair",
-        help="run two installations interleaved and judge the pairs",
+        help=HELP["pair"],
         epilog=JUDGED,
         description="Run A B B A ... and judge B. A screen that does not pass is confirmed on as "
         "many fresh pairs; only what both show fails. A command writes its run to {out}: "
@@ -166,7 +167,7 @@ def _pair(arguments: argparse.Namespace) -> int:
 def _add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "calibrate",
-        help="measure the gate's false-alarm rate and power",
+        help=HELP["calibrate"],
         epilog="Exit codes: 0 measured, 3 unusable input.",
         description="Put nights of pairs, null ones and ones in which a cell lost 3 percent, "
         "through the gate's own code.",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-import difflib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 
 from w2v_core.backends.hpu_environment import (
     EXECUTIONS,
@@ -18,51 +15,14 @@ from w2v_core.backends.hpu_environment import (
     prepare_environment,
     set_up_profiler,
 )
-from w2v_core.config import parse_choice, parse_path
+from w2v_core.commands.parser import EXIT_CODES, INPUT_ERROR, USAGE_ERROR
+from w2v_core.config import parse_choice
 from w2v_core.errors import ConfigError
 
 if TYPE_CHECKING:
     from w2v_core.config import DeviceChoice
 
-__all__ = ["EXIT_CODES", "INPUT_ERROR", "USAGE_ERROR", "Parser", "prepare_device", "require_text"]
-
-USAGE_ERROR = 2
-INPUT_ERROR = 3
-EXIT_CODES = (
-    "Exit codes: 0 done, 2 wrong usage, 3 unusable input (or a missing device), 130 interrupted."
-)
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's parser, with errors of one paragraph and no guessing at shortened flags."""
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's own
-        super().__init__(allow_abbrev=False, **options)
-        self.register("type", int, _whole_number)
-        self.register("type", float, _number)
-        self.register("type", Path, _path)
-
-    def parse_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        """Parse; a flag that is not known is named with the nearest one of its command."""
-        parsed, rest = self.parse_known_args(args, namespace)
-        if rest:
-            command: Parser = getattr(parsed, "parser", self)
-            command.error(command.unknown(rest[0]))
-        return parsed
-
-    def unknown(self, argument: str) -> str:
-        """Say that an argument is not known, and what is near it."""
-        known = [flag for action in self._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(argument.split("=", maxsplit=1)[0], known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        return f"{argument!r} is not an argument of it{hint}"
-
-    def error(self, message: str) -> NoReturn:
-        """End with one paragraph on stderr; the code is 3 for commands whose 2 is a verdict."""
-        code = self.get_default("usage_error") or USAGE_ERROR
-        self.exit(code, f"{self.prog}: {message}; see {self.prog} --help\n")
+__all__ = ["EXIT_CODES", "INPUT_ERROR", "USAGE_ERROR", "prepare_device", "require_text"]
 
 
 def require_text(**named: str | None) -> None:
@@ -107,25 +67,3 @@ def prepare_device(
         )
         if mode is None and chosen.get(LAZY_MODE) == "0":
             sys.stderr.write("note: execution eager: stock torch has no lazy mode, no HPU graphs\n")
-
-
-def _whole_number(text: str) -> int:
-    """Read a count; its limits are checked where it is used."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-
-
-def _path(text: str) -> Path:
-    try:
-        return parse_path(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2v_core.commands import HELP
 from w2v_core.commands.options import EXIT_CODES
 from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
@@ -30,7 +31,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``report`` and its flags."""
     parser = commands.add_parser(
         "report",
-        help="write the HTML page of a run, or its figures for other tools",
+        help=HELP["report"],
         description="Write a run as one self-contained HTML page, readable without a network and "
         "without JavaScript, and print its path. It carries the verdict that was given when the "
         "run was made; --baseline judges again and keeps the new verdict beside the page.",

@@ -9,6 +9,7 @@ import statistics
 import sys
 from functools import partial
 
+from w2v_core.commands import HELP
 from w2v_core.commands.modes import BOTH, run_both
 from w2v_core.commands.options import prepare_device, require_text
 from w2v_core.config import (
@@ -41,12 +42,12 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``run`` and its flags; those of wav2vec.py keep their spelling."""
     parser = commands.add_parser(
         "run",
-        help="transcribe and measure one cell",
+        help=HELP["run"],
         description="Transcribe a corpus, measure it, and print the figures of wav2vec.py and the "
         "WER. Without a flag: base on test-clean, float32, no graphs.",
-        epilog="Exit codes: 0 the record is valid, 1 it is not (the reasons are on stderr), 2 "
-        "wrong usage, 3 unusable input or a missing device, 130 interrupted (the run's directory "
-        "stays marked incomplete).",
+        epilog="Exit codes: 0 the record is valid and its WER under its ceiling, 1 not (stderr "
+        "says why), 2 wrong usage, 3 unusable input or a missing device, 130 interrupted (the "
+        "run's directory stays marked incomplete).",
     )
     _add_seed_flags(parser.add_argument_group("flags of wav2vec.py, spelled as there"))
     group = parser.add_argument_group("further flags")
@@ -324,7 +325,7 @@ def _spoken_against(record: CellRecord) -> list[str]:
 
 
 def _note(validation: ValidationRun) -> None:
-    """Tell on stderr where files are, and why the record is invalid."""
+    """Tell on stderr where files are, and why the record is invalid or its WER bad."""
     for record in validation.records:
         sys.stderr.writelines(f"{printable(reason)}\n" for reason in _spoken_against(record))
     if "directory" in vars(validation):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2v_core.commands import HELP
 from w2v_core.commands.options import EXIT_CODES, INPUT_ERROR, prepare_device, require_text
 from w2v_core.config import (
     DEVICES,
@@ -50,7 +51,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add ``transcribe`` and its flags."""
     parser = commands.add_parser(
         "transcribe",
-        help="transcribe audio files",
+        help=HELP["transcribe"],
         description="Transcribe FLAC, WAV, MP3 or OGG files, and all of those in folders and the "
         "folders below; prints the path, a tab and the transcript of each. A file of more than "
         f"{MAX_PIECE_S} s is cut at its quietest places, each piece is transcribed, and the "

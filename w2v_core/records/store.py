@@ -46,6 +46,8 @@ class Session:
     """Whether tests ran in parallel workers, whose timings mean nothing."""
     outcomes: Mapping[str, str] = field(default_factory=dict)
     """``passed | failed | skipped | xfailed | deselected | error`` by cell."""
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Why a cell could not be measured, by cell."""
     exit_status: int | None = None
     """pytest's exit status without the gate; None where it is not known."""
 

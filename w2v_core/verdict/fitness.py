@@ -83,10 +83,15 @@ def unfit_runs(
         red = [c for c, o in sorted(session.outcomes.items()) if o in RED_OUTCOMES]
         reasons = [
             *session_reasons(session),
-            *(f"{c} {session.outcomes[c]} and left no record" for c in red if c not in told),
+            *(_left_no_record(c, session) for c in red if c not in told),
             *reasons,
         ]
     return [failed("integrity", reason) for reason in reasons]
+
+
+def _left_no_record(cell: str, session: Session) -> str:
+    why = f": {session.errors[cell]}" if cell in session.errors else ""
+    return f"{cell} {session.outcomes[cell]} and left no record{why}"
 
 
 def session_reasons(session: Session) -> list[str]:

@@ -7,14 +7,14 @@ from difflib import SequenceMatcher
 
 from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.significance import NonInferiority, non_inferiority
-from w2v_core.verdict.ceilings import NoThreshold, ceiling
+from w2v_core.verdict.ceilings import NoThreshold, Threshold, ceiling
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import ChangedTranscript, Finding, Wer
 
 
-def ceiling_finding(record: CellRecord) -> Finding | None:
-    """Hold the WER against its published value; None where nothing is published."""
-    threshold = ceiling(
+def ceiling_of(record: CellRecord) -> Threshold | NoThreshold:
+    """Look up the highest WER that the record may have, or why there is none."""
+    return ceiling(
         record.model,
         record.dataset,
         record.dtype,
@@ -22,6 +22,11 @@ def ceiling_finding(record: CellRecord) -> Finding | None:
         forward=record.forward,
         golden_wer=record.golden_wer,
     )
+
+
+def ceiling_finding(record: CellRecord) -> Finding | None:
+    """Hold the WER against its published value; None where nothing is published."""
+    threshold = ceiling_of(record)
     if isinstance(threshold, NoThreshold):
         return None
     if record.wer is None:

@@ -1,1 +1,1 @@
-"""Bundled synthetic speech with exact transcripts, and the code that made it."""
+"""Bundled synthetic speech with exact transcripts; its maker is in ``tests/canary``."""

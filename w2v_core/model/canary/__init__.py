@@ -1,1 +1,1 @@
-"""Tiny Wav2Vec2ForCTC checkpoints trained from scratch on canary-speech, and how they were made."""
+"""Tiny Wav2Vec2ForCTC checkpoints trained from scratch; their makers are in ``tests/canary``."""

@@ -190,9 +190,3 @@ def sentences(count: int, *, seed: int, exclude: frozenset[str] = frozenset()) -
         if text not in exclude:
             drawn[text] = None
     return list(drawn)
-
-
-def lexicon() -> list[str]:
-    """List every whole word that a terminal can produce; possessives are left out."""
-    words = {word for table in _TABLES.values() for item in table[0] for word in item.split()}
-    return sorted(word for word in words if "<" not in word)

@@ -1,4 +1,4 @@
-"""Make canary-speech: `python -m w2v_core.data.canary_speech.synthesise {set,corpus} ...`.
+"""Make canary-speech: `python -m tests.canary.synthesise {set,corpus} ...`.
 
 `set` writes utterances in LibriSpeech's own layout, with the lengths of test-clean;
 `corpus` writes the training sentences with the times of their phonemes.
@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from w2v_core.data.canary_speech.espeak import Espeak, Speech, Voice
-from w2v_core.data.canary_speech.grammar import sentences
+from tests.canary.espeak import Espeak, Speech, Voice
+from tests.canary.grammar import sentences
 from w2v_core.types import SAMPLE_RATE_HZ
 
 VOICES = (

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from transformers import Wav2Vec2ForCTC
 
+from tests.canary.architecture import decode, logits_of
 from w2v_core.data.audio import decode as decode_audio
 from w2v_core.data.audio import normalise
 from w2v_core.data.librispeech import list_recordings
-from w2v_core.model.canary.architecture import decode, logits_of
 from w2v_core.scoring.wer import corpus_wer, score
 from w2v_core.types import Utterance
 

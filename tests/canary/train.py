@@ -1,4 +1,4 @@
-"""Train a canary: `python -m w2v_core.model.canary.train --family base --corpus ... --dev ...`.
+"""Train a canary: `python -m tests.canary.train --family base --corpus ... --dev ...`.
 
 One process uses one thread. The schedule runs by wall clock, so a run is not repeatable bit for
 bit; the weights that ship are the ones that were committed.
@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Wav2Vec2ForCTC
 
-from w2v_core.model.canary.architecture import BLANK, FAMILIES, Family, build
-from w2v_core.model.canary.batches import IGNORED, Batch, Corpus, batches, load_corpus
-from w2v_core.model.canary.evaluate import hypotheses, read_set, word_error_rate
+from tests.canary.architecture import BLANK, FAMILIES, Family, build
+from tests.canary.batches import IGNORED, Batch, Corpus, batches, load_corpus
+from tests.canary.evaluate import hypotheses, read_set, word_error_rate
 from w2v_core.types import SAMPLE_RATE_HZ, Utterance
 
 LOG = logging.getLogger(__name__)

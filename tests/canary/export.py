@@ -1,6 +1,6 @@
 """Export a training checkpoint as a Hugging Face directory with fp16 weights.
 
-`python -m w2v_core.model.canary.export --source RUN/final --out w2v_core/model/canary/base`.
+`python -m tests.canary.export --source RUN/final --out w2v_core/model/canary/base`.
 The configuration files are written by hand, so that transformers 4.45 and 5.x both read them:
 5.x saves a processor_config.json that 4.45 does not know.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import save_file
 from transformers import Wav2Vec2ForCTC
 
-from w2v_core.model.canary.architecture import VOCABULARY
+from tests.canary.architecture import VOCABULARY
 from w2v_core.types import SAMPLE_RATE_HZ
 
 SPECIAL_TOKENS = {

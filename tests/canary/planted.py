@@ -13,8 +13,8 @@ from scipy.signal import resample_poly
 from torch import Tensor, nn
 from transformers import Wav2Vec2ForCTC
 
+from tests.canary.architecture import BLANK, FAMILIES, Family, decode, logits_of
 from w2v_core.data.audio import normalise
-from w2v_core.model.canary.architecture import BLANK, FAMILIES, Family, decode, logits_of
 from w2v_core.types import SAMPLE_RATE_HZ
 
 BUCKET = 2 * SAMPLE_RATE_HZ  # samples; padded lengths are multiples of it

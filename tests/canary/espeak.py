@@ -81,7 +81,7 @@ class Espeak:
         self._library.espeak_SetSynthCallback(self._callback)
 
     # ctypes gives its pointers no static type
-    def _receive(self, wave: Any, count: int, events: Any) -> int:  # noqa: ANN401
+    def _receive(self, wave: Any, count: int, events: Any) -> int:
         if wave and count > 0:
             self._chunks.append(np.ctypeslib.as_array(wave, (count,)).astype(np.float32))
         index = 0

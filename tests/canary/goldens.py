@@ -1,4 +1,4 @@
-"""Make the goldens of a canary: `python -m w2v_core.model.canary.goldens [--family base]`.
+"""Make the goldens of a canary: `python -m tests.canary.goldens [--family base]`.
 
 The reference is the plain Hugging Face forward on the CPU: the exported fp16 weights in fp32,
 one unpadded utterance at a time, greedy decoding.
@@ -16,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from transformers import Wav2Vec2ForCTC
 
+import w2v_core.model.canary
+from tests.canary.architecture import FAMILIES, Family, decode, logits_of
+from tests.canary.evaluate import read_set
 from w2v_core.data.audio import normalise
-from w2v_core.model.canary.architecture import FAMILIES, Family, decode, logits_of
-from w2v_core.model.canary.evaluate import read_set
 from w2v_core.scoring.goldens import GoldenSet, make_golden, save_golden_set, sha256_of
 from w2v_core.types import Utterance
 
 LOG = logging.getLogger(__name__)
-CHECKPOINTS = Path(__file__).parent
+CHECKPOINTS = Path(w2v_core.model.canary.__path__[0])
 SPEECH = CHECKPOINTS.parents[1] / "data" / "canary_speech" / "audio"
 _LIBRARIES = ("numpy", "torch", "transformers")
 

@@ -1,6 +1,6 @@
 """Measure the planted faults and write the table into the model cards.
 
-`python -m w2v_core.model.canary.faults [--family base]`, after `goldens`. A fault is caught where
+`python -m tests.canary.faults [--family base]`, after `goldens`. A fault is caught where
 at least one of five checks fails: `ids`, `frames`, `transcripts`, `logits`, `wer`.
 """
 
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.canary.architecture import FAMILIES, Family, decode
+from tests.canary.evaluate import read_set, word_error_rate
+from tests.canary.goldens import CHECKPOINTS, SPEECH, correct_logits, load
+from tests.canary.planted import FAULTS, VARIATIONS, Bench, Fault, Output
 from w2v_core.errors import CheckpointError
-from w2v_core.model.canary.architecture import FAMILIES, Family, decode
-from w2v_core.model.canary.evaluate import read_set, word_error_rate
-from w2v_core.model.canary.goldens import CHECKPOINTS, SPEECH, correct_logits, load
-from w2v_core.model.canary.planted import FAULTS, VARIATIONS, Bench, Fault, Output
 from w2v_core.scoring.goldens import (
     FP32_LOGIT_LIMIT,
     Comparison,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tests.canary.architecture import encode
 from w2v_core.data.audio import normalise
-from w2v_core.model.canary.architecture import encode
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD, SAMPLE_RATE_HZ, num_frames
 
 # Padded lengths in seconds. Few shapes: oneDNN plans every new shape once.

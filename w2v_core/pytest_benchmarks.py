@@ -1,0 +1,128 @@
+"""pytest-benchmark's own options: those that cannot hold for a cell are refused before it starts.
+
+A cell is timed in ``--rounds`` passes over its whole set (``benchmark.pedantic``), so options that
+choose the number of rounds, or another clock, would say nothing or something wrong.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from w2v_core.errors import ConfigError
+
+INSTEAD = {
+    "min-rounds": "cells are timed --rounds times",
+    "min-time": "cells are timed --rounds times",
+    "max-time": "cells are timed --rounds times",
+    "precision": "cells are timed --rounds times",
+    "confidence": "cells are timed --rounds times",
+    "calibration-precision": "a round is one pass over the set, so nothing is calibrated",
+    "warmup": "cells are always warmed up, outside the rounds",
+    "warmup-iterations": "cells are always warmed up, outside the rounds",
+    "timer": "rounds are wall time, which every figure of a record is computed from",
+}
+GROUPS = ("group", "name", "func", "fullname", "fullfunc", "param")
+PARAMS = ("cell", "model", "dtype", "dataset", "graphs", "forward")
+_NAME = "pytest-benchmark"
+
+
+def refuse_options(config: pytest.Config) -> None:
+    """Refuse what would be ignored for a cell, or fail after all cells are measured.
+
+    Raises:
+        ConfigError: naming the option, its value and the remedy.
+    """
+    if not config.pluginmanager.has_plugin(_NAME):
+        raise ConfigError("cells are timed by pytest-benchmark; leave out -p no:benchmark")
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1:
+        raise ConfigError(
+            f"-n {workers} is refused: cells that are measured beside each other slow each other; "
+            "leave out -n, or leave out the cells with --ignore"
+        )
+    for name, why in INSTEAD.items():
+        if (value := _given(config, name)) is not None:
+            raise ConfigError(f"--benchmark-{name} {value} is refused: {why}; leave it out")
+    _check_groups(str(config.getoption("benchmark_group_by")))
+    if config.getoption("benchmark_histogram") and importlib.util.find_spec("pygal") is None:
+        raise ConfigError(
+            "--benchmark-histogram needs the package pygal: "
+            "pip install 'pytest-benchmark[histogram]'"
+        )
+    _check_json(config.getoption("benchmark_json"))
+    _check_comparison(config)
+
+
+def _given(config: pytest.Config, name: str) -> str | None:
+    """Return the value of an option that was given and changes something, else None."""
+    flag, key = f"--benchmark-{name}", f"benchmark_{name.replace('-', '_')}"
+    value = config.getoption(key, None)
+    named = any(str(a).split("=")[0] == flag for a in config.invocation_params.args)
+    default: Any = _defaults().get(key, value)
+    if name == "warmup":  # "off" is what happens
+        return "on" if value else None
+    if name == "timer" and str(value) == str(default):  # the wall clock, by its name
+        return None
+    return str(value) if named or str(value) != str(default) else None
+
+
+def _defaults() -> dict[str, Any]:
+    """Ask pytest-benchmark for the defaults of its options."""
+    from pytest_benchmark.plugin import pytest_addoption
+
+    parser = pytest.Parser(_ispytest=True)
+    pytest_addoption(parser)  # type: ignore[no-untyped-call]
+    return vars(parser.parse([]))
+
+
+def _check_groups(text: str) -> None:
+    for part in text.split(","):
+        kind, _, param = part.partition(":")
+        if part not in GROUPS and not (kind == "param" and param in PARAMS):
+            raise ConfigError(
+                f"--benchmark-group-by {part!r} is not one of {', '.join(GROUPS)} and "
+                f"param:NAME with NAME one of {', '.join(PARAMS)}"
+            )
+
+
+def _check_json(path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"--benchmark-json {path} is a directory; name a file")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--benchmark-json {path}: there is no directory {path.parent}; make it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--benchmark-json {path} cannot be written; name another file")
+
+
+def _check_comparison(config: pytest.Config) -> None:
+    """Let the first night, which has nothing to compare with, be saved for the second."""
+    checks, compare = (
+        config.getoption("benchmark_compare_fail"),
+        config.getoption("benchmark_compare"),
+    )
+    if not checks:
+        return
+    session: Any = config.pluginmanager.get_plugin(_NAME)
+    if not compare:
+        raise ConfigError("--benchmark-compare-fail needs --benchmark-compare beside it")
+    if session.compared_mapping:
+        return
+    if compare is not True:
+        raise ConfigError(
+            f"--benchmark-compare {compare} names no run in {session.storage}; see "
+            "pytest-benchmark list"
+        )
+    session.compare_fail = None  # it would raise after all cells are measured
+
+
+def is_first_night(config: pytest.Config) -> bool:
+    """Whether a comparison was asked for that had nothing to compare with."""
+    session: Any = config.pluginmanager.get_plugin(_NAME)
+    return bool(config.getoption("benchmark_compare", None)) and not session.compared_mapping
