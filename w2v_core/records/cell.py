@@ -10,7 +10,8 @@ from w2v_core.config import BatchPlan, ForwardName
 from w2v_core.errors import ConfigError
 from w2v_core.types import Dtype
 
-__all__ = ["Cell", "form_cells"]
+_PARTS = 5  # model, dtype, dataset, graphs, forward
+_AUTOCAST = "_autocast"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +32,36 @@ class Cell:
 
     def __str__(self) -> str:
         """Return for example ``base-bfloat16-test_clean-graphs-exact``."""
-        dtype = f"{self.dtype}_autocast" if self.autocast else self.dtype
+        dtype = f"{self.dtype}{_AUTOCAST}" if self.autocast else self.dtype
         graphs = "graphs" if self.graphs else "nographs"
         return f"{self.model_name}-{dtype}-{self.dataset_name}-{graphs}-{self.forward}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellName:
+    """What a cell's text form says."""
+
+    model_name: str
+    dtype: str
+    dataset_name: str
+    graphs: bool
+    forward: str
+    autocast: bool
+
+
+def parse_cell(text: str) -> CellName | None:
+    """Read a cell's text form back; None where it is not one."""
+    parts = text.split("-")
+    if len(parts) != _PARTS or parts[3] not in ("graphs", "nographs"):
+        return None
+    return CellName(
+        model_name=parts[0],
+        dtype=parts[1].removesuffix(_AUTOCAST),
+        dataset_name=parts[2],
+        graphs=parts[3] == "graphs",
+        forward=parts[4],
+        autocast=parts[1].endswith(_AUTOCAST),
+    )
 
 
 def form_cells(

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 
+from w2v_core.printable import shown
+from w2v_core.records.cell import parse_cell
 from w2v_core.records.record import CellRecord
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import score
@@ -17,7 +19,6 @@ from w2v_core.scoring.wer import score
 SIMULATED = "the device was simulated; a simulated run proves nothing about a card"
 
 _RELATIVE = 1e-6  # of figures that are computed from each other
-_CELL_PARTS = 5  # model, dtype, dataset, graphs, forward
 
 
 def record_reasons(record: CellRecord, *, recount: bool = True) -> list[str]:
@@ -53,19 +54,13 @@ def steady_state(record: CellRecord) -> list[str]:
 
 
 def _identity_reasons(record: CellRecord) -> list[str]:
-    parts = record.cell.split("-")
-    if len(parts) != _CELL_PARTS:
-        return [f"cell {record.cell!r} is not model-dtype-dataset-graphs-forward"]
-    dtype = f"{record.dtype}_autocast" if record.autocast else record.dtype
-    expected = {
-        "dtype": (parts[1], dtype),
-        "graphs": (parts[3], "graphs" if record.graphs else "nographs"),
-        "forward": (parts[4], record.forward),
-    }
+    named = parse_cell(record.cell)
+    if named is None:
+        return [f"cell {shown(record.cell)} is not model-dtype-dataset-graphs-forward"]
     return [
         f"the cell's name says {name} {said}, the record {held}"
-        for name, (said, held) in expected.items()
-        if said != held
+        for name in ("dtype", "autocast", "graphs", "forward")
+        if (said := getattr(named, name)) != (held := getattr(record, name))
     ]
 
 
