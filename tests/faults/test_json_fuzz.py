@@ -264,6 +264,19 @@ def test_a_sample_of_bent_files_is_answered(capsys, tmp_path, good):
     assert codes[UNUSABLE] > 100
 
 
+@pytest.mark.parametrize("field", ["utterance_id", "reference", "hypothesis", "speaker"])
+def test_a_lone_surrogate_in_a_transcript_is_answered(capsys, tmp_path, good, field):
+    """No UTF-8 holds one, and a digest over references meets it first."""
+    _, run, baseline, _ = good
+    data = json.loads((run / "run.json").read_bytes())
+    path = ("records", 0, "record", "scores", 0, field)
+    target = tmp_path / "run.json"
+    target.write_text(json.dumps(signed_run(planted(data, path, "\ud800"))))
+    fault, _ = judged(capsys, "gate", target, "--baseline", baseline, "--any-age")
+
+    assert fault == ""
+
+
 @pytest.mark.slow
 def test_thousands_of_bent_files_are_answered(capsys, tmp_path, good):
     """The seeded campaign; ``-rP`` shows its counts."""
