@@ -244,7 +244,7 @@ def test_recipe_cache_metric_is_read_where_it_exists(simulator: None) -> None:
         for _ in range(2):
             _ = torch.ones(2).to("hpu") + 1
             backend.mark_step()
-        assert backend.metric("recipe_cache") == {"TotalHit": 1, "TotalMiss": 1}
+        assert backend.metric("recipe_cache") == {"RecipeHit": 1, "RecipeMiss": 1}
 
 
 def test_torch_that_must_be_told_the_device_pins_as_well(

@@ -47,6 +47,17 @@ MUTANTS = [
     Mutant("warm-up waits for each batch", rules.warm_up_without_waiting, "hazard"),
     Mutant("a slot is handed back after its event", rules.slot_back_at_launch, "hazard"),
     Mutant("ids leave the static output first", rules.no_copy_out_of_the_static_output, "hazard"),
+    Mutant("ids leave it on the compute stream", rules.ids_cloned_on_the_copy_stream, "hazard"),
+    Mutant(
+        "device tensors are kept until the batch's own event",
+        rules.tensors_freed_when_a_neighbour_retires,
+        "hazard",
+    ),
+    Mutant("batches overlap", rules.one_batch_in_flight, "in flight"),
+    Mutant("batches have slots to overlap in", rules.one_slot, "in flight"),
+    Mutant("replays are asynchronous", rules.replays_that_wait, "replays"),
+    Mutant("warm-up ends in the steady state", rules.backend_not_asynchronous, "warm-up"),
+    Mutant("a step compiles as a whole", rules.compiled_in_parts, "whole", {"lazy": False}),
     Mutant("device tensors are kept until the event", rules.device_tensors_not_kept, "hazard"),
     Mutant(
         "a batch is uploaded into a tensor of its own", rules.upload_into_a_flat_buffer, "failure"

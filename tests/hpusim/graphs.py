@@ -87,6 +87,7 @@ class CoreGraph:
             raise SimError("GRAPH:: nothing was captured")
         swap = dict(inputs or {})
         rt.stats["replays"] += 1
+        rt.stats["asynchronous_replays"] += asynchronous
         seconds = sum(command.seconds for command in self.commands)
         command = Command(
             "graph_replay",

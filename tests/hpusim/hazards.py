@@ -88,6 +88,8 @@ class Detector:
         home = self._rt.streams[slot.stream]
         for sid, seq in slot.reads.items():
             seen = max(home.vc.get(sid, 0), self._rt.host_vc.get(sid, 0))
+            if sid in slot.recorded:
+                continue  # record_stream: the allocator waits for that stream
             if sid != slot.stream and seen < seq and (sid, seq) != slot.write:
                 self.found.append(
                     f"hpusim: {slot.nbytes} bytes of stream {slot.stream} freed while command "

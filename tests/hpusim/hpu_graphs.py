@@ -7,6 +7,7 @@ call of a shape returns the first call's output. That is the trap, and it is rep
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -243,10 +244,21 @@ def make_graphed_callables(*_args: Any, **_kwargs: Any) -> Any:
 
 
 class ModuleCacher:
-    """Refuse: it is for training, and in eval() it runs the plain forward."""
+    """Caches a module's graphs while it trains; in eval mode it runs the plain forward."""
 
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None:
-        raise SimError(
-            "hpusim: ModuleCacher is not simulated: it caches graphs while training and runs the "
-            "plain forward otherwise; use wrap_in_hpu_graph"
-        )
+    def __init__(self, max_graphs: int = 10) -> None:
+        self.max_graphs = max_graphs
+
+    def __call__(
+        self, model: torch.nn.Module, inplace: bool = True, **_options: Any
+    ) -> torch.nn.Module:
+        module = model if inplace else copy.deepcopy(model)
+        plain = module.forward
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if module.training:
+                raise SimError("hpusim: training is not simulated; call eval() on the module")
+            return plain(*args, **kwargs)
+
+        module.forward = forward  # type: ignore[method-assign]
+        return module

@@ -12,7 +12,7 @@ from tests.hpusim import autocast, compiler, dispatch, guard, packages, torch_hp
 from tests.hpusim.config import Config, SimError
 from tests.hpusim.memory import extent
 from tests.hpusim.runtime import ACTIVE, Runtime
-from tests.hpusim.tensors import DEVICE, alloc, blank, set_storage
+from tests.hpusim.tensors import DEVICE, alloc, blank, ref, set_storage
 
 __all__ = ["fresh", "install", "is_installed"]
 
@@ -67,6 +67,15 @@ def _patch_torch() -> None:
     torch.Tensor.hpu = (  # type: ignore[attr-defined]
         lambda tensor, device=None, non_blocking=False: tensor.to(DEVICE, non_blocking=non_blocking)
     )
+    record_stream = torch.Tensor.record_stream
+
+    def record(self: torch.Tensor, stream: Any) -> None:
+        if self.device.type == "hpu":
+            ref(self).slot.recorded |= {stream.stream_id}
+        else:
+            record_stream(self, stream)
+
+    torch.Tensor.record_stream = record  # type: ignore[assignment,method-assign]
     torch.serialization.register_package(5, lambda _storage: None, _deserialise)
     clone = torch.UntypedStorage.clone
 

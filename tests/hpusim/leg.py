@@ -7,6 +7,7 @@ decode workers start when their result is asked for.
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ CHECKS = {
     "failure": "no stage raised",
     "compilations": "nothing was compiled after warm-up",
     "captures": "one capture per bucket",
-    "replays": "every batch was a replay",
+    "replays": "every batch was a replay, launched without waiting for it",
+    "warm-up": "each bucket was run twice after its capture: the first replay still pays",
+    "in flight": "as many batches were in flight as there are slots",
+    "whole": "a step that does not compile as a whole is refused",
     "host syncs": "no call blocked the host in a pass, besides waits for events",
     "views": "no copy from, to or on the device had a view of a larger tensor for its side there",
     "streams": "no stream was made after warm-up, and at most 8 in all",
@@ -43,9 +47,10 @@ CHECKS = {
     "inputs": "a capture leaves its caller's tensors alone",
     "recapture": "a capture works after one that failed",
 }
-LENGTHS = (4100, 8900, 4300, 8700, 4000, 8800, 4400, 8600, 4200, 8500, 4350, 8650, 4050, 8550)
+LENGTHS = tuple(shortest + 41 * i for shortest in (4_000, 8_500) for i in range(10))
+"""Five batches for each bucket, one after another: more than slots, twice over."""
 PLAN = BatchPlan(kind="optimal", num_buckets=2, batch_size=2)
-SLOTS = 3
+SLOTS = 2
 
 
 class LateExecutor:
@@ -122,6 +127,16 @@ def _warm(
     return engine
 
 
+class _Watched(deque[Any]):
+    """The slots in flight, and how many there were at most."""
+
+    most = 0
+
+    def append(self, slot: Any) -> None:
+        super().append(slot)
+        self.most = max(self.most, len(self))
+
+
 @dataclass
 class Leg:
     """One run. ``found`` holds the checks that it did not pass, with what they saw."""
@@ -158,8 +173,8 @@ class Leg:
         with hpusim.fresh(device) as rt:
             try:
                 self._pipeline(rt)
-                if self.graphs and self.lazy:
-                    self._graph_rules()
+                if self.graphs:
+                    self._graph_rules() if self.lazy else self._compile_rules()
             except Exception as error:  # noqa: BLE001 - any error is a finding
                 self.found["failure"] = f"{type(error).__name__}: {error}"
             if rt.hazards:
@@ -174,12 +189,15 @@ class Leg:
         backend = HpuBackend(load_bridge())
         engine = _warm(backend, self.family, graphs=self.graphs, config=self.config)
         before, stats = backend.counters(), rt.stats.copy()
+        in_flight = _Watched(engine.ring.in_flight)
+        engine.ring.in_flight = in_flight
         streams, pinned = rt.num_streams_made, rt.pinned.reserved_bytes
         transcription = engine.transcribe(
             make_utterances(LENGTHS), record_failures=True, keep_frame_ids=True
         )
         grown = rt.stats - stats
         grown_counters = backend.counters() - before
+        self._note("in flight", in_flight.most == SLOTS, in_flight.most)
         self._note("failure", not transcription.failures, transcription.failures[:1])
         self._note("transcripts", _frame_ids(transcription) == reference(self.family), "ids differ")
         self._note("compilations", grown_counters.compilations == 0, grown_counters)
@@ -190,7 +208,25 @@ class Leg:
         if self.graphs and self.lazy:
             batches = len(LENGTHS) // PLAN.batch_size
             self._note("captures", rt.stats["captures"] == PLAN.num_buckets, rt.stats["captures"])
-            self._note("replays", grown["replays"] == batches, grown["replays"])
+            launched = (grown["replays"], grown["asynchronous_replays"])
+            self._note("replays", launched == (batches, batches), launched)
+            warm = stats["replays"] - PLAN.num_buckets * (rt.config.disable_tensor_cache is None)
+            self._note("warm-up", warm >= 2 * PLAN.num_buckets, warm)
+
+    def _compile_rules(self) -> None:
+        backend = HpuBackend(load_bridge())
+
+        def breaks(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
+            torch._dynamo.graph_break()
+            return (waveforms + num_samples[:, None]).to(torch.int32)
+
+        with backend.compute():
+            counts = torch.ones(1, dtype=torch.int32).to("hpu")
+            try:
+                backend.capture(breaks, torch.ones(1, 2).to("hpu"), counts)
+            except GraphError:
+                return
+        self._note("whole", False, "a step in two parts was taken")
 
     def _graph_rules(self) -> None:
         backend = HpuBackend(load_bridge())

@@ -51,7 +51,18 @@ class Tracked:
 class Slot(Tracked):
     """One device allocation. ``data`` is the CPU tensor behind it, bound when an op has run."""
 
-    __slots__ = ("__weakref__", "data", "dtype", "live", "nbytes", "rt", "size", "stream", "stride")
+    __slots__ = (
+        "__weakref__",
+        "data",
+        "dtype",
+        "live",
+        "nbytes",
+        "recorded",
+        "rt",
+        "size",
+        "stream",
+        "stride",
+    )
 
     def __init__(
         self, rt: Runtime, *, nbytes: int, size: Ints, stride: Ints, dtype: torch.dtype
@@ -61,6 +72,7 @@ class Slot(Tracked):
         self.data: torch.Tensor | None = None
         self.stream = rt.current.sid
         self.live = False
+        self.recorded: frozenset[int] = frozenset()
 
     def base(self) -> torch.Tensor:
         """Return the backing tensor; uninitialised memory is poisoned."""

@@ -13,8 +13,19 @@ class Metric:
     """One named metric: an event count, a total time and what the events were."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self._name = name
         self.reset()
+
+    def name(self) -> str:
+        """Return the metric's name; a method, as the bridge has it."""
+        return self._name
+
+    def since(self, earlier: Metric) -> Metric:
+        """Return what was counted after ``earlier``, a copy of this metric, was taken."""
+        later = Metric(self._name)
+        later.total, later.time_us = self.total - earlier.total, self.time_us - earlier.time_us
+        later.what = self.what - earlier.what
+        return later
 
     def add(self, what: str, *, seconds: float = 0.0) -> None:
         """Count one event."""
@@ -30,10 +41,10 @@ class Metric:
 
     def stats(self) -> Stats:
         """Return the bridge's form: a list of (key, value)."""
-        if self.name == "cpu_fallback":
+        if self._name == "cpu_fallback":
             return [("TotalNumber", self.total), ("FallbackOps", dict(self.what))]
-        if self.name == "recipe_cache":
-            return [("TotalHit", self.what["hit"]), ("TotalMiss", self.what["miss"])]
+        if self._name == "recipe_cache":
+            return [("RecipeHit", self.what["hit"]), ("RecipeMiss", self.what["miss"])]
         average = self.time_us / self.total if self.total else 0.0
         return [
             ("TotalNumber", self.total),

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib.machinery
+import json
+import os
 import sys
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from tests.hpusim import hpu_graphs, torch_hpu
-from tests.hpusim.metrics import Metric
+from tests.hpusim.metrics import Metric, Stats
 from tests.hpusim.runtime import ACTIVE
 
 __all__ = ["install"]
@@ -31,6 +37,48 @@ def mark_step(device_str: str = "", sync: bool = False) -> None:
 def metric_global(name: str) -> Metric | None:
     """Return the process-wide metric; None where it is unknown."""
     return ACTIVE.rt.metrics.by_name.get(name)
+
+
+class MetricNotFound(Exception):  # noqa: N818 - the bridge's name
+    """There is no metric of that name."""
+
+
+class _LocalMetric:
+    """A metric over the time of its context, which goes on until it is left."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric, self._before = metric, copy.deepcopy(metric)
+        self._after: Metric | None = None
+
+    def close(self) -> None:
+        self._after = copy.deepcopy(self._metric)
+
+    def name(self) -> str:
+        return self._metric.name()
+
+    def stats(self) -> Stats:
+        return (self._after or self._metric).since(self._before).stats()
+
+
+@contextlib.contextmanager
+def metric_localcontext(name: str) -> Iterator[_LocalMetric]:
+    """Count what happens in the context only."""
+    metric = metric_global(name)
+    if metric is None:
+        raise MetricNotFound(name)
+    local = _LocalMetric(metric)
+    try:
+        yield local
+    finally:
+        local.close()
+
+
+def metrics_dump() -> None:
+    """Write all metrics to the file that PT_HPU_METRICS_FILE names; nothing where it is unset."""
+    path = os.environ.get("PT_HPU_METRICS_FILE")
+    if path:
+        found = {name: dict(metric.stats()) for name, metric in ACTIVE.rt.metrics.by_name.items()}
+        Path(path).write_text(json.dumps(found))
 
 
 def _module(name: str, **attributes: Any) -> ModuleType:
@@ -56,4 +104,10 @@ def install() -> None:
     package.hpu = torch_hpu
     sys.modules[f"{ROOT}.torch.hpu.graphs"] = hpu_graphs
     torch_hpu.graphs = hpu_graphs
-    torch_hpu.metrics = _module(f"{ROOT}.torch.hpu.metrics", metric_global=metric_global)
+    torch_hpu.metrics = _module(
+        f"{ROOT}.torch.hpu.metrics",
+        metric_global=metric_global,
+        metric_localcontext=metric_localcontext,
+        metrics_dump=metrics_dump,
+        MetricNotFound=MetricNotFound,
+    )

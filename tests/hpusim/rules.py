@@ -90,6 +90,65 @@ def no_copy_out_of_the_static_output(patch: Patch) -> None:
     patch.setattr(Slot, "download", collect)
 
 
+def ids_cloned_on_the_copy_stream(patch: Patch) -> None:
+    """The clone is then unordered with the next replay, which overwrites what it reads."""
+
+    def download(self: Slot, ids: torch.Tensor) -> None:
+        backend: Any = self._backend
+        stream = backend._copies[self.index]
+        stream.wait_stream(backend._compute)
+        with backend._hpu.stream(stream):
+            kept = ids.clone()
+        self._device += (kept,)
+        host = self._host_ids[: ids.numel()].view(ids.shape)
+        self.event = backend.download(kept, host, lane=self.index)
+
+    patch.setattr(Slot, "download", download)
+
+
+def tensors_freed_when_a_neighbour_retires(patch: Patch) -> None:
+    release = SlotRing.release
+
+    def release_and_free_the_next(self: SlotRing, slot: Slot) -> None:
+        release(self, slot)
+        for neighbour in self.in_flight:
+            neighbour._device = ()
+
+    patch.setattr(SlotRing, "release", release_and_free_the_next)
+
+
+def one_batch_in_flight(patch: Patch) -> None:
+    launch = pipeline.Pipeline._launch
+
+    def launch_and_wait(self: pipeline.Pipeline, batch: Any) -> None:
+        launch(self, batch)
+        self._ring.in_flight[-1].event.synchronize()  # type: ignore[union-attr]
+
+    patch.setattr(pipeline.Pipeline, "_launch", launch_and_wait)
+
+
+def one_slot(patch: Patch) -> None:
+    make = SlotRing.__init__
+    patch.setattr(
+        SlotRing, "__init__", lambda self, *a, num_slots, **kw: make(self, *a, num_slots=1, **kw)
+    )
+
+
+def compiled_in_parts(patch: Patch) -> None:
+    compile_ = torch.compile
+    patch.setattr(
+        torch, "compile", lambda step, *, fullgraph, **kw: compile_(step, fullgraph=False, **kw)
+    )
+
+
+def replays_that_wait(patch: Patch) -> None:
+    patch.setattr(hpu_graphs, "WANTED", {**hpu_graphs.WANTED, "asynchronous": False})
+
+
+def backend_not_asynchronous(patch: Patch) -> None:
+    patch.setattr(HpuBackend, "asynchronous", False)
+
+
 def flat_copy(source: torch.Tensor) -> torch.Tensor:
     """A device buffer for all buckets, and the batch in its beginning: a view, in lazy mode."""
     flat = torch.zeros(2 * source.numel(), dtype=source.dtype, device="hpu")

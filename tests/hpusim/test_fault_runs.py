@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from tests.hpusim.install import install
 from tests.hpusim.steady import cheap_engine, short_utterances
 from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
-from w2v_core.engine import slots
+from w2v_core.engine import slots, watchdog
 from w2v_core.engine.engine import Engine
 from w2v_core.types import Utterance
 
@@ -65,7 +66,7 @@ class Bench:
         rng = np.random.default_rng(seed)
         for _ in range(rng.integers(1, 4)):
             self._plant(rng)
-        faulthandler.dump_traceback_later(PASS_TIMEOUT_S, exit=True)
+        faulthandler.dump_traceback_later(PASS_TIMEOUT_S, exit=True, file=sys.__stderr__)
         found = self.engine.transcribe(utterances(), record_failures=True)
         faulthandler.cancel_dump_traceback_later()
         ids = [*found.texts, *(f.utterance_id for f in found.failures)]
@@ -116,7 +117,8 @@ def utterances() -> list[Utterance]:
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Stacks of lost devices would fill the screen; their slots must not fill the memory."""
-    monkeypatch.setattr(slots, "write_stacks", lambda: "")
+    for module in (slots, watchdog):
+        monkeypatch.setattr(module, "write_stacks", lambda: "")
     before = hpusim.ACTIVE.rt
     gc.freeze()
     yield

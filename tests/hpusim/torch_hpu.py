@@ -15,6 +15,7 @@ from tests.hpusim.streams import CoreEvent, StreamState
 __all__ = ["Event", "Stream", "current_stream", "default_stream", "set_stream", "stream"]
 
 _GRAPH_NAMES = ("HPUGraph", "ModuleCacher", "graph", "make_graphed_callables", "wrap_in_hpu_graph")
+DEVICE_TYPE = 6  # c10::DeviceType::HPU
 _cached_stream: list[Stream | None] = [None]
 """1.19 keeps the lazy current stream in one module global, for all threads."""
 
@@ -103,10 +104,25 @@ class Stream:
     """A user stream; both arguments are ignored, as by the bridge."""
 
     def __init__(
-        self, device: Any = None, priority: int = 0, *, state: StreamState | None = None
+        self,
+        device: Any = None,
+        priority: int = 0,
+        *,
+        state: StreamState | None = None,
+        stream_id: int | None = None,
+        device_index: int = 0,
+        device_type: int = 0,
     ) -> None:
+        """Make a stream, or with the ids of an existing one its handle."""
+        del device_index, device_type  # a process has one device
+        if stream_id is not None:
+            state = ACTIVE.rt.streams[stream_id]
         self._state = state or ACTIVE.rt.new_stream()
         self.priority = priority
+
+    @property
+    def device_index(self) -> int:
+        return 0
 
     @property
     def stream_id(self) -> int:
@@ -203,6 +219,11 @@ def stream(stream: Stream | None) -> Iterator[None]:
         yield
     finally:
         set_stream(previous)
+
+
+def get_stream_info(stream: Stream) -> tuple[int, int, int]:
+    """Return the ids that ``Stream`` takes as keywords: stream, device index, device type."""
+    return stream.stream_id, stream.device_index, DEVICE_TYPE
 
 
 def synchronize() -> None:
