@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import faulthandler
 import subprocess
-import sys
 from pathlib import Path
 
 from w2v_core.backends.base import DriverLogs
@@ -27,9 +26,7 @@ def collect(lost: DeviceLostError, logs: DriverLogs, directory: Path) -> tuple[P
     Returns:
         The files that were written.
     """
-    atexit.register(
-        faulthandler.dump_traceback_later, EXIT_TIMEOUT_S, exit=True, file=sys.__stderr__
-    )
+    atexit.register(faulthandler.dump_traceback_later, EXIT_TIMEOUT_S, exit=True, file=2)
     target = directory / "device-lost"
     target.mkdir(parents=True, exist_ok=True)
     said = [str(lost), "", lost.stacks]
