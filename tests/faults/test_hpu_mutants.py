@@ -71,7 +71,7 @@ MUTANTS = [
     Mutant("ids are kept in a tensor of their own", rules.ids_kept_in_a_flat_buffer, "views"),
     Mutant("each slot has its host id buffer", rules.shared("_host_ids"), "hazard"),
     Mutant("each slot has its host input buffer", rules.shared("_host_waveforms"), "hazard"),
-    Mutant("workers get a copy of the ids", rules.ids_not_copied_for_the_worker, "failure"),
+    Mutant("workers get a copy of the ids", rules.ids_not_copied_for_the_worker, "transcripts"),
     Mutant("ids are int32", rules.ids_of_64_bits, "failure"),
     Mutant("ids are int32, unguarded", rules.unguarded(rules.ids_of_64_bits), "host syncs"),
     Mutant("host buffers are pinned", rules.pageable_buffers, "failure"),
