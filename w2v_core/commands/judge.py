@@ -6,7 +6,6 @@ None of them imports torch.
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
 import sys
 import tempfile
@@ -84,13 +83,13 @@ def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict.commands import approve_runs, told_approval
+    from w2v_core.verdict.commands import approve_runs, approver, told_approval
 
     approved, path = approve_runs(
         arguments.runs,
         arguments.baseline,
         reason=arguments.reason,
-        approved_by=arguments.by or getpass.getuser(),
+        approved_by=approver(arguments.by),
     )
     sys.stdout.write(f"{told_approval(approved, path)}\n")
     return 0
