@@ -120,12 +120,15 @@ def _run(arguments: Sequence[str]) -> int:
         return _told(error, parsed)
     except (MemoryError, RuntimeError) as error:
         from w2v_core.commands.parser import INPUT_ERROR
+        from w2v_core.options.option import name_flags
         from w2v_core.printable import printable
 
         if getattr(parsed, "debug", False) or not _is_out_of_memory(error):
             raise
         what = printable(str(error).partition("\n")[0])
-        sys.stderr.write(f"w2v: out of memory; use a smaller --batch-size or model ({what})\n")
+        remedy = "use a smaller {flag:batch_size} or model"
+        said = f"w2v: out of memory; {name_flags(remedy, parsed.command)} ({what})\n"
+        sys.stderr.write(said)
         return INPUT_ERROR
 
 
@@ -134,9 +137,12 @@ def _told(error: Exception, parsed: argparse.Namespace) -> int:
     import traceback
 
     from w2v_core.commands.parser import INPUT_ERROR, USAGE_ERROR
-    from w2v_core.errors import ConfigError
+    from w2v_core.errors import ConfigError, W2VError
+    from w2v_core.options.option import flagged
     from w2v_core.printable import printable
 
+    if isinstance(error, W2VError):
+        error = flagged(error, parsed.command)
     if getattr(parsed, "debug", False):
         traceback.print_exception(error)
     text = "; ".join(line.strip() for line in str(error).split("\n"))

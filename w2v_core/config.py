@@ -9,23 +9,6 @@ from typing import Literal, TypeVar, get_args
 from w2v_core.errors import ConfigError, unknown_name
 from w2v_core.types import Dtype
 
-__all__ = [
-    "DEVICES",
-    "EVENT_TIMEOUT_HELP",
-    "FORWARDS",
-    "MAX_STREAMS",
-    "PLAN_KINDS",
-    "BatchPlan",
-    "DeviceChoice",
-    "EngineConfig",
-    "ForwardName",
-    "PlanKind",
-    "parse_choice",
-    "parse_count",
-    "parse_path",
-    "parse_plan",
-]
-
 ForwardName = Literal["exact", "stock"]
 PlanKind = Literal["auto", "quantile", "optimal", "sorted", "packed"]
 DeviceChoice = Literal["auto", "cpu", "cuda", "hpu"]
@@ -33,7 +16,6 @@ FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
 PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
 DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
 DEFAULT_BUCKETS = 8
-EVENT_TIMEOUT_HELP = "seconds, beyond its audio's length, until a batch counts as lost (default 60)"
 MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
@@ -54,8 +36,8 @@ class BatchPlan:
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
-        parse_count("--buckets", self.num_buckets)
-        parse_count("--batch-size", self.batch_size)
+        parse_count("buckets", self.num_buckets)
+        parse_count("batch_size", self.batch_size)
 
     @property
     def packed(self) -> bool:
@@ -99,11 +81,15 @@ class EngineConfig:
         parse_count("decode_workers", self.decode_workers, least=0)
         if not self.event_timeout_s > 0:
             raise ConfigError(
-                f"event_timeout_s is {self.event_timeout_s}; a wait needs more than 0 s"
+                f"{{flag:event_timeout}} is {self.event_timeout_s}; a wait needs more than 0 s",
+                field="event_timeout",
+                value=self.event_timeout_s,
             )
         if self.autocast and self.dtype == "float32":
             raise ConfigError(
-                "autocast to float32 does nothing; use --dtype bfloat16 or drop --autocast"
+                "autocast to float32 does nothing; {use:dtype bfloat16}, or {use:autocast off}",
+                field="autocast",
+                value=self.dtype,
             )
 
 
@@ -119,29 +105,42 @@ def parse_path(text: str) -> Path:
         raise ConfigError(f"{text}: {error}; write the folder's whole path") from error
 
 
-def parse_plan(kind: str, *, num_buckets: int | None, batch_size: int) -> BatchPlan:
+def form_plan(kind: PlanKind, *, num_buckets: int | None, batch_size: int) -> BatchPlan:
     """Build a plan; ``num_buckets`` None means up to the default number.
 
     Raises:
-        ConfigError: an unknown kind, or a size below one.
+        ConfigError: a size below one.
     """
     return BatchPlan(
-        kind=parse_choice("batch plan", kind, PLAN_KINDS),
+        kind=kind,
         num_buckets=DEFAULT_BUCKETS if num_buckets is None else num_buckets,
         batch_size=batch_size,
         at_most=num_buckets is None,
     )
 
 
-def parse_count(option: str, value: int, *, least: int = 1) -> int:
-    """Return ``value`` where it is at least ``least``.
+def parse_count(name: str, value: int, *, least: int = 1) -> int:
+    """Return ``value`` where it is at least ``least``; ``name`` is an option's or a field's.
 
     Raises:
         ConfigError: naming the option, the value and the limit.
     """
     if value < least:
-        raise ConfigError(f"{option} is {value}; it must be at least {least}")
+        text = f"{{flag:{name}}} is {value}; it must be at least {least}"
+        raise ConfigError(text, field=name, value=value)
     return value
+
+
+def parse_text(name: str, text: str) -> str:
+    """Return ``text`` where there is any; an unset shell variable leaves none.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if not text.strip():
+        text = f"{{flag:{name}}} is empty; give a value, or leave it out"
+        raise ConfigError(text, field=name, value="")
+    return text
 
 
 def parse_choice(kind: str, text: str, choices: tuple[ChoiceT, ...]) -> ChoiceT:

@@ -19,41 +19,38 @@
     ├── RecordError (ValueError)             a record truncated, edited or of an unknown schema
     └── ReportError (OSError)                a report that cannot be written
 
-Messages state the value, the limit and the remedy.
+Messages state the value, the limit and the remedy. They name an option by its field, as
+``{flag:batch_size}`` or ``{use:graphs off}``; the front end that asked puts its own flag there.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-
-__all__ = [
-    "LFS_REMEDY",
-    "AudioError",
-    "AudioTooLongError",
-    "BucketOverflowError",
-    "CheckpointError",
-    "ConfigError",
-    "DataError",
-    "DeviceError",
-    "DeviceLostError",
-    "EngineError",
-    "GraphError",
-    "NotCachedError",
-    "RecordError",
-    "ReportError",
-    "TranscriptError",
-    "UnknownNameError",
-    "W2VError",
-    "is_lfs_pointer",
-    "unknown_name",
-]
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 LFS_REMEDY = "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
 
 
+_PLACE = re.compile(r"\{(flag|use):(\w+)(?: ([^{}]*))?\}")
+
+
 class W2VError(Exception):
-    """Base of every deliberate error."""
+    """Base of every deliberate error.
+
+    Attributes:
+        field: The option or field that is wrong, where it is one.
+        value: What it holds.
+    """
+
+    def __init__(self, *args: object, field: str | None = None, value: object = None) -> None:
+        super().__init__(*args)
+        self.field = field
+        self.value = value
+
+    def __str__(self) -> str:
+        """Return the message, options by their names: for who calls this from Python."""
+        return fill(" ".join(str(part) for part in self.args), plain)
 
 
 class ConfigError(W2VError, ValueError):
@@ -94,10 +91,6 @@ class CheckpointError(W2VError, ValueError):
 
 class NotCachedError(W2VError, FileNotFoundError):
     """A checkpoint or dataset is neither on disk nor reachable."""
-
-    def __str__(self) -> str:
-        """Show the message alone, without the errno form of FileNotFoundError."""
-        return " ".join(str(part) for part in self.args)
 
 
 class DeviceError(W2VError, RuntimeError):
@@ -144,6 +137,17 @@ class RecordError(W2VError, ValueError):
 
 class ReportError(W2VError, OSError):
     """A report cannot be written."""
+
+
+def fill(text: str, say: Callable[[str, str, str], str]) -> str:
+    """Put what ``say`` returns of kind, name and value into the places of a message."""
+    return _PLACE.sub(lambda m: say(m[1], m[2], m[3] or ""), text)
+
+
+def plain(kind: str, name: str, value: str) -> str:
+    """Name an option as Python does: ``limit``, ``graphs off``, ``use graphs off``."""
+    said = f"{name} {value}".rstrip()
+    return f"use {said}" if kind == "use" else said
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:

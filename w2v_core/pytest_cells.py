@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from w2v_core.errors import W2VError
+from w2v_core.options.option import PYTEST, flagged
 from w2v_core.records.cell import Cell
 from w2v_core.records.claims import reasons_against
 from w2v_core.records.record import CellRecord, to_json
@@ -52,6 +54,8 @@ class CellMeasurements:
         except (KeyboardInterrupt, SystemExit, pytest.skip.Exception, pytest.exit.Exception):
             raise
         except BaseException as error:  # what a timeout raises is no Exception
+            if isinstance(error, W2VError):
+                flagged(error, PYTEST)  # here and in the traceback
             reason = str(error).partition("\n")[0]
             self.errors[name] = f"{type(error).__name__}: {reason}"
             self._raised_in[name] = item.nodeid

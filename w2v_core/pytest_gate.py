@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.store import Session
 
@@ -20,18 +19,10 @@ if TYPE_CHECKING:
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.outcome import GateResult
 
-__all__ = ["WHOLE_RUN", "Gatekeeper", "add_gate_options", "rebase"]
+__all__ = ["WHOLE_RUN", "Gatekeeper", "rebase"]
 
 WHOLE_RUN = "run"
 """The gate item for what belongs to no cell: xdist, incomplete runs, clocks."""
-
-
-def add_gate_options(parser: pytest.Parser) -> None:
-    """Add the gate's options."""
-    add = parser.getgroup("w2v").addoption
-    add("--baseline", default=None, help="judge against this baseline file or directory")
-    add("--history", default=None, help="file that every run is appended to; judges drift")
-    add("--rebase", default=None, metavar="REASON", help="approve this release's runs as baseline")
 
 
 _BADNESS = ("error", "failed", "xfailed", "xpassed", "deselected", "skipped", "passed")
@@ -44,13 +35,13 @@ class Gatekeeper:
         self,
         run: ValidationRun,
         *,
-        baseline: str | None,
-        history: str | None,
+        baseline: Path | None,
+        history: Path | None,
         is_parallel: bool,
     ) -> None:
         self._run = run
-        self._path = parse_path(baseline) if baseline else None
-        self._history = parse_path(history) if history else None
+        self._path = baseline
+        self._history = history
         self._outcomes: dict[str, dict[str, str]] = {}
         """By cell and test."""
         self.errors: dict[str, str] = {}
@@ -265,14 +256,15 @@ def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
         ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
         RecordError: this session's run cannot be read.
     """
-    from w2v_core.verdict.commands import approve_runs, approver, told_approval
+    from w2v_core.verdict.approve import user_name
+    from w2v_core.verdict.commands import approve_runs, told_approval
 
     runs, left_out = _runs_like(run.directory)
     tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
     try:
-        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=approver())
+        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=user_name())
     except ConfigError as error:
-        raise ConfigError(f"{error}{tail}") from error
+        raise ConfigError(f"{error.args[0]}{tail}") from error
     return f"{told_approval(approved, path)}{tail}"
 
 

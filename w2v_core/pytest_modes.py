@@ -11,7 +11,7 @@ import pytest
 from w2v_core.backends.hpu_environment import Execution
 from w2v_core.commands.modes import BOTH, measure_both
 from w2v_core.errors import ConfigError, W2VError
-from w2v_core.pytest_options import run_config_of
+from w2v_core.pytest_options import given, run_config_of, usage_error
 
 FILES = {"--benchmark-json": "benchmark_json", "--junit-xml": "xmlpath"}
 """Options that name one file a session, and where pytest keeps what they were given."""
@@ -20,9 +20,9 @@ FILES = {"--benchmark-json": "benchmark_json", "--junit-xml": "xmlpath"}
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Run both modes in place of this session; the status is the first that is not 0."""
-    if config.getoption("--execution") != BOTH:
-        return None
     try:
+        if given(config)["execution"] != BOTH:
+            return None
         run = run_config_of(config)
         if run.device != "hpu":
             raise ConfigError(
@@ -36,15 +36,15 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
             family="fork" if simulated else None,
         )
     except W2VError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
 
 
 def _command(config: pytest.Config, execution: Execution) -> Sequence[str]:
     """Return this session's command line for one mode; of two equal options the last one counts."""
     files = [
-        f"{option}={_name(str(given), execution)}"
+        f"{option}={_name(str(name), execution)}"
         for option, dest in FILES.items()
-        if (given := config.getoption(dest, default=None)) is not None
+        if (name := config.getoption(dest, default=None)) is not None
     ]
     arguments = map(str, config.invocation_params.args)
     return [sys.executable, "-m", "pytest", *arguments, "--execution", execution, *files]

@@ -11,86 +11,49 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from w2v_core.commands.options import prepare_device
-from w2v_core.config import (
-    DEVICES,
-    EVENT_TIMEOUT_HELP,
-    FORWARDS,
-    PLAN_KINDS,
-    BatchPlan,
-    DeviceChoice,
-    EngineConfig,
-    parse_choice,
-    parse_count,
-    parse_path,
-    parse_plan,
-)
-from w2v_core.errors import ConfigError
+from w2v_core.config import BatchPlan, DeviceChoice, form_plan
+from w2v_core.errors import ConfigError, W2VError
 from w2v_core.markers import devices_asked_for
+from w2v_core.options.option import PYTEST, Given, declare, flagged
 from w2v_core.records.cell import Cell, form_cells
 from w2v_core.session import RunConfig
-from w2v_core.types import DTYPES, parse_dtype
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
 
-__all__ = [
-    "DEVICE_MARKS",
-    "add_options",
-    "datasets_of",
-    "form_session_cells",
-    "missing",
-    "models_of",
-    "plan_of",
-    "run_config_of",
-]
-
 DEVICE_MARKS = ("hpu", "cuda")
+GIVEN = pytest.StashKey[Given]()
 
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the suite's options."""
-    group = parser.getgroup("w2v", "Wav2Vec2 validation suite")
-    add = group.addoption
-    add("--device", default="auto", help=f"one of {', '.join(DEVICES)}; missing is an error")
-    add("--models", default=None, help="comma-separated: canary-base, base, large, DIR, owner/name")
-    add("--dtypes", default=",".join(DTYPES), help="comma-separated: float32, bfloat16")
-    add(
-        "--datasets",
-        default=None,
-        help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
-    )
-    add("--data-path", default=None, help="a LibriSpeech folder, or audio with a manifest")
-    add("--graphs", default=None, help="on, off or both; default: whatever the device can do")
-    add("--forwards", default="exact", help="comma-separated: exact, stock")
-    add("--autocast", action="store_true", help="autocast instead of bfloat16 weights")
-    add("--limit", type=int, default=None, help="first N utterances of each set; no WER verdict")
-    add("--rounds", type=int, default=3, help="timed rounds over the whole set (default 3)")
-    add("--buckets", type=int, default=None, help="static lengths (default: up to 8)")
-    add("--batch-size", type=int, default=BatchPlan().batch_size, help="rows of a batch")
-    add("--batch-plan", default="auto", help=f"one of {', '.join(PLAN_KINDS)}")
-    add("--allow-partial", action="store_true", help="exclude transcripts that have no audio")
-    timeout_s = EngineConfig().event_timeout_s
-    add("--event-timeout", type=float, default=timeout_s, metavar="S", help=EVENT_TIMEOUT_HELP)
-    add("--execution", default=None, help="hpu: lazy (HPU graphs), eager (torch.compile) or both")
-    add("--recipe-cache", default=None, metavar="DIR", help="hpu: keep compiled recipes there")
-    add("--reports-dir", default="reports", help="where summaries go (default reports/)")
-    add("--release", default="dev", help="name of the release under test, e.g. 1.24.0.1007")
+    declare(PYTEST, parser.getgroup("w2v", "Wav2Vec2 validation suite").addoption)
+
+
+def given(config: pytest.Config) -> Given:
+    """Return what the session was given, each option parsed once."""
+    if GIVEN not in config.stash:
+        config.stash[GIVEN] = Given(PYTEST, config.getoption)
+    return config.stash[GIVEN]
+
+
+def usage_error(error: W2VError) -> pytest.UsageError:
+    """Return the error as pytest tells it, with pytest's flags."""
+    return pytest.UsageError(str(flagged(error, PYTEST)))
 
 
 def run_config_of(config: pytest.Config) -> RunConfig:
     """Return what all cells of the session share; raises ConfigError."""
-    limit = config.getoption("--limit")
-    if limit is not None:
-        parse_count("--limit", limit)
+    options = given(config)
     arguments = [Path(sys.argv[0]).name, *config.invocation_params.args]
     return RunConfig(
         device=_device(config),
-        limit=limit,
-        allow_partial=config.getoption("--allow-partial"),
-        release=config.getoption("--release"),
-        reports_dir=parse_path(config.getoption("--reports-dir")),
+        limit=options["limit"],
+        allow_partial=options["allow_partial"],
+        release=options["release"],
+        reports_dir=options["reports_dir"],
         command=shlex.join(str(a) for a in arguments),
-        event_timeout_s=config.getoption("--event-timeout"),
+        event_timeout_s=options["event_timeout"],
     )
 
 
@@ -100,7 +63,7 @@ def _device(config: pytest.Config) -> DeviceChoice:
     Raises:
         ConfigError: the two contradict each other.
     """
-    choice = parse_choice("device", config.getoption("--device"), DEVICES)
+    choice: DeviceChoice = given(config)["device"]
     expression = str(config.getoption("markexpr", "") or "")
     marked = devices_asked_for(expression)
     if not marked or choice in marked:
@@ -114,8 +77,8 @@ def _device(config: pytest.Config) -> DeviceChoice:
         return marked[0]
     prepare_device(
         "auto",
-        execution=config.getoption("--execution"),
-        recipe_cache=config.getoption("--recipe-cache"),
+        execution=given(config)["execution"],
+        recipe_cache=given(config)["recipe_cache"],
     )
     return next((name for name in marked if missing(name) is None), marked[0])
 
@@ -129,10 +92,9 @@ def missing(device: str) -> str | None:
 
 def plan_of(config: pytest.Config) -> BatchPlan:
     """Return the batch plan; raises ConfigError."""
-    return parse_plan(
-        config.getoption("--batch-plan"),
-        num_buckets=config.getoption("--buckets"),
-        batch_size=config.getoption("--batch-size"),
+    options = given(config)
+    return form_plan(
+        options["batch_plan"], num_buckets=options["buckets"], batch_size=options["batch_size"]
     )
 
 
@@ -142,14 +104,12 @@ def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, .
     defaults = _default_datasets([model for model, _ in models])
     return form_cells(
         models=models,
-        dtypes=[parse_dtype(d) for d in _split(config.getoption("--dtypes"))],
+        dtypes=given(config)["dtype"],
         datasets=datasets_of(config) or [(d, d.replace("-", "_")) for d in defaults],
         graphs=_graphs(config, backend),
-        forwards=[
-            parse_choice("forward", f, FORWARDS) for f in _split(config.getoption("--forwards"))
-        ],
+        forwards=given(config)["forward"],
         plan=plan_of(config),
-        autocast=config.getoption("--autocast"),
+        autocast=given(config)["autocast"],
     )
 
 
@@ -157,25 +117,23 @@ def models_of(config: pytest.Config) -> list[tuple[str, str]]:
     """Return the models asked for, each with its name within a cell's id."""
     from w2v_core.model.catalog import parse_model
 
-    return [(m, parse_model(m).cell_name) for m in _split(config.getoption("--models"))]
+    return [(m, parse_model(m).cell_name) for m in given(config)["model"]]
 
 
 def datasets_of(config: pytest.Config) -> list[tuple[str, str]]:
     """Return the datasets asked for, each with its name within a cell's id."""
     from w2v_core.data.catalog import name_folder, parse_dataset
 
-    names = _split(config.getoption("--datasets"))
-    if config.getoption("--data-path"):
-        names.append(name_folder(config.getoption("--data-path")))
+    names = list(given(config)["dataset"])
+    if (folder := given(config)["data_path"]) is not None:
+        names.append(name_folder(folder))
     return [(d, parse_dataset(d).text) for d in names]
 
 
 def _graphs(config: pytest.Config, backend: Backend) -> tuple[bool, ...]:
     choices: dict[str, tuple[bool, ...]] = {"on": (True,), "off": (False,), "both": (False, True)}
-    text = config.getoption("--graphs")
-    if text is None:
-        text = "both" if backend.graphs_unsupported is None else "off"
-    return choices[parse_choice("graphs", text, ("on", "off", "both"))]
+    default = "both" if backend.graphs_unsupported is None else "off"
+    return choices[given(config)["graphs"] or default]
 
 
 def _default_models() -> list[str]:
@@ -192,7 +150,3 @@ def _default_datasets(models: Sequence[str]) -> list[str]:
 
     real = any(not m.startswith("canary-") for m in models)
     return [s.name for s in DATASETS if s.is_available() and (real or not s.needs_hub)]
-
-
-def _split(text: str | None) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else []

@@ -10,9 +10,10 @@ import pytest
 
 from w2v_core.backends.hpu_environment import TorchFamily
 from w2v_core.commands import options
-from w2v_core.config import DeviceChoice, parse_count, parse_path
+from w2v_core.config import DeviceChoice
 from w2v_core.errors import W2VError
 from w2v_core.markers import DEVICE_ORDER, devices_asked_for
+from w2v_core.options.option import PYTEST, flagged
 from w2v_core.progress import bars
 from w2v_core.pytest_benchmarks import is_first_night, refuse_options
 from w2v_core.pytest_cells import (
@@ -24,16 +25,18 @@ from w2v_core.pytest_cells import (
     own_verdict,
     wer_ceiling,
 )
-from w2v_core.pytest_gate import Gatekeeper, add_gate_options, rebase
+from w2v_core.pytest_gate import Gatekeeper, rebase
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
     datasets_of,
     form_session_cells,
+    given,
     missing,
     models_of,
     plan_of,
     run_config_of,
+    usage_error,
 )
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import INCOMPLETE
@@ -63,7 +66,6 @@ RAN = pytest.StashKey[set[str]]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the suite's options."""
     add_options(parser)
-    add_gate_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -75,17 +77,17 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = run
         config.stash[GATE] = Gatekeeper(
             run,
-            baseline=config.getoption("--baseline"),
-            history=config.getoption("--history"),
+            baseline=given(config)["baseline"],
+            history=given(config)["history"],
             is_parallel=hasattr(config, "workerinput"),
         )
         config.pluginmanager.register(config.stash[GATE])  # it is told of an interrupt
         config.stash[MEASUREMENTS] = CellMeasurements(
-            run, config.getoption("--rounds"), errors=config.stash[GATE].errors
+            run, given(config)["rounds"], errors=config.stash[GATE].errors
         )
         config.stash[RAN], config.stash[WORKERS] = set(), []
         config.pluginmanager.register(_Outcomes(config.stash[RAN]))
-        parse_count("--rounds", config.getoption("--rounds"))
+        given(config).check()
         plan_of(config)
         models_of(config)
         datasets_of(config)
@@ -95,7 +97,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if device != "auto":
             _require(device)
     except W2VError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
 
 
 def prepare_device(
@@ -108,9 +110,9 @@ def prepare_device(
     """
     options.prepare_device(
         device,
-        execution=config.getoption("--execution"),
+        execution=given(config)["execution"],
         family=family,
-        recipe_cache=config.getoption("--recipe-cache"),
+        recipe_cache=given(config)["recipe_cache"],
     )
 
 
@@ -125,7 +127,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         backend = metafunc.config.stash[RUN].backend
         cells = form_session_cells(metafunc.config, backend)
     except W2VError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise usage_error(error) from error
     device_mark = getattr(pytest.mark, backend.name)
     if "gate_cell" in wanted:
         names = metafunc.config.stash[GATE].cells(tuple(str(cell) for cell in cells))
@@ -304,15 +306,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _rebase(session: pytest.Session) -> None:
-    run, reason = session.config.stash[RUN], session.config.getoption("--rebase")
+    run, reason = session.config.stash[RUN], given(session.config)["reason"]
     if reason is None or not run.records:
         return
-    given = session.config.getoption("--baseline")
-    path = parse_path(given) if given else run.config.reports_dir / "baselines"
+    path = given(session.config)["baseline"] or run.config.reports_dir / "baselines"
     try:
         session.config.stash[APPROVAL] = rebase(run, baseline=path, reason=reason)
     except W2VError as error:
-        session.config.stash[APPROVAL] = f"not approved: {error}"
+        session.config.stash[APPROVAL] = f"not approved: {flagged(error, PYTEST)}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

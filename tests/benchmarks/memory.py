@@ -11,14 +11,14 @@ import numpy as np
 
 from tests.benchmarks.workload import checkpoint_of, corpus_lengths, make_workload
 from w2v_core.backends.cpu import open_backend
-from w2v_core.config import EngineConfig, parse_plan
+from w2v_core.config import EngineConfig, form_plan
 from w2v_core.engine.engine import Engine
 from w2v_core.model.catalog import parse_model
 from w2v_core.model.checkpoint import load_checkpoint
 from w2v_core.types import Utterance
 
 CONFIG = EngineConfig(  # what `w2v run --dtype bf16` has
-    dtype="bfloat16", plan=parse_plan("auto", num_buckets=None, batch_size=8)
+    dtype="bfloat16", plan=form_plan("auto", num_buckets=None, batch_size=8)
 )
 STATUS = Path("/proc/self/status")
 

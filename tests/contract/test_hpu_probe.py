@@ -59,7 +59,7 @@ def test_the_image_family_is_read_from_torchs_local_version(version: str, family
 def test_lazy_on_stock_torch_names_the_other_mode_and_the_other_image(
     execution: Execution | None, environ: dict[str, str]
 ) -> None:
-    with pytest.raises(DeviceError, match=r"--execution eager.*pytorch-installer"):
+    with pytest.raises(DeviceError, match=r"use execution eager.*pytorch-installer"):
         prepare_environment(execution=execution, environ=environ, loaded=(), family="stock")
 
 

@@ -72,7 +72,7 @@ def test_both_is_refused_before_anything_runs_where_one_mode_is_impossible(tmp_p
     def never(execution):
         raise AssertionError(execution)
 
-    with pytest.raises(DeviceError, match="--execution eager"):
+    with pytest.raises(DeviceError, match="use execution eager"):
         measure_both(never, reports_dir=tmp_path, family="stock")
 
 

@@ -230,7 +230,7 @@ def test_a_kernel_longer_than_a_block_is_taken():
     ],
 )
 def test_packing_is_refused_where_it_cannot_be(name, device):
-    with pytest.raises(ConfigError, match=rf"{name} forward on {device}.*--batch-plan sorted"):
+    with pytest.raises(ConfigError, match=rf"{name} forward on {device}.*use batch_plan sorted"):
         build_forward(small_model("group"), name=name, dtype="float32", device=device, packed=True)
 
 

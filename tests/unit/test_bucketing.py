@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from w2v_core.backends.cpu import CpuBackend
-from w2v_core.config import BatchPlan, EngineConfig, parse_plan
+from w2v_core.config import BatchPlan, EngineConfig, form_plan
 from w2v_core.engine.bucketing import (
     PACKED_PARAMETERS,
     form_batches,
@@ -167,7 +167,7 @@ def test_sorted_batches_pad_little():
 
 @pytest.mark.parametrize("kind", ["quantile", "optimal"])
 def test_more_buckets_than_utterances_is_refused_with_both_numbers(kind):
-    with pytest.raises(ConfigError, match=r"--buckets is 4 but there are only 3 utterances"):
+    with pytest.raises(ConfigError, match=r"buckets is 4 but there are only 3 utterances"):
         plan_buckets([400, 500, 600, 399], BatchPlan(kind=kind, num_buckets=4))
 
 
@@ -272,7 +272,7 @@ def test_steps_grow_with_the_octave(frames, stepped):
     ],
 )
 def test_auto_on_a_host_goes_by_the_size_of_the_model(forward, num_parameters, num_buckets, chosen):
-    plan = parse_plan("auto", num_buckets=num_buckets, batch_size=8)
+    plan = form_plan("auto", num_buckets=num_buckets, batch_size=8)
     config = EngineConfig(forward=forward, plan=plan)
 
     assert resolve_plan(config, CpuBackend(), num_parameters=num_parameters).kind == chosen

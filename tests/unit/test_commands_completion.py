@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from w2v_core.backends.hpu_environment import EXECUTIONS
 from w2v_core.cli import main
+from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS
 from w2v_core.data.catalog import DATASETS
 
 
@@ -55,10 +57,10 @@ def test_the_names_offered_are_those_of_the_catalogs(capsys, monkeypatch):
     monkeypatch.setattr("w2v_core.model.catalog.MODELS", {"new-model": None})
     new = replace(DATASETS[0], name="new-dataset")
     monkeypatch.setattr("w2v_core.data.catalog.DATASETS", (new,))
-    monkeypatch.setattr("w2v_core.backends.hpu_environment.EXECUTIONS", ("new-execution",))
 
     printed = script("bash", capsys)
-    assert all(f"new-{kind}" in printed for kind in ("model", "dataset", "execution"))
+    assert all(f"new-{kind}" in printed for kind in ("model", "dataset"))
+    assert all(name in printed for name in (*EXECUTIONS, *PLAN_KINDS, *FORWARDS, *DEVICES))
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

@@ -141,7 +141,7 @@ def test_hub_limit_takes_the_first_in_id_order(dummy):
 
 
 def test_hub_limit_beyond_the_set_names_both_numbers(dummy):
-    with pytest.raises(ConfigError, match=r"--limit 74 .* 73 utterances"):
+    with pytest.raises(ConfigError, match=r"limit 74 .* 73 utterances"):
         load(dummy, limit=74)
 
 

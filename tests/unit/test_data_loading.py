@@ -62,13 +62,13 @@ def test_limit_decodes_nothing_beyond_it(spec, folder):
 
 
 def test_limit_beyond_the_set_names_both_numbers(spec):
-    with pytest.raises(ConfigError, match=r"--limit 6 .* 5 utterances"):
+    with pytest.raises(ConfigError, match=r"limit 6 .* 5 utterances"):
         load(spec, limit=6)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_limit_below_one_is_refused(spec, limit):
-    with pytest.raises(ConfigError, match=f"--limit is {limit}; it must be at least 1"):
+    with pytest.raises(ConfigError, match=f"limit is {limit}; it must be at least 1"):
         load(spec, limit=limit)
 
 

@@ -192,7 +192,7 @@ def test_a_bucket_that_was_never_warmed_up_is_refused_in_a_strict_run():
 
 
 def test_graphs_on_a_device_without_graphs_are_refused():
-    with pytest.raises(GraphError, match="--graphs off"):
+    with pytest.raises(GraphError, match="graphs off"):
         make_engine(graphs=True)
 
 

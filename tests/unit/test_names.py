@@ -3,6 +3,7 @@
 import pytest
 
 from w2v_core.cli import build_parser
+from w2v_core.commands.options import given
 from w2v_core.config import BatchPlan, parse_path
 from w2v_core.errors import ConfigError
 from w2v_core.model.catalog import parse_model
@@ -61,7 +62,7 @@ def test_home_folder_is_expanded_in_options_that_are_paths(monkeypatch, tmp_path
 
     parsed = build_parser().parse_args(arguments)
 
-    assert getattr(parsed, name).parent == tmp_path
+    assert given(arguments[0], parsed)[name].parent == tmp_path
 
 
 def test_checkpoint_in_the_home_folder_is_found(monkeypatch, tmp_path):

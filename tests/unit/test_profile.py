@@ -66,7 +66,7 @@ def test_a_large_set_is_sampled_over_its_whole_length(engine, tmp_path, monkeypa
 
 
 def test_a_directory_that_cannot_be_written_is_a_report_error(engine, tmp_path):
-    with pytest.raises(ReportError, match="--reports-dir"):
+    with pytest.raises(ReportError, match="use reports_dir"):
         profile.profile_pass(engine, utterances(1), tmp_path / "gone")
 
 

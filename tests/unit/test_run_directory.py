@@ -149,7 +149,7 @@ def test_a_file_is_replaced_and_never_rewritten_under_its_reader(tmp_path):
 def test_a_reports_directory_that_is_a_file_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "reports").write_text("")
 
-    with pytest.raises(ReportError, match="--reports-dir"):
+    with pytest.raises(ReportError, match="use reports_dir"):
         reserve(tmp_path / "reports", release="dev", run_id="night")
 
 

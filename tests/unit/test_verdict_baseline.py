@@ -48,7 +48,7 @@ def test_a_slower_baseline_needs_a_reason_and_keeps_it():
 
 def test_a_reason_of_blanks_is_none():
     """Spaces do not explain anything."""
-    with pytest.raises(ConfigError, match="give --reason"):
+    with pytest.raises(ConfigError, match="give reason"):
         approve(runs(10, slowdown=0.05), previous=approve(runs()), reason="  ")
 
 

@@ -69,7 +69,7 @@ class CpuBackend:
         Raises:
             GraphError: always.
         """
-        raise GraphError(f"{self.graphs_unsupported}; use --graphs off")
+        raise GraphError(f"{self.graphs_unsupported}; {{use:graphs off}}")
 
     @contextmanager
     def compute(self) -> Iterator[None]:

@@ -40,7 +40,8 @@ class CudaBackend:
             DeviceError: naming the card.
         """
         if dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
-            raise DeviceError(f"{self.device_name} has no bfloat16; use --dtypes float32")
+            text = f"{self.device_name} has no bfloat16; {{use:dtype float32}}"
+            raise DeviceError(text, field="dtype", value="bfloat16")
 
     def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
         """Allocate pinned memory."""

@@ -179,7 +179,8 @@ class HpuBackend:
         """
         self._check_thread()
         if self.graphs_unsupported is not None:
-            raise GraphError(f"graphs are on but {self.graphs_unsupported}; use --graphs off")
+            text = f"graphs are on but {self.graphs_unsupported}; {{use:graphs off}}"
+            raise GraphError(text, field="graphs", value="on")
         if self._bridge.is_lazy:
             return capture_graph(self._hpu, step, waveforms, num_samples)
         return capture_compiled(self._hpu, step, waveforms, num_samples)

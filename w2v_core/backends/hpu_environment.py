@@ -168,14 +168,14 @@ def choose_mode(asked: Execution | None, *, given: str | None, family: TorchFami
             what = "execution 'lazy' was asked for" if asked else f"{LAZY_MODE} is {given!r}"
             raise DeviceError(
                 f"{what}, but the installed torch is a stock build, which the bridge takes in "
-                "eager mode only: use --execution eager (torch.compile in place of HPU graphs), or "
+                "eager mode only: {use:execution eager} (torch.compile in place of HPU graphs), or "
                 "an image with Intel's torch fork (pytorch-installer instead of "
                 "pytorch-upstream-installer)"
             )
         return Mode(execution=wanted, reason="as asked" if asked else f"{LAZY_MODE}={given}")
     if family == "stock":
         return Mode(execution="eager", reason="stock torch has no lazy mode and no HPU graphs")
-    return Mode(execution="lazy", reason="the default; --execution eager is the other mode")
+    return Mode(execution="lazy", reason="the default; eager is the other mode")
 
 
 def prepare_environment(

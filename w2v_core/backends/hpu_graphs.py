@@ -152,6 +152,6 @@ def _check_shape(waveforms: torch.Tensor, shape: torch.Size) -> None:
 
 def _failed(waveforms: torch.Tensor, error: BaseException) -> str:
     return (
-        f"capture of {tuple(waveforms.shape)} failed: {error}; use --graphs off, or look for an "
+        f"capture of {tuple(waveforms.shape)} failed: {error}; {{use:graphs off}}, or look for an "
         "operation that needs the host"
     )

@@ -66,7 +66,7 @@ def profile_pass(engine: Engine, utterances: Sequence[Utterance], directory: Pat
     except OSError as error:
         raise ReportError(
             f"the profile cannot be written to {directory}: {error.strerror or error}; "
-            "give another with --reports-dir"
+            "{use:reports_dir DIR} to give another"
         ) from error
     return found
 

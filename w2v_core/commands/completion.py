@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from w2v_core.commands import HELP
-from w2v_core.commands.options import EXIT_CODES
-from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS
+from w2v_core.commands.parser import EXIT_CODES
 from w2v_core.errors import ConfigError
+from w2v_core.options.option import options_of
 
 __all__ = ["add_parser", "completion"]
 
 SHELLS = ("bash", "zsh", "fish")
-FILES = ("FILE", "RUN", "DIR")
+FILES = ("FILE", "RUN", "DIR", "PATH")
 """Metavars that stand for something on disk."""
 
 
@@ -28,8 +28,8 @@ def add_parser(
     parser = commands.add_parser(
         "completion",
         help=HELP["completion"],
-        description="Print a script that completes w2v in a shell. Put it where the shell looks: "
-        "w2v completion bash > ~/.local/share/bash-completion/completions/w2v, or "
+        description="Print a script that completes the commands in a shell. Put it where the "
+        "shell looks: w2v completion bash > ~/.local/share/bash-completion/completions/w2v, or "
         "w2v completion zsh > a file _w2v in a directory of $fpath.",
         epilog=EXIT_CODES,
     )
@@ -59,16 +59,11 @@ def completion(arguments: argparse.Namespace) -> int:
 
 def _choices() -> dict[str, tuple[str, ...]]:
     """Return the values of arguments that take names, by destination."""
-    from w2v_core.backends.hpu_environment import EXECUTIONS
     from w2v_core.data.catalog import DATASETS
     from w2v_core.model.catalog import MODELS
 
     return {
-        "device": DEVICES,
-        "dtype": ("fp32", "bf16"),
-        "forward": FORWARDS,
-        "batch_plan": PLAN_KINDS,
-        "execution": EXECUTIONS,
+        **{option.name: option.choices for option in options_of("run").values() if option.choices},
         "model": tuple(MODELS),
         "dataset": tuple(spec.name for spec in DATASETS),
     }

@@ -12,8 +12,9 @@ from typing import Literal
 
 from w2v_core.commands import HELP
 from w2v_core.commands.machine import Facts, gather
-from w2v_core.commands.options import INPUT_ERROR, prepare_device
-from w2v_core.config import DEVICES, parse_choice
+from w2v_core.commands.options import given, prepare_device
+from w2v_core.commands.parser import INPUT_ERROR
+from w2v_core.options.option import declare
 from w2v_core.report.text import printable
 
 __all__ = ["Check", "add_parser", "diagnose", "doctor"]
@@ -55,19 +56,18 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog="Exit codes: 0 looked at everything, whatever was found, 2 wrong usage, 3 the "
         "device that --device asks for is missing, 130 interrupted.",
     )
-    parser.add_argument("--device", default="auto", help=", ".join(DEVICES))
-    parser.add_argument("--execution", default=None, help="hpu: lazy or eager, as for run")
-    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
+    declare("doctor", parser.add_argument)
     parser.set_defaults(handler=doctor)
 
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Print the checks; returns 3 where the device that was asked for is missing, else 0."""
-    choice = parse_choice("device", arguments.device, DEVICES)
-    prepare_device(choice, execution=arguments.execution)
+    options = given("doctor", arguments)
+    choice = options["device"]
+    prepare_device(choice, execution=options["execution"])
     facts = gather(choice)
     checks = diagnose(facts)
-    if arguments.json:
+    if options["json"]:
         text = json.dumps([asdict(check) for check in checks], indent=1)
     else:
         text = _render(checks)

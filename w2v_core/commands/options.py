@@ -1,12 +1,12 @@
-"""What the commands share: their parser, their numbers, and the device's environment."""
+"""What the commands share: how options are declared and read, and the device's environment."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from w2v_core._moved import names_of
 from w2v_core.backends.hpu_environment import (
     EXECUTIONS,
     LAZY_MODE,
@@ -16,25 +16,16 @@ from w2v_core.backends.hpu_environment import (
     prepare_environment,
     set_up_profiler,
 )
-from w2v_core.commands.parser import EXIT_CODES, INPUT_ERROR, USAGE_ERROR
 from w2v_core.config import parse_choice
-from w2v_core.errors import ConfigError
+from w2v_core.options.option import Given
 
 if TYPE_CHECKING:
     from w2v_core.config import DeviceChoice
 
-__all__ = ["EXIT_CODES", "INPUT_ERROR", "USAGE_ERROR", "prepare_device", "require_text"]
 
-
-def require_text(**named: str | None) -> None:
-    """Refuse options that are given and empty, as an unset shell variable leaves them.
-
-    Raises:
-        ConfigError: naming the first of them.
-    """
-    for name, text in named.items():
-        if text is not None and not text.strip():
-            raise ConfigError(f"--{name} is empty; give a value, or leave the flag out")
+def given(command: str, arguments: argparse.Namespace) -> Given:
+    """Return what a command was given, each option parsed once."""
+    return Given(command, vars(arguments).__getitem__)
 
 
 def prepare_device(
@@ -44,7 +35,7 @@ def prepare_device(
     profile: bool = False,
     debug: bool = False,
     family: TorchFamily | None = None,
-    recipe_cache: str | None = None,
+    recipe_cache: Path | None = None,
 ) -> None:
     """Set what a device's software reads when torch is imported; call before that.
 
@@ -64,11 +55,7 @@ def prepare_device(
             profile=profile,
             debug=debug,
             family=family,
-            recipe_cache=Path(recipe_cache) if recipe_cache else None,
+            recipe_cache=recipe_cache,
         )
         if mode is None and chosen.get(LAZY_MODE) == "0":
             sys.stderr.write("note: execution eager: stock torch has no lazy mode, no HPU graphs\n")
-
-
-if not TYPE_CHECKING:
-    __getattr__ = names_of("commands.options", ["commands.parser"])

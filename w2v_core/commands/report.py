@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v_core.commands import HELP
-from w2v_core.commands.options import EXIT_CODES
+from w2v_core.commands.options import given
+from w2v_core.commands.parser import EXIT_CODES
 from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.options.option import Given, declare
 from w2v_core.records.record import CellRecord
 from w2v_core.report.text import printable
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     Nights = Mapping[str, Sequence[Night]]
 
 PAGE = "summary.html"
-KINDS = ("leaderboard", "trn", "openmetrics")  # of report/exports.py, which --help need not import
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -37,28 +38,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "run was made; --baseline judges again and keeps the new verdict beside the page.",
         epilog=EXIT_CODES,
     )
-    add = parser.add_argument
-    add("run", metavar="RUN", help="run directory, run.json, or the JSON of --benchmark-json")
-    add("--history", metavar="DIR", help="reports directory or history file, for the trend")
-    add(
-        "--baseline",
-        metavar="DIR",
-        help="baseline file or directory: the verdict, the anchor and CUSUM",
+    parser.add_argument(
+        "run", metavar="RUN", help="run directory, run.json, or the JSON of pytest --benchmark-json"
     )
-    add(
-        "--export",
-        choices=KINDS,
-        help="in place of the page: the manifests of the Open ASR Leaderboard, sclite's "
-        "transcripts, or the metrics of a node exporter",
-    )
-    add(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="the page (default: summary.html beside the run); of an export, its directory "
-        "(default: exports/ beside the run)",
-    )
-    add("--json", action="store_true", help="print JSON: the page's path and size, cells, valid")
+    declare("report", parser.add_argument)
     parser.set_defaults(handler=report)
 
 
@@ -72,22 +55,23 @@ def report(arguments: argparse.Namespace) -> int:
     """
     from w2v_core.verdict.run import load_run
 
+    options = given("report", arguments)
     place = parse_path(arguments.run)
     run = load_run(place)
-    if arguments.export:
-        return _export(run, arguments)
-    run = replace(run, nights=_history(arguments.history, run.records))
-    if arguments.baseline:
-        run = _judged(run, place, parse_path(arguments.baseline))
-    output = parse_path(arguments.output) if arguments.output else _default_output(place)
+    if options["export"]:
+        return _export(run, place, options)
+    run = replace(run, nights=_history(options["history"], run.records))
+    if options["baseline"]:
+        run = _judged(run, place, options["baseline"])
+    output: Path = options["output"] or _default_output(place)
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
     _write_page(run, output)
-    if arguments.baseline and place.is_dir() and output == _default_output(place):
+    if options["baseline"] and place.is_dir() and output == _default_output(place):
         _keep_verdict(run, place)
     valid = sum(record.valid for record in run.records)
     told = {"page": str(output), "size_bytes": output.stat().st_size}
-    _print(arguments, {**told, "cells": len(run.records), "valid": valid}, [output])
+    _print(options, {**told, "cells": len(run.records), "valid": valid}, [output])
     return 0
 
 
@@ -110,24 +94,21 @@ def _keep_verdict(run: Run, directory: Path) -> None:
         write_index(reports)
 
 
-def _export(run: Run, arguments: argparse.Namespace) -> int:
+def _export(run: Run, place: Path, options: Given) -> int:
     from w2v_core.report.exports import EXPORTS
     from w2v_core.report.files import write_file
 
-    default = _default_output(parse_path(arguments.run)).parent / "exports"
-    directory = parse_path(arguments.output) if arguments.output else default
+    directory: Path = options["output"] or _default_output(place).parent / "exports"
     written = []
-    for name, text in EXPORTS[arguments.export](run).items():
+    for name, text in EXPORTS[options["export"]](run).items():
         write_file(directory / name, text)
         written.append(directory / name)
-    _print(arguments, {"files": [str(path) for path in written]}, written)
+    _print(options, {"files": [str(path) for path in written]}, written)
     return 0
 
 
-def _print(
-    arguments: argparse.Namespace, values: Mapping[str, object], paths: Sequence[Path]
-) -> None:
-    if arguments.json:
+def _print(options: Given, values: Mapping[str, object], paths: Sequence[Path]) -> None:
+    if options["json"]:
         sys.stdout.write(json.dumps(values) + "\n")
     else:
         sys.stdout.writelines(f"{printable(str(path))}\n" for path in paths)
@@ -154,15 +135,14 @@ def _default_output(run: Path) -> Path:
     return run.with_name(PAGE) if run.name == "run.json" else run.with_suffix(".html")
 
 
-def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
+def _history(path: Path | None, records: Sequence[CellRecord]) -> Nights | None:
     """Return the nights of the same kind of machine; None where no history was asked for."""
-    if place is None:
+    if path is None:
         return None
 
     from w2v_core.records.fingerprint import key as fingerprint_key
     from w2v_core.records.history_table import Night
 
-    path = parse_path(place)
     key = fingerprint_key(records[0].environment)
     if path.is_file():
         from w2v_core.records.history import History
@@ -170,7 +150,9 @@ def _history(place: str | None, records: Sequence[CellRecord]) -> Nights | None:
         with History(path) as history:
             return history.nights(key)
     if not path.is_dir():
-        raise ConfigError(f"--history {printable(place)} does not exist; give a reports directory")
+        raise ConfigError(
+            f"--history {printable(str(path))} does not exist; give a reports directory"
+        )
     nights: dict[str, list[Night]] = {}
     for record in _records_below(path):
         same = fingerprint_key(record.environment) == key

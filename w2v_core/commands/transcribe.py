@@ -12,19 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from w2v_core.commands import HELP
-from w2v_core.commands.options import EXIT_CODES, INPUT_ERROR, prepare_device, require_text
-from w2v_core.config import (
-    DEVICES,
-    FORWARDS,
-    BatchPlan,
-    EngineConfig,
-    parse_choice,
-    parse_count,
-)
+from w2v_core.commands.options import given, prepare_device
+from w2v_core.commands.parser import EXIT_CODES, INPUT_ERROR
+from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.errors import AudioError, ConfigError
+from w2v_core.options.option import declare
 from w2v_core.progress import bars
 from w2v_core.report.text import printable
-from w2v_core.types import SAMPLE_RATE_HZ, parse_dtype
+from w2v_core.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
     from w2v_core.model.catalog import ModelSpec
@@ -59,24 +54,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "be used is named on stderr (exit code 3), the others are still transcribed.",
         epilog=EXIT_CODES,
     )
-    add = parser.add_argument
-    add("files", nargs="+", metavar="FILE", help="audio file, or folder of them")
-    add(
-        "--model",
-        default=None,
-        help="base, large, DIR, owner/name, canary-base, canary-large; by default base where it "
-        "is cached, else canary-base, which knows synthetic English only",
-    )
-    add("--device", default="auto", help=f"{', '.join(DEVICES)}; a missing one is an error")
-    add("--dtype", "-dt", default="fp32", help="fp32 (default) or bf16")
-    add("--forward", default="exact", help="exact (padding-exact, default) or stock")
-    rows = BatchPlan().batch_size
-    add("--batch-size", type=int, default=rows, metavar="N", help=f"rows (default {rows})")
-    add(
-        "--json",
-        action="store_true",
-        help="print JSON: id, text, audio_s, latency_s, cuts_s, notes",
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="audio file, or folder of them")
+    declare("transcribe", parser.add_argument)
     parser.set_defaults(handler=transcribe)
 
 
@@ -86,13 +65,14 @@ def transcribe(arguments: argparse.Namespace) -> int:
     Raises:
         ConfigError: a file is named twice, or an option is outside its limits.
     """
-    require_text(model=arguments.model)
+    options = given("transcribe", arguments)
+    options.check()
     config = EngineConfig(
-        dtype=parse_dtype(arguments.dtype),
-        forward=parse_choice("forward", arguments.forward, FORWARDS),
-        plan=BatchPlan(batch_size=parse_count("--batch-size", arguments.batch_size), at_most=True),
+        dtype=options["dtype"],
+        forward=options["forward"],
+        plan=BatchPlan(batch_size=options["batch_size"], at_most=True),
     )
-    device = parse_choice("device", arguments.device, DEVICES)
+    device = options["device"]
     files, problems = _expand(arguments.files)
     prepare_device(device)
 
@@ -100,7 +80,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
     from w2v_core.engine.engine import Engine
     from w2v_core.model.checkpoint import load_checkpoint
 
-    spec = _model(arguments.model)
+    spec = _model(options["model"])
     backend = open_backend(device)
     checkpoint = load_checkpoint(spec)
     _tell_model(spec, checkpoint)
@@ -118,7 +98,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
             f"{f.utterance_id.partition(PIECE)[0]}: failed in {f.stage}: {f.error}"
             for f in done.failures
         ]
-    sys.stdout.write(_render(rows, as_json=arguments.json))
+    sys.stdout.write(_render(rows, as_json=options["json"]))
     for name, notes in audio.notes.items():
         for note in notes:
             sys.stderr.write(f"w2v: warning: {printable(name)}: {printable(note)}\n")

@@ -250,7 +250,7 @@ def stream(
 
 def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan:
     if limit is not None:
-        parse_count("--limit", limit)
+        parse_count("limit", limit)
     if spec.source == "hub":
         files = hub.locate(spec.name, revision=spec.revision)
         ids = hub.read_ids(files, expected_count=None if limit else spec.expected_count)
@@ -279,7 +279,7 @@ def _within(limit: int | None, *, available: int, name: str) -> int:
         return available
     if limit > available:
         raise ConfigError(
-            f"--limit {limit} is beyond {name}, which holds {available} utterances; "
+            f"{{flag:limit}} {limit} is beyond {name}, which holds {available} utterances; "
             f"use at most {available}"
         )
     return limit

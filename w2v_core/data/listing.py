@@ -51,8 +51,8 @@ def make_listing(
             shown.append(f"... and {len(every) - MAX_LISTED} more")
         head = (
             f"{root}: {len(every)} problems in transcripts and audio; repair them (an utterance "
-            "without audio, or with an empty reference, can be excluded instead: allow_partial, "
-            "--allow-partial)"
+            "without audio, or with an empty reference, can be excluded instead: "
+            "{use:allow_partial on})"
         )
         raise TranscriptError("\n  ".join([head, *shown]))
     return Listing(

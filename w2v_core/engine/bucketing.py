@@ -71,8 +71,11 @@ def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
         return _budget_buckets(usable, batch_size=plan.batch_size)
     if plan.num_buckets > len(usable):
         raise ConfigError(
-            f"--buckets is {plan.num_buckets} but there are only {len(usable)} utterances of at "
-            f"least one frame; use --buckets {len(usable)} or fewer, or --batch-plan sorted"
+            f"{{flag:buckets}} is {plan.num_buckets} but there are only {len(usable)} utterances "
+            f"of at least one frame; {{use:buckets {len(usable)}}} or fewer, or "
+            "{use:batch_plan sorted}",
+            field="buckets",
+            value=plan.num_buckets,
         )
     choose = _quantile_edges if plan.kind == "quantile" else _optimal_edges
     return _distinct(choose(usable, plan.num_buckets), [plan.batch_size] * plan.num_buckets)

@@ -73,7 +73,8 @@ class StepRunner:
             GraphError: graphs were asked for and the backend has none.
         """
         if graphs and backend.graphs_unsupported is not None:
-            raise GraphError(f"graphs are on but {backend.graphs_unsupported}; use --graphs off")
+            text = f"graphs are on but {backend.graphs_unsupported}; {{use:graphs off}}"
+            raise GraphError(text, field="graphs", value="on")
         self.backend = backend
         self.step = step
         self._graphs = graphs

@@ -94,7 +94,7 @@ class StockForward(nn.Module):
 def _no_packing(name: ForwardName, device: torch.device) -> ConfigError:
     return ConfigError(
         f"packed batches were asked for with the {name} forward on {device}; they exist for the "
-        "exact forward on the host; use --batch-plan sorted"
+        "exact forward on the host; {use:batch_plan sorted}"
     )
 
 

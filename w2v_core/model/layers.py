@@ -54,7 +54,7 @@ def check_family(config: Any) -> Family:  # noqa: ANN401 - Wav2Vec2Config, an un
         if value != supported:
             raise CheckpointError(
                 f"config.{field} is {value!r}; supported is {supported!r} where "
-                f"feat_extract_norm is {family!r}; use --forward stock for this checkpoint"
+                f"feat_extract_norm is {family!r}; {{use:forward stock}} for this checkpoint"
             )
     return family
 

@@ -244,7 +244,7 @@ def _taken(lock: Path) -> BinaryIO:
 
 @contextmanager
 def as_report_error(
-    directory: Path, *, remedy: str = "give another with --reports-dir"
+    directory: Path, *, remedy: str = "{use:reports_dir DIR} to give another"
 ) -> Iterator[None]:
     """Turn what the system says about a directory into one line with a remedy."""
     try:

@@ -78,7 +78,7 @@ def write_file(path: Path, content: str) -> None:
     Raises:
         ReportError: it cannot be written.
     """
-    with as_report_error(path.parent, remedy="give another with -o"):
+    with as_report_error(path.parent, remedy="{use:output FILE} to give another"):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, content.encode())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -87,7 +89,9 @@ def _approval(
     wer = {cell: rows[-1].wer for cell, rows in cells.items()}
     worse = _worse(previous.approvals[-1], rtfx, wer) if previous is not None else ()
     if worse and not reason.strip():
-        raise ConfigError(f"worse than the baseline in force: {'; '.join(worse)}; give --reason")
+        raise ConfigError(
+            f"worse than the baseline in force: {'; '.join(worse)}; give {{flag:reason}}"
+        )
     return Approval(
         approved_utc=utc_text(now),
         approved_by=approved_by,
@@ -172,3 +176,15 @@ def _worse(
         if wer_before is not None and (wer_after is None or wer_after > wer_before):
             worse.append(f"{cell} has WER {wer_after} instead of {wer_before}")
     return tuple(worse)
+
+
+def user_name() -> str:
+    """Return who approves where nobody is named: the user, or ``uid N`` where it has no name.
+
+    A container's user often has no entry in passwd; ``getpass`` raises KeyError, from Python 3.13
+    on OSError.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

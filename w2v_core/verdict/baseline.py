@@ -108,9 +108,7 @@ def load_baseline(path: Path, environment: Mapping[str, Any] | None = None) -> B
         path = baseline_file(path, environment)
     name = name_of(path)
     if not exists(path):
-        raise RecordError(
-            f"{name}: missing baseline; make one with w2v baseline approve RUNS... --reason TEXT"
-        )
+        raise RecordError(f"{name}: missing baseline; make one with w2v baseline approve RUNS...")
     data = read_json(path, error=RecordError)
     payload, digest = data.get("baseline"), data.get("sha256")
     if not isinstance(payload, dict) or not isinstance(digest, str):

@@ -98,9 +98,9 @@ def simulate_nights(
         ConfigError: a count below its limit, or deviations that are not one per cell.
     """
     policy = policy if policy is not None else Policy()
-    parse_count("--nights", nights)
-    parse_count("--pairs", pairs, least=MIN_PAIRS)
-    sds = _deviations(pair_sd, parse_count("--cells", cells))
+    parse_count("nights", nights)
+    parse_count("pairs", pairs, least=MIN_PAIRS)
+    sds = _deviations(pair_sd, parse_count("cells", cells))
     generator = np.random.default_rng(seed)
 
     def draw(size: int, planted: float) -> Floats:
@@ -149,8 +149,8 @@ def simulate_runs(
         ConfigError: a count below its limit, or a deviation that is none.
     """
     policy = policy if policy is not None else Policy()
-    parse_count("--nights", nights)
-    sds = _deviations(run_sd, parse_count("--cells", len(run_sd)))
+    parse_count("nights", nights)
+    sds = _deviations(run_sd, parse_count("cells", len(run_sd)))
     generator = np.random.default_rng(seed)
 
     def draw(size: int, planted: float) -> Floats:

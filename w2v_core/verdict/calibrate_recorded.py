@@ -32,7 +32,7 @@ def calibrate_from_pairs(
     Raises:
         ConfigError: too few pairs, or pairs without a common cell.
     """
-    parse_count("--pairs", len(pairs), least=_FEWEST)
+    parse_count("pairs", len(pairs), least=_FEWEST)
     sides = [{r.cell for r in side} for p in pairs for side in (p.a, p.b)]
     cells = sorted(set.intersection(*sides))
     if not cells:

@@ -100,7 +100,7 @@ def ceiling(
         The threshold with its published value filled in, or the reason why there is none.
     """
     if limit is not None:
-        return NoThreshold(reason=f"--limit {limit} cuts the set; run all of {dataset}")
+        return NoThreshold(reason=f"a limit of {limit} cuts the set; run all of {dataset}")
     if forward != "exact":
         return NoThreshold(reason=f"the {forward} forward pads as is; its WER is only reported")
     if dataset == "dev-clean-dummy":

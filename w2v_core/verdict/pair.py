@@ -96,8 +96,8 @@ def run_stage(
 
     Arguments and errors are those of run_pairs().
     """
-    parse_count("--pairs", pairs, least=MIN_PAIRS)
-    commands = (_words(command_a, "--a"), _words(command_b, "--b"))
+    parse_count("pairs", pairs, least=MIN_PAIRS)
+    commands = (_words(command_a, "a"), _words(command_b, "b"))
     return tuple(
         _run_pair(
             commands,
@@ -174,10 +174,12 @@ def _words(command: str | Sequence[str], option: str) -> list[str]:
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
     except ValueError as error:
-        raise ConfigError(f"{option} {command!r} cannot be split into words: {error}") from error
+        raise ConfigError(
+            f"{{flag:{option}}} {command!r} cannot be split into words: {error}"
+        ) from error
     if not any(OUT in word for word in words):
         raise ConfigError(
-            f"{option} {shlex.join(words)!r} does not say where its run goes; add for example "
-            f"--reports-dir {OUT}"
+            f"{{flag:{option}}} {shlex.join(words)!r} does not say where its run goes; for "
+            f"example 'w2v run --reports-dir {OUT}'"
         )
     return words

@@ -1,0 +1,1 @@
+"""One table of options, read by pytest and by ``w2v``."""

@@ -1,0 +1,152 @@
+"""The options of what judges and shows: gate, baseline, compare, pair, calibrate, report."""
+
+from __future__ import annotations
+
+from w2v_core.options.option import PYTEST, Option
+from w2v_core.options.rows import listed, on, placed, switch
+
+JUDGING: tuple[Option, ...] = (
+    # What is judged
+    placed(
+        "baseline",
+        metavar="PATH",
+        help="baseline file or directory",
+        on={
+            **on("--baseline", PYTEST, help="judge against this baseline file or directory"),
+            **on("--baseline", "gate", required=True, help="file, or directory of them"),
+            **on(
+                "--baseline",
+                "baseline",
+                default="reports/baselines",
+                help="file, or directory "
+                "where the fingerprint names the file (default reports/baselines)",
+            ),
+            **on(
+                "--baseline",
+                "report",
+                help="baseline file or directory: the verdict, the anchor and CUSUM",
+            ),
+        },
+    ),
+    placed(
+        "history",
+        metavar="PATH",
+        help="history file",
+        on={
+            **on("--history", PYTEST, help="file that every run is appended to; judges drift"),
+            **on("--history", "gate", help="also judge drift over it"),
+            **on("--history", "compare", help="where release:NAME is looked up"),
+            **on("--history", "calibrate", help="noise of the runs in this history"),
+            **on("--history", "report", help="reports directory or history file, for the trend"),
+        },
+    ),
+    Option(
+        name="reason",
+        help="why; needed where a cell gets worse",
+        default="",
+        on={
+            **on(
+                "--rebase",
+                PYTEST,
+                default=None,
+                metavar="REASON",
+                help="approve this release's runs as baseline",
+            ),
+            **on("--reason", "baseline"),
+        },
+    ),
+    Option(name="by", help="who approves (default: the user's name)", on=on("--by", "baseline")),
+    switch("any_age", "--any-age", "gate", help="judge runs older than 36 hours"),
+    listed(
+        "format",
+        ("text", "markdown", "csv", "json"),
+        default="text",
+        help="text (default), markdown, csv or json",
+        on=on("--format", "compare"),
+    ),
+    Option(name="a", help="command of the reference", on=on("--a", "pair", required=True)),
+    Option(name="b", help="command that is judged", on=on("--b", "pair", required=True)),
+    Option(
+        name="pairs",
+        type=int,
+        help="pairs a stage (default 5)",
+        default=5,
+        metavar="N",
+        on=on("--pairs", "pair", "calibrate"),
+    ),
+    placed(
+        "directory",
+        help="keep the runs there",
+        metavar="DIR",
+        on=on("--directory", "pair", "calibrate"),
+    ),
+    Option(
+        name="timeout",
+        type=float,
+        help="seconds for one run",
+        metavar="S",
+        on=on("--timeout", "pair", "calibrate"),
+    ),
+    # The gate's own error rates
+    switch("simulate", "--simulate", "calibrate", help="noise of --noise and --pair-sd"),
+    Option(
+        name="command",
+        metavar="COMMAND",
+        on=on("--command", "calibrate", dest="line"),
+        help="noise of this command on this machine: --pairs pairs with itself; {out} as in pair",
+    ),
+    Option(
+        name="nights",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="to simulate (default 1000)",
+        on=on("--nights", "calibrate"),
+    ),
+    Option(
+        name="cells",
+        type=int,
+        default=24,
+        metavar="N",
+        help="of --simulate (default 24)",
+        on=on("--cells", "calibrate"),
+    ),
+    Option(
+        name="pair_sd",
+        type=float,
+        default=0.007,
+        metavar="SD",
+        help="of a pair's log ratio (default 0.007)",
+        on=on("--pair-sd", "calibrate"),
+    ),
+    listed(
+        "noise",
+        ("normal", "t3", "ar1"),
+        default="normal",
+        help="normal (default), t3 or ar1",
+        on=on("--noise", "calibrate"),
+    ),
+    Option(
+        name="seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of --simulate (default 0)",
+        on=on("--seed", "calibrate"),
+    ),
+    # The page
+    listed(
+        "export",
+        ("leaderboard", "trn", "openmetrics"),
+        help="in place of the page: the manifests of the Open ASR Leaderboard, sclite's "
+        "transcripts, or the metrics of a node exporter",
+        on=on("--export", "report"),
+    ),
+    placed(
+        "output",
+        metavar="FILE",
+        on=on("--output -o", "report"),
+        help="the page (default: summary.html beside the run); of an export, its directory "
+        "(default: exports/ beside the run)",
+    ),
+)
