@@ -13,7 +13,6 @@ from w2v_core.verdict.decide import (
     Policy,
     decide_night,
     decide_pairs,
-    decide_runs,
     worst,
 )
 
@@ -78,51 +77,6 @@ def test_the_planned_number_of_pairs_decides():
 
     assert (enough == PASS).mean() > 0.93
     assert (few == PASS).mean() < 0.6
-
-
-def test_runs_need_a_baseline_that_is_wide_enough():
-    """Where the baseline's own error exceeds the margin, more candidate runs do not help."""
-    baseline = np.log1p(0.04 * WOBBLE)[None].repeat(24, axis=0)
-    decision = decide_runs(baseline, np.zeros((24, 1)), POLICY)
-
-    assert np.isinf(decision.runs_needed).all()
-    assert (decision.codes == INCONCLUSIVE).all()
-
-
-def test_the_planned_number_of_runs_on_both_sides_decides():
-    """As many runs on either side as the plan says decide nearly every night; a third do not."""
-    generator = np.random.default_rng(0)
-    pilot = decide_runs(*generator.normal(0, 0.03, (2, 8, 20)), POLICY)
-    needed = int(np.median(pilot.runs_on_both))
-    enough, few = (
-        decide_runs(*generator.normal(0, 0.03, (2, 200, 8, n)), POLICY).codes
-        for n in (needed, needed // 3)
-    )
-
-    assert (enough == PASS).mean() > 0.93
-    assert (few == PASS).mean() < 0.6
-
-
-def test_runs_against_a_baseline():
-    """One stage: equal passes, the margin's double fails, a cell without a run does neither."""
-    baseline = (0.001 * WOBBLE)[None].repeat(3, axis=0)
-    candidate = np.asarray([[0.0], [np.log1p(-0.06)], [np.nan]])
-
-    assert decide_runs(baseline, candidate, POLICY).codes.tolist() == [PASS, FAIL, INCONCLUSIVE]
-
-
-def test_more_cells_make_each_one_harder_to_fail():
-    """The error rate is the family's: the same pairs are judged more carefully among many."""
-    few, many = (
-        decide_runs(
-            (0.004 * WOBBLE)[None].repeat(n, axis=0), np.full((n, 1), np.log1p(-0.04)), POLICY
-        )
-        for n in (3, 300)
-    )
-    per_df = (many.upper - many.effects.mean)[0] / (few.upper - few.effects.mean)[0]
-
-    assert few.codes[0] == INCONCLUSIVE or few.upper[0] < many.upper[0]
-    assert per_df > 1.0
 
 
 def test_a_night_asks_for_a_confirmation_only_where_the_screen_did_not_pass():

@@ -85,15 +85,27 @@ def test_one_noisy_run_asks_for_more():
     assert f"{speed.further_runs} further runs would decide" in " ".join(result.reasons)
 
 
+def judged_beside_noise(sd):
+    noisy = approve([StoredRun(source=str(i), records=make_run(i, sd=sd)) for i in range(6)])
+    return judge(make_run(8), noisy, now=START + timedelta(days=8, hours=3))
+
+
 def test_a_baseline_too_small_for_its_noise_is_said_to_be():
-    """Runs that vary by 4 %: no number of runs against six decides; so many on either side do."""
-    noisy = approve([StoredRun(source=str(i), records=make_run(i, sd=0.04)) for i in range(6)])
-    result = judge(make_run(8), noisy, now=START + timedelta(days=8, hours=3))
+    """Runs that vary by 1 %: no number of runs against six decides; so many on either side do."""
+    result = judged_beside_noise(0.015)
     speed = result.cells[0].throughput
 
     assert speed.further_runs is None
-    assert speed.runs_on_both > 20
+    assert speed.runs_on_both > 10
     assert f"{speed.runs_on_both} on either side would decide" in " ".join(result.reasons)
+
+
+def test_a_machine_too_noisy_for_any_number_of_runs_is_said_to_be():
+    """Runs that vary by 4 %: what the runs of a night share is more than the margin."""
+    result = judged_beside_noise(0.04)
+
+    assert result.cells[0].throughput.runs_on_both is None
+    assert "quieten the machine" in " ".join(result.reasons)
 
 
 def test_several_runs_narrow_the_interval():

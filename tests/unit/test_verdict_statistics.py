@@ -11,7 +11,6 @@ from w2v_core.verdict.statistics import (
     moderate,
     p_below,
     paired_effects,
-    two_sample_effects,
     upper_bound,
 )
 
@@ -26,33 +25,12 @@ def test_one_cell_of_pairs_has_the_interval_of_the_paired_t_test():
     assert upper_bound(effects, 0.02)[0] == pytest.approx(expected.high)
 
 
-def test_one_cell_of_runs_has_the_p_value_of_the_two_sample_t_test():
-    """Without other cells, comparing runs is the pooled two-sample t test."""
-    generator = np.random.default_rng(0)
-    baseline, candidate = generator.normal(0, 1, (1, 6)), generator.normal(-1, 1, (1, 4))
-    found = p_below(two_sample_effects(baseline, candidate), 0.0)[0]
-    expected = stats.ttest_ind(candidate[0], baseline[0], alternative="less").pvalue
+def test_one_cell_of_pairs_has_the_p_value_of_the_one_sample_t_test():
+    """Without other cells and without autocorrelation, pairs are judged by the plain t test."""
+    pairs = np.asarray([[0.4, -0.9, 0.8, -1.3, 0.1, -0.6]])
+    expected = stats.ttest_1samp(pairs[0], 0.0, alternative="less").pvalue
 
-    assert found == pytest.approx(expected)
-
-
-def test_missing_runs_change_nothing_else():
-    """NaN marks a run that a cell does not have."""
-    generator = np.random.default_rng(1)
-    baseline, candidate = generator.normal(0, 1, (1, 5)), generator.normal(0, 1, (1, 3))
-    padded = np.concatenate((candidate, [[np.nan, np.nan]]), axis=1)
-
-    plain, other = two_sample_effects(baseline, candidate), two_sample_effects(baseline, padded)
-
-    assert other.mean == pytest.approx(plain.mean)
-    assert other.standard_error == pytest.approx(plain.standard_error)
-
-
-def test_a_single_run_on_both_sides_has_no_error():
-    """Nothing was repeated, so nothing is known about the spread."""
-    effects = two_sample_effects(np.zeros((4, 1)), np.ones((4, 1)))
-
-    assert np.isnan(effects.standard_error).all()
+    assert p_below(paired_effects(pairs), 0.0)[0] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("prior_df", [4.0, 20.0])

@@ -18,7 +18,8 @@ from scipy import special  # not scipy.stats, whose import takes longer than a v
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.decide import FAIL, PASS, Policy, decide_night, decide_runs
+from w2v_core.verdict.decide import FAIL, PASS, Policy, decide_night
+from w2v_core.verdict.night import MOST_RUNS, Nights
 from w2v_core.verdict.paired import MIN_PAIRS
 from w2v_core.verdict.statistics import Floats
 
@@ -30,7 +31,7 @@ Asked = npt.NDArray[np.bool_]
 
 PLANTED = 0.03  # the slowdown that `power_at_3_percent` is about
 _AUTOCORRELATION = 0.5  # of "ar1"
-_CHUNK = 2000  # nights at once: 24 cells x 16 pairs x 8 bytes x 2,000 is 6 MB
+_CHUNK = 500  # nights at once: 24 cells x 64 differences x 8 bytes x 500 is 6 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ class Calibration:
     nights: int
     cells: int
     pairs: int
-    """Per stage: as many again confirm; or the runs of a night, against ``baseline_runs``."""
+    """Per stage: as many again confirm; or the most runs of a night, against ``baseline_runs``."""
     pair_sd: tuple[float, ...]
     """Standard deviation of a pair's log ratio (of a run's log RTFx), one value, or one a cell."""
     noise: Noise
@@ -64,6 +65,8 @@ class Calibration:
     seed: int
     baseline_runs: int = 0
     """Runs of the baseline; 0 where pairs were judged."""
+    further_runs: float = 0.0
+    """Fresh runs that a null night asks for beyond its first, on average; 0 for pairs."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as JSON values."""
@@ -130,18 +133,22 @@ def simulate_runs(
     *,
     nights: int = 1000,
     baseline_runs: int,
-    runs: int = 1,
+    most_runs: int = MOST_RUNS,
     run_sd: Sequence[float],
+    noise: Noise = "normal",
     policy: Policy | None = None,
     seed: int = 0,
 ) -> Calibration:
-    """Put simulated nights of ``runs`` runs through the gate against a baseline; blocks likewise.
+    """Put simulated nights against a baseline through the gate, each confirmed as it asks to be.
+
+    Blocks for about 2 seconds per 1,000 nights of 24 cells.
 
     Args:
         nights: Null nights, and as many again with a planted slowdown.
         baseline_runs: Runs of every cell in the baseline, drawn anew for each night.
-        runs: Runs a night.
+        most_runs: Fresh runs that a night may ask for beyond its first; 0 judges the first alone.
         run_sd: Standard deviation of a run's log RTFx, one a cell.
+        noise: As in simulate_nights(), of runs.
         policy: Margins and error rates; by default Policy's.
         seed: Of the generator.
 
@@ -152,30 +159,64 @@ def simulate_runs(
     parse_count("nights", nights)
     sds = _deviations(run_sd, parse_count("cells", len(run_sd)))
     generator = np.random.default_rng(seed)
+    asked_for: list[Floats] = []
 
     def draw(size: int, planted: float) -> Floats:
-        shape = (size, len(sds), baseline_runs + runs)
-        values = draw_noise(generator, "normal", shape) * sds[:, None]
+        shape = (size, len(sds), baseline_runs + 1 + most_runs)
+        values = draw_noise(generator, noise, shape) * sds[:, None]
         values[:, 0, baseline_runs:] += planted
         return values
 
     def decide(values: Floats) -> tuple[Codes, Asked]:
-        found = decide_runs(values[..., :baseline_runs], values[..., baseline_runs:], policy)
-        return found.codes, np.zeros(len(values), dtype=np.bool_)
+        codes, extra = judge_runs(
+            values[..., :baseline_runs], values[..., baseline_runs:], policy=policy
+        )
+        asked_for.append(extra)
+        return codes, extra > 0
 
+    rates = _rates(_judge_nights(draw, decide, nights), nights)
     return Calibration(
         nights=nights,
         cells=len(sds),
-        pairs=runs,
+        pairs=1 + most_runs,
         baseline_runs=baseline_runs,
         pair_sd=tuple(float(sd) for sd in sds),
-        noise="normal",
+        noise=noise,
         margin=policy.margin,
         tolerance=policy.tolerance,
         family_alpha=policy.family_alpha,
         seed=seed,
-        **_rates(_judge_nights(draw, decide, nights), nights),
+        further_runs=float(np.concatenate(asked_for[::2]).mean()),  # planted nights in between
+        **rates,
     )
+
+
+def judge_runs(
+    baseline: Floats, tonight: Floats, *, policy: Policy
+) -> tuple[npt.NDArray[np.int8], Floats]:
+    """Judge nights run by run, as they ask for fresh runs.
+
+    Args:
+        baseline: (nights, cells, runs) log throughputs.
+        tonight: (nights, cells, 1 + most) of the first run and of those that may be asked for.
+        policy: What to decide by.
+
+    Returns:
+        (nights, cells) codes, with the machine's behind them where it is judged, and (nights,)
+        fresh runs that were made.
+    """
+    most = tonight.shape[-1] - 1
+    sequence = Nights(baseline, policy, most_runs=most)
+    sequence.add(tonight[..., 0])
+    extra = np.zeros(len(tonight))
+    for run in range(1, most + 1):
+        asked = sequence.asked()
+        if not asked.any():
+            break
+        extra += asked.any(axis=-1)
+        sequence.add(np.where(asked, tonight[..., run], np.nan))
+    cells, machine = sequence.decide()
+    return np.concatenate((cells.codes, machine.codes), axis=-1), extra
 
 
 def _deviations(pair_sd: float | Sequence[float], cells: int) -> Floats:

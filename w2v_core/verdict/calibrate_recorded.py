@@ -12,6 +12,7 @@ from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.calibrate import Calibration, simulate_nights, simulate_runs
 from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.night import MOST_RUNS
 from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 
@@ -92,9 +93,13 @@ def calibrate_from_nights(
 
 
 def calibrate_from_baseline(
-    baseline: Baseline, *, runs: int = 1, nights: int = 1000, policy: Policy | None = None
+    baseline: Baseline,
+    *,
+    most_runs: int = MOST_RUNS,
+    nights: int = 400,
+    policy: Policy | None = None,
 ) -> Calibration:
-    """Simulate nights of ``runs`` runs that vary as the baseline's own do, judged against it.
+    """Simulate nights whose runs vary as the baseline's own do, judged and confirmed against it.
 
     These are the error rates of ``--baseline`` and ``w2v gate``, where the noise stays what it was.
     """
@@ -102,7 +107,7 @@ def calibrate_from_baseline(
     return simulate_runs(
         nights=nights,
         baseline_runs=min(len(values) for values in logs),
-        runs=runs,
+        most_runs=most_runs,
         run_sd=[float(sd) for sd in _deviations(logs)],
         policy=policy,
     )

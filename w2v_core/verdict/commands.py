@@ -101,13 +101,14 @@ def approve_runs(
 
 
 def told_approval(approved: Baseline, path: Path) -> str:
-    """Say what was approved, what it made worse, and what single runs can find against it."""
+    """Say what was approved, what it made worse, and what nights can find against it."""
     last, rates = approved.approvals[-1], calibrate_from_baseline(approved)
     noise = (
         f"runs vary by {min(rates.pair_sd) * 100:.2g} % (quietest cell) to "
-        f"{max(rates.pair_sd) * 100:.2g} % (loudest): a single run shows a slowdown of 3 % in "
-        f"{rates.power_at_3_percent:.0%} of nights, and that no cell lost as much in "
-        f"{rates.null_pass_rate:.0%}"
+        f"{max(rates.pair_sd) * 100:.2g} % (loudest): a night with up to {rates.pairs - 1} fresh "
+        f"runs shows a slowdown of 3 % in one cell in {rates.power_at_3_percent:.0%}, and that no "
+        f"cell lost as much in {rates.null_pass_rate:.0%} (normal noise, {rates.nights} nights "
+        f"simulated); it asks for {rates.further_runs:.1f} fresh runs on average"
     )
     head = f"{len(approved.cells)} cells of {len(last.run_ids)} runs approved: {path}"
     worse = [f"accepted as worse: {change}" for change in last.worse]

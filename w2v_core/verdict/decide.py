@@ -28,7 +28,6 @@ from w2v_core.verdict.statistics import (
     lower_bound,
     paired_effects,
     t_quantile,
-    two_sample_effects,
     upper_bound,
 )
 
@@ -100,28 +99,6 @@ class Decision:
     """The same where the baseline gets as many; infinite for pairs, which have no baseline."""
 
 
-def decide_runs(baseline: Floats, candidate: Floats, policy: Policy) -> Decision:
-    """Judge log throughputs of candidate runs against a baseline's, (..., cells, runs) each.
-
-    NaN marks a run without the cell. One stage, so every bound is Bonferroni's over the cells.
-    """
-    effects = two_sample_effects(baseline, candidate)
-    alpha = policy.family_alpha / effects.mean.shape[-1]
-    lower, upper = lower_bound(effects, alpha), upper_bound(effects, alpha)
-    slower = upper < policy.log_tolerance
-    base_runs = np.isfinite(baseline).sum(axis=-1)
-    share = _needed_share(effects, (alpha, alpha), policy)
-    return Decision(
-        codes=_codes(lower, slower, policy),
-        effects=effects,
-        lower=lower,
-        upper=upper,
-        suspicious=slower,
-        runs_needed=_count(share - 1.0 / np.maximum(base_runs, 1)),
-        runs_on_both=_count(share / 2),
-    )
-
-
 def decide_pairs(screen: Floats, confirm: Floats | None, policy: Policy) -> Decision:
     """Judge log ratios of interleaved pairs, (..., cells, pairs), at least two pairs a stage.
 
@@ -137,7 +114,7 @@ def decide_pairs(screen: Floats, confirm: Floats | None, policy: Policy) -> Deci
         slower = suspicious & (upper_bound(again, stage_alpha) < policy.log_tolerance)
         effects = paired_effects(np.concatenate((screen, confirm), axis=-1))
     lower, upper = lower_bound(effects, alpha), upper_bound(effects, alpha)
-    needed = _count(_needed_share(effects, (alpha, stage_alpha), policy))
+    needed = count_runs(_needed_share(effects, (alpha, stage_alpha), policy))
     return Decision(
         codes=_codes(lower, slower, policy),
         effects=effects,
@@ -190,7 +167,7 @@ def _needed_share(effects: Effects, alphas: tuple[float, float], policy: Policy)
     return np.asarray(1.0 / np.square(hardest), dtype=np.float64)
 
 
-def _count(share: Floats) -> Floats:
+def count_runs(share: Floats) -> Floats:
     """Return the runs whose ``1 / runs`` is at most ``share``; infinite where nobody makes them."""
     needed = np.ceil(np.divide(1.0, share, out=np.full_like(share, np.inf), where=share > 0))
     return np.where(needed > _MOST_RUNS, np.inf, np.maximum(needed, 1.0))

@@ -16,9 +16,10 @@ from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
 from w2v_core.verdict.baseline import Baseline
-from w2v_core.verdict.decide import VERDICTS, Policy, decide_runs
+from w2v_core.verdict.decide import VERDICTS, Policy
 from w2v_core.verdict.drift import Drift, judge_drift
 from w2v_core.verdict.fitness import against_baseline, freshness, unfit_record, unfit_runs
+from w2v_core.verdict.night import judge_night
 from w2v_core.verdict.outcome import (
     AgainstBaseline,
     CellVerdict,
@@ -27,8 +28,10 @@ from w2v_core.verdict.outcome import (
     Throughput,
     evidence,
     failed,
+    machine_evidence,
     ranked,
 )
+from w2v_core.verdict.robust import FEWEST_CELLS
 from w2v_core.verdict.soundness import SIMULATED
 from w2v_core.verdict.wer import ceiling_finding, wer_findings
 
@@ -40,6 +43,7 @@ def judge(
     run_records: Sequence[CellRecord],
     baseline: Baseline | None,
     *,
+    confirmations: Sequence[CellRecord] = (),
     policy: Policy | None = None,
     session: Session | None = None,
     history: Mapping[str, Sequence[Night]] | None = None,
@@ -50,7 +54,10 @@ def judge(
 
     Args:
         run_records: All records of the runs to be judged; several runs of a cell narrow its
-            interval.
+            interval. What passes on the earliest has passed; of several it is not held against a
+            cell, as it may have been cold (see night.py).
+        confirmations: Records of fresh processes of the same night, of those cells only that had no
+            verdict, and of their controls.
         baseline: The baseline in force; None is red.
         policy: Margins and error rates; the defaults of Policy where it is left out.
         session: What the test session knows: skipped cells, xdist.
@@ -65,11 +72,15 @@ def judge(
     if not run_records:
         return refused("no record to judge: the run measured nothing", policy=policy)
     ours = _by_cell(run_records)
-    run = unfit_runs(run_records, session, known=baseline.cells)
+    again = _by_cell(confirmations)
+    run = unfit_runs([*run_records, *confirmations], session, known=baseline.cells)
     unfit: dict[str, list[Finding]] = {}
     for cell in sorted(set(baseline.cells) | set(ours)):
         unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
-    speeds = _throughputs(ours, baseline, unfit, policy)
+        for record in again.get(cell, ()) if cell in baseline.cells else ():
+            unfit[cell] += _unfit_here(record, baseline, now=now, max_age=max_age)
+    runs = [*_runs(run_records), *_runs(confirmations)]
+    speeds, machine = _throughputs(runs, baseline, unfit, policy)
     wers = wer_findings({c: (baseline.cells[c][-1], ours[c][-1]) for c in speeds}, policy=policy)
     drifts = judge_drift(_joined(history, ours, speeds), baseline) if history is not None else {}
     cells = []
@@ -83,7 +94,7 @@ def judge(
         )
     return GateResult(
         cells=tuple(rank_cells(cells)),
-        findings=ranked(run),
+        findings=ranked([*run, *([machine] if machine is not None else [])]),
         policy=policy,
         baseline=AgainstBaseline(
             key=baseline.key,
@@ -168,15 +179,20 @@ def _unfit(
     absent = sorted(runs - {r.run_id for r in ours[cell]})
     if absent:
         findings.append(failed("integrity", f"not measured in run {absent[0]}"))
-    known = baseline.cells[cell]
     for record in ours[cell]:
-        reasons = [
-            *against_baseline(record, known),
-            *freshness(record, now=now, max_age=max_age, newest_baseline=baseline.newest_run),
-        ]
-        findings += unfit_record(record)
-        findings += [failed("integrity", reason) for reason in reasons]
+        findings += _unfit_here(record, baseline, now=now, max_age=max_age)
     return findings
+
+
+def _unfit_here(
+    record: CellRecord, baseline: Baseline, *, now: datetime, max_age: timedelta | None
+) -> list[Finding]:
+    """Say why one record of a known cell cannot be judged against the baseline."""
+    reasons = [
+        *against_baseline(record, baseline.cells[record.cell]),
+        *freshness(record, now=now, max_age=max_age, newest_baseline=baseline.newest_run),
+    ]
+    return [*unfit_record(record), *(failed("integrity", reason) for reason in reasons)]
 
 
 def _is_told_by_its_ceiling(outcome: str, records: Sequence[CellRecord]) -> bool:
@@ -186,27 +202,44 @@ def _is_told_by_its_ceiling(outcome: str, records: Sequence[CellRecord]) -> bool
 
 
 def _throughputs(
-    ours: Mapping[str, Sequence[CellRecord]],
+    runs: Sequence[Mapping[str, CellRecord]],
     baseline: Baseline,
     unfit: Mapping[str, Sequence[Finding]],
     policy: Policy,
-) -> dict[str, tuple[Throughput, Finding]]:
-    """Judge the fit cells; the family is the baseline's, whatever was lost on the way."""
+) -> tuple[dict[str, tuple[Throughput, Finding]], Finding | None]:
+    """Judge the fit cells, and the machine; the family is the baseline's, whatever was lost."""
     cells = sorted(baseline.cells)
     theirs = _padded([baseline.log_rtfx(cell) for cell in cells])
-    fit = [() if unfit[c] else tuple(float(np.log(r.rtfx)) for r in ours[c]) for c in cells]
-    decision = decide_runs(theirs, _padded(fit), policy)
-    return {
-        cell: evidence(
-            decision,
-            index,
-            runs=len(fit[index]),
-            baseline_runs=len(baseline.cells[cell]),
-            policy=policy,
-        )
-        for index, cell in enumerate(cells)
-        if fit[index]
-    }
+    fit = [cell for cell in cells if not unfit[cell] and cell in runs[0]]
+    if not fit:
+        return {}, None
+    values = [
+        np.asarray([np.log(run[c].rtfx) if c in fit and c in run else np.nan for c in cells])
+        for run in runs
+    ]
+    decision, machine = judge_night(theirs, values, policy)
+    found = {}
+    for index, cell in enumerate(cells):
+        if cell in fit:
+            fresh = sum(cell in run for run in runs[1:])
+            found[cell] = evidence(
+                decision,
+                index,
+                runs=max(fresh, 1),
+                baseline_runs=len(baseline.cells[cell]),
+                policy=policy,
+            )
+    if machine is None or len(fit) < FEWEST_CELLS:
+        return found, None
+    return found, machine_evidence(machine, cells=len(fit), policy=policy)
+
+
+def _runs(records: Sequence[CellRecord]) -> list[dict[str, CellRecord]]:
+    """Return the records of each process run by cell, the earliest run first."""
+    runs: dict[str, dict[str, CellRecord]] = {}
+    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
+        runs.setdefault(record.run_id, {})[record.cell] = record
+    return list(runs.values())
 
 
 def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:

@@ -13,7 +13,7 @@ from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten
 from w2v_core.verdict.decide import VERDICTS, Decision, Policy, Verdict, worst
 
-Kind = Literal["integrity", "steady-state", "throughput", "wer", "wer-ceiling", "drift"]
+Kind = Literal["integrity", "steady-state", "throughput", "machine", "wer", "wer-ceiling", "drift"]
 
 EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 UNUSABLE = 3
@@ -96,6 +96,21 @@ def evidence(
     return throughput, Finding(
         kind="throughput", verdict=verdict, reason=_told(throughput, verdict, policy)
     )
+
+
+def machine_evidence(decision: Decision, *, cells: int, policy: Policy) -> Finding:
+    """Return the finding on what all cells of a night share; their own changes stand beside it."""
+    verdict = VERDICTS[int(decision.codes[0])]
+    change = float(np.expm1(decision.effects.mean[0])) * 100
+    lower, upper = (float(np.expm1(v[0])) * 100 for v in (decision.lower, decision.upper))
+    pace = f"{abs(change):.2g} % {'slower' if change < 0 else 'faster'}"
+    told = f"this machine is {pace} tonight [{lower:+.2f}, {upper:+.2f}] % over all {cells} cells"
+    if verdict == "PASS":
+        told += f"; a loss of {policy.margin * 100:g} % is excluded"
+    if verdict == "INCONCLUSIVE":
+        sd = float(decision.effects.sd[0]) * 100
+        told += f"; from night to night it varies by {sd:.2g} % in the baseline"
+    return Finding(kind="machine", verdict=verdict, reason=told)
 
 
 def _told(found: Throughput, verdict: Verdict, policy: Policy) -> str:

@@ -77,32 +77,6 @@ def paired_effects(differences: Floats) -> Effects:
     return Effects(mean=mean, standard_error=sd / np.sqrt(pairs), df=df, sd=sd)
 
 
-def two_sample_effects(baseline: Floats, candidate: Floats) -> Effects:
-    """Estimate candidate minus baseline of log values, (..., cells, runs) each; NaN is no run.
-
-    Both sides are taken to have one variance per cell: the baseline's runs say how much runs vary,
-    a single candidate run cannot.
-    """
-    base_runs, base_mean, base_squares = _summary(baseline)
-    runs, mean, squares = _summary(candidate)
-    degrees = np.maximum(base_runs - 1, 0) + np.maximum(runs - 1, 0)
-    variance = (base_squares + squares) / np.maximum(degrees, 1)
-    variance, df = moderate(variance, degrees)
-    sd = np.sqrt(variance)
-    share = 1.0 / np.maximum(base_runs, 1e-9) + 1.0 / np.maximum(runs, 1e-9)
-    return Effects(mean=mean - base_mean, standard_error=sd * np.sqrt(share), df=df, sd=sd)
-
-
-def _summary(values: Floats) -> tuple[Floats, Floats, Floats]:
-    """Count, mean and sum of squares about the mean over the last axis, NaN left out."""
-    present = np.isfinite(values)
-    count = present.sum(axis=-1).astype(np.float64)
-    total = np.where(present, values, 0.0).sum(axis=-1)
-    mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    deviations = np.where(present, values - np.where(count > 0, mean, 0.0)[..., None], 0.0)
-    return count, mean, np.square(deviations).sum(axis=-1)
-
-
 def _autocorrelation(residuals: Floats) -> Floats:
     """Pool the lag-one autocorrelation over cells, corrected by its bias of about -1/pairs."""
     pairs = residuals.shape[-1]
@@ -112,12 +86,14 @@ def _autocorrelation(residuals: Floats) -> Floats:
     return np.clip(np.where(squares > 0, found + 1.0 / pairs, 0.0), 0.0, 0.99)
 
 
-def moderate(variance: Floats, df: Floats) -> tuple[Floats, Floats]:
+def moderate(variance: Floats, df: Floats, *, doubt: float = 0.0) -> tuple[Floats, Floats]:
     """Shrink the cells' variances to their common value as far as they agree (Smyth 2004).
 
     Args:
         variance: (..., cells).
         df: (..., cells), the degrees of freedom of each; 0 where a variance is unknown.
+        doubt: Cells count as different only as far as their spread exceeds what chance gives by so
+            many standard errors.
 
     Returns:
         The posterior variances and their degrees of freedom, both (..., cells). Cells that vary
@@ -132,7 +108,8 @@ def moderate(variance: Floats, df: Floats) -> tuple[Floats, Floats]:
     logs = np.log(np.maximum(variance, floor)) - special.digamma(half) + np.log(half)
     centre = _mean(logs, known, count)
     spread = _mean(np.square(logs - centre), known, count) * count / np.maximum(count - 1, 1)
-    excess = spread - _mean(special.polygamma(1, half), known, count)
+    by_chance = _mean(special.polygamma(1, half), known, count)
+    excess = spread - by_chance * (1.0 + doubt * np.sqrt(2.0 / np.maximum(count - 1, 1)))
     prior_df = np.minimum(2.0 * _inverse_trigamma(np.maximum(excess, 1e-6)), _LARGE_DF)
     prior = np.exp(centre + special.digamma(prior_df / 2) - np.log(prior_df / 2))
     posterior = (prior_df * prior + df * np.where(known, variance, 0.0)) / (prior_df + df)
