@@ -267,8 +267,8 @@ def _told_cells(config: pytest.Config) -> list[str]:
     lines = [f"{valid} of {len(run.records) + len(errors)} cells valid"]
     if run.records:
         verdicts = [_verdict(r, config.stash[GATE]) for r in run.records]
-        table = matrix(run.records).assign(verdict=verdicts)
-        lines += text_table(table.columns.tolist(), table.to_numpy().tolist()).splitlines()
+        rows = zip(matrix(run.records), verdicts, strict=True)
+        lines += text_table([{**row, "verdict": told} for row, told in rows]).splitlines()
     lines += [f"not measured: {cell}: {printable(why)}" for cell, why in errors.items()]
     unfinished = (run.directory / INCOMPLETE).exists()
     what = "no reports, the run did not finish" if unfinished else "reports"

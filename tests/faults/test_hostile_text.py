@@ -181,8 +181,7 @@ def test_the_parquet_file_is_readable(written):
 
 
 def test_the_terminals_matrix_keeps_one_line_a_cell(written):
-    table = matrix(written[0])
-    text = text_table(list(table), table.to_numpy().tolist())
+    text = text_table(matrix(written[0]))
 
     assert len(text.splitlines()) == 4
 

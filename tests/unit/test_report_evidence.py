@@ -6,10 +6,20 @@ import pytest
 
 from tests.helpers.pages import verdict_of
 from tests.helpers.records import CELLS, make_record, make_run, make_scores
+from w2v_core.records.store import Session
 from w2v_core.report.views.accuracy import padding_costs, wer_interval, worst
-from w2v_core.report.views.ranking import headline, ranked, reasons, status, vanished, warnings
+from w2v_core.report.views.ranking import (
+    absent,
+    doubts,
+    headline,
+    ranked,
+    reasons,
+    status,
+    warnings,
+)
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult
+from w2v_core.verdict.run import Run
 
 
 def test_a_valid_cell_that_no_gate_looked_at_is_not_a_pass():
@@ -50,17 +60,34 @@ def test_equal_cells_keep_the_order_of_the_matrix():
 
 
 def test_the_headline_counts_cells_and_verdicts():
-    records = [make_record(), make_record(valid=False)]
+    run = Run(records=(make_record(), make_record(valid=False)))
 
-    assert headline(records) == "1 of 2 cells valid"
+    assert headline(run) == "1 of 2 cells valid"
     gate = verdict_of({"a": "FAIL", "b": "FAIL", "c": "PASS"})
-    assert headline(records, gate) == "FAIL: 2 FAIL, 1 PASS; 1 of 2 cells valid"
+    assert headline(replace(run, verdict=gate)) == "FAIL: 2 FAIL, 1 PASS; 1 of 2 cells valid"
 
 
 def test_a_cell_that_the_gate_expected_and_nobody_measured_has_vanished():
     gate = verdict_of({CELLS[0]: "PASS", "gone": "FAIL"})
+    run = Run(records=(make_record(cell=CELLS[0]),), verdict=gate)
 
-    assert vanished([make_record(cell=CELLS[0])], gate) == [("gone", "throughput: it is FAIL")]
+    assert absent(run) == [("gone", "vanished", "throughput: it is FAIL")]
+
+
+def test_a_cell_that_raised_is_counted_and_told_with_its_error_once():
+    gate = verdict_of({CELLS[0]: "PASS", "gone": "FAIL"})
+    session = Session(errors={"gone": "out of memory"})
+    run = Run(records=(make_record(cell=CELLS[0]),), session=session, verdict=gate)
+
+    assert absent(run) == [("gone", "not measured", "out of memory")]
+    assert headline(run).endswith("1 of 2 cells valid")
+
+
+def test_what_several_cells_share_is_told_once():
+    one, two = make_record(cell=CELLS[0], notes=("n",)), make_record(cell=CELLS[1], notes=("n",))
+
+    assert doubts([one, two]) == [("all 2 cells", "n")]
+    assert doubts([one, replace(two, notes=("m",))]) == [(CELLS[0], "n"), (CELLS[1], "m")]
 
 
 def test_a_gate_that_repeats_the_record_says_it_once():

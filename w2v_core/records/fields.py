@@ -274,6 +274,14 @@ _FIGURES = (
         why="energy of the card over one timed round, mean over the rounds",
     ),
     Figure(
+        name="energy_per_audio_hour_j",
+        header="J / audio hour",
+        read=lambda r: r.energy_j * 3600 / r.audio_s if r.energy_j and r.audio_s else None,
+        unit="J",
+        better="lower",
+        why="energy of the card to transcribe an hour of this audio",
+    ),
+    Figure(
         name="num_changed_vs_golden",
         header="changed",
         read=_changed,

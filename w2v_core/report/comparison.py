@@ -3,75 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
-from w2v_core.records.fingerprint import FieldDifference
-from w2v_core.report.markdown import bounded, table
-from w2v_core.report.tables import text_table
+from w2v_core.records.fields import FIGURES
+from w2v_core.report.markdown import bounded
+from w2v_core.report.tables import NOT_MEASURED, markdown_table, scaled, text_table, told
 from w2v_core.report.text import csv_safe, markdown_safe, printable
 from w2v_core.verdict.decide import VERDICTS
 from w2v_core.verdict.relative_outcome import CellComparison, Comparison, Matrix
 
-_HEADERS = (
-    "cell",
-    "verdict",
-    "throughput",
-    "98 % interval",
-    "p50",
-    "p99",
-    "WER",
-    "WER change",
-    "changed",
-    "runs",
+COUNTED = (
+    *("graph_captures", "captures_timed", "compilations_timed", "cpu_fallbacks_timed"),
+    *("warm_up_s", "peak_memory_bytes", "energy_j"),
 )
-_COUNTS = (
-    "cell",
-    "p90",
-    "captures a | b",
-    "timed: captures",
-    "compilations",
-    "fallbacks",
-    "warm-up s",
-    "peak memory GiB",
-    "energy J",
-)
-_UNKNOWN = "-"
+"""Figures of records/fields.py that stand for both sides, a | b."""
+PERCENTILES = ("p50", "p90", "p99")
 _LINE_CHARS = 1000
+
+Block = str | list[str] | list[dict[str, str]]
+"""A heading, a list, or a table."""
 
 
 def render_text(compared: Comparison | Matrix) -> str:
-    """Return the terminal form: summary, tables, reasons, difference of the fingerprints.
+    """Return the terminal form: summary, tables, difference of the fingerprints, reasons.
 
     Of several releases, the matrix first, then each against the first one.
     """
-    if isinstance(compared, Matrix):
-        overview = text_table(_matrix_headers(compared), _matrix_rows(compared))
-        parts = [render_text(c) for c in compared.comparisons]
-        return "\n\n".join((f"{printable(_matrix_summary(compared))}\n\n{overview}", *parts))
-    fields = [_field_line(row) for row in compared.environment]
-    lines = (*_reasons(compared), "", _differing(compared), *fields)
-    return "\n".join(
-        (
-            printable(compared.summary()),
-            "",
-            text_table(_HEADERS, [_shown(c) for c in compared.cells]),
-            "",
-            text_table(_COUNTS, [_counted(c) for c in compared.cells]),
-            "",
-            *map(printable, lines),
-        )
-    )
+    return "\n\n".join(_as_text(block) for block in _blocks(compared) if block) + "\n"
 
 
 def render_markdown(compared: Comparison | Matrix, *, limit: int | None = None) -> str:
     """Return Markdown that a step summary takes, the worst cells first; says what was left out."""
-    if not isinstance(compared, Matrix):
-        return bounded(_markdown_lines(compared), limit=limit)
-    lines = [f"**{_escaped(_matrix_summary(compared))}**", ""]
-    lines += table(_matrix_headers(compared), _matrix_rows(compared))
-    for comparison in compared.comparisons:
-        lines += ["", *_markdown_lines(comparison)]
-    return bounded(lines, limit=limit)
+    lines = chain.from_iterable(_as_markdown(block) for block in _blocks(compared) if block)
+    return bounded(list(lines), limit=limit)
 
 
 def csv_rows(compared: Comparison | Matrix) -> list[dict[str, Any]]:
@@ -92,162 +57,129 @@ def render_csv(compared: Comparison | Matrix) -> str:
     return pd.DataFrame(rows, dtype=object).to_csv(index=False, lineterminator="\n")
 
 
-def to_json(comparison: Comparison | Matrix) -> dict[str, Any]:
+def to_json(compared: Comparison | Matrix) -> dict[str, Any]:
     """Return everything as JSON values."""
-    if isinstance(comparison, Matrix):
+    judged = {"verdict": compared.verdict, "exit_code": compared.exit_code}
+    if isinstance(compared, Matrix):
         return {
-            "verdict": comparison.verdict,
-            "exit_code": comparison.exit_code,
-            "releases": list(comparison.releases),
-            "rows": comparison.rows(),
-            "comparisons": [to_json(c) for c in comparison.comparisons],
+            **judged,
+            "releases": list(compared.releases),
+            "rows": compared.rows(),
+            "comparisons": [to_json(c) for c in compared.comparisons],
         }
-    return {
-        "verdict": comparison.verdict,
-        "exit_code": comparison.exit_code,
-        "summary": comparison.summary(),
-        **asdict(comparison),
-    }
+    return {**judged, "summary": compared.summary(), **asdict(compared)}
 
 
-def _markdown_lines(comparison: Comparison) -> list[str]:
+def _blocks(compared: Comparison | Matrix) -> list[Block]:
+    if isinstance(compared, Matrix):
+        against = f"{len(compared.releases) - 1} releases against {compared.releases[0]}"
+        each = chain.from_iterable(map(_blocks, compared.comparisons))
+        return [f"{against}: {compared.verdict}", _by_release(compared), *each]
+    fields, cells = compared.environment, compared.cells
+    reasons = [f"{c.cell}: {r}" for c in cells if c.verdict != "PASS" for r in c.reasons]
+    marks = (f"  <- matters: {row.matters}" if row.matters else "" for row in fields)
     return [
-        f"**{_escaped(comparison.summary())}**",
-        "",
-        *table(_HEADERS, [_shown(c) for c in comparison.cells]),
-        "",
-        _differing(comparison),
-        "",
-        *(f"- {_escaped(_field_line(row))}" for row in comparison.environment),
-        "",
-        "Reasons:",
-        "",
-        *(f"- {_escaped(reason)}" for reason in _reasons(comparison)),
-        "",
-        *table(_COUNTS, [_counted(c) for c in comparison.cells]),
+        compared.summary(),
+        [_judged(c) for c in cells],
+        f"Fingerprints: {len(fields)} of {compared.fields_compared} fields differ.",
+        [f"{row.field}: {row.a} | {row.b}{m}" for row, m in zip(fields, marks, strict=True)],
+        *(("Reasons:", reasons) if reasons else ()),
+        [_counted(c) for c in cells],
     ]
 
 
-def _differing(comparison: Comparison) -> str:
-    count = len(comparison.environment)
-    return f"Fingerprints: {count} of {comparison.fields_compared} fields differ."
+def _as_text(block: Block) -> str:
+    if isinstance(block, str):
+        return printable(block)
+    rows = [row for row in block if isinstance(row, dict)]
+    return text_table(rows) if rows else "\n".join(printable(str(line)) for line in block)
 
 
-def _escaped(text: str) -> str:
-    return markdown_safe(text, limit=_LINE_CHARS)
+def _as_markdown(block: Block) -> list[str]:
+    if isinstance(block, str):
+        return [f"**{markdown_safe(block, limit=_LINE_CHARS)}**", ""]
+    rows = [row for row in block if isinstance(row, dict)]
+    items = (f"- {markdown_safe(str(line), limit=_LINE_CHARS)}" for line in block)
+    return [*(markdown_table(rows) if rows else items), ""]
 
 
-def _reasons(comparison: Comparison) -> list[str]:
-    return [f"{c.cell}: {r}" for c in comparison.cells if c.verdict != "PASS" for r in c.reasons]
-
-
-def _matrix_summary(matrix: Matrix) -> str:
-    return f"{len(matrix.releases) - 1} releases against {matrix.releases[0]}: {matrix.verdict}"
-
-
-def _matrix_headers(matrix: Matrix) -> list[str]:
-    return ["cell", *matrix.releases[1:]]
-
-
-def _matrix_rows(matrix: Matrix) -> list[list[str]]:
+def _by_release(matrix: Matrix) -> list[dict[str, str]]:
     """Return a row a cell, the worst first: every release's verdict and ratio."""
     by_release = {(m.name_b, c.cell): c for m in matrix.comparisons for c in m.cells}
     worst_of = {
         row["cell"]: max(VERDICTS.index(row[f"verdict {r}"]) for r in matrix.releases[1:])
         for row in matrix.rows()
     }
-    rows = []
-    for cell in sorted(worst_of, key=lambda c: (-worst_of[c], c)):
-        cells = [by_release.get((release, cell)) for release in matrix.releases[1:]]
-        rows.append([cell, *(_in_matrix(c) for c in cells)])
-    return rows
+    return [
+        {"cell": name, **{r: _in_matrix(by_release.get((r, name))) for r in matrix.releases[1:]}}
+        for name in sorted(worst_of, key=lambda c: (-worst_of[c], c))
+    ]
 
 
 def _in_matrix(cell: CellComparison | None) -> str:
     if cell is None:
-        return _UNKNOWN
-    if cell.ratio_lower is None or cell.ratio_upper is None:
-        return f"{cell.verdict} {_ratio(cell)}"
-    return f"{cell.verdict} {_ratio(cell)} [{cell.ratio_lower:.3f}, {cell.ratio_upper:.3f}]"
+        return NOT_MEASURED
+    interval = _interval(cell)
+    return f"{cell.verdict} {_ratio(cell)}" + (f" [{', '.join(interval)}]" if interval else "")
+
+
+def _judged(cell: CellComparison) -> dict[str, str]:
+    wer = cell.wer
+    change = wer and f"{wer.delta * 100:+.3f} [{wer.lower * 100:+.3f}, {wer.upper * 100:+.3f}]"
+    return {
+        "cell": cell.cell,
+        "verdict": cell.verdict,
+        "throughput": _ratio(cell),
+        "98 % interval": " to ".join(_interval(cell)) or NOT_MEASURED,
+        "p50": _latency(cell, "p50"),
+        "p99": _latency(cell, "p99"),
+        "WER": NOT_MEASURED if wer is None else f"{wer.wer * 100:.2f} %",
+        "WER change": change or NOT_MEASURED,
+        "changed": NOT_MEASURED if wer is None else str(len(wer.changed)),
+        "runs": f"{cell.runs_a} + {cell.runs_b}",
+    }
+
+
+def _counted(cell: CellComparison) -> dict[str, str]:
+    counts = {f"{FIGURES[n].header}, a | b": " | ".join(_both(cell, n)) for n in COUNTED}
+    return {"cell": cell.cell, "p90": _latency(cell, "p90"), **counts}
+
+
+def _both(cell: CellComparison, name: str) -> tuple[str, ...]:
+    figure, pair = FIGURES[name], getattr(cell, name) or (None, None)
+    return tuple(told(figure, scaled(figure, raw)) for raw in pair)
 
 
 def _ratio(cell: CellComparison) -> str:
-    return f"{cell.ratio:.3f}x" if cell.ratio is not None else _UNKNOWN
+    return f"{cell.ratio:.3f}x" if cell.ratio is not None else NOT_MEASURED
 
 
-def _counted(cell: CellComparison) -> list[str]:
-    """Show what was counted on either side: a | b."""
-
-    def both(pair: tuple[float | None, float | None] | None, scale: float = 1.0) -> str:
-        values = pair if pair is not None else (None, None)
-        return " | ".join(_UNKNOWN if v is None else f"{v / scale:.4g}" for v in values)
-
-    a, b = cell.latency_a_s, cell.latency_b_s
-    return [
-        cell.cell,
-        _change(a["p90"], b["p90"]) if a and b else _UNKNOWN,
-        both(cell.graph_captures),
-        both(cell.captures_timed),
-        both(cell.compilations_timed),
-        both(cell.cpu_fallbacks_timed),
-        both(cell.warm_up_s),
-        both(cell.peak_memory_bytes, scale=2**30),
-        both(cell.energy_j),
-    ]
+def _interval(cell: CellComparison) -> tuple[str, ...]:
+    known = cell.ratio_lower is not None and cell.ratio_upper is not None
+    return (f"{cell.ratio_lower:.3f}", f"{cell.ratio_upper:.3f}") if known else ()
 
 
-def _shown(cell: CellComparison) -> list[str]:
-    a, b, wer = cell.latency_a_s, cell.latency_b_s, cell.wer
-    change = _UNKNOWN
-    if wer is not None:
-        change = f"{wer.delta * 100:+.3f} [{wer.lower * 100:+.3f}, {wer.upper * 100:+.3f}]"
-    interval = _UNKNOWN
-    if cell.ratio_lower is not None and cell.ratio_upper is not None:
-        interval = f"{cell.ratio_lower:.3f} to {cell.ratio_upper:.3f}"
-    return [
-        cell.cell,
-        cell.verdict,
-        _ratio(cell),
-        interval,
-        f"{_change(a['p50'], b['p50'])}" if a and b else _UNKNOWN,
-        f"{_change(a['p99'], b['p99'])}" if a and b else _UNKNOWN,
-        f"{wer.wer * 100:.2f} %" if wer is not None else _UNKNOWN,
-        change,
-        str(len(wer.changed)) if wer is not None else _UNKNOWN,
-        f"{cell.runs_a} + {cell.runs_b}",
-    ]
-
-
-def _change(before: float, after: float) -> str:
-    return f"{after * 1000:.3g} ms ({(after / before - 1) * 100:+.1f} %)" if before else _UNKNOWN
-
-
-def _field_line(row: FieldDifference) -> str:
-    mark = f"  <- matters: {row.matters}" if row.matters else ""
-    return f"{row.field}: {row.a} | {row.b}{mark}"
+def _latency(cell: CellComparison, which: str) -> str:
+    before, after = ((side or {}).get(which) for side in (cell.latency_a_s, cell.latency_b_s))
+    if not before or after is None:
+        return NOT_MEASURED
+    return f"{after * 1000:.3g} ms ({(after / before - 1) * 100:+.1f} %)"
 
 
 def _flat(cell: CellComparison) -> dict[str, Any]:
-    row = asdict(cell)
-    wer = cell.wer
+    row, wer = asdict(cell), cell.wer
     row["reasons"] = "; ".join(cell.reasons)
     for side in ("a", "b"):
         latency = row.pop(f"latency_{side}_s") or {}
-        for name in ("p50", "p90", "p99"):
-            row[f"latency_{name}_{side}_s"] = latency.get(name)
-    for name in (
-        "graph_captures",
-        "captures_timed",
-        "compilations_timed",
-        "cpu_fallbacks_timed",
-        "warm_up_s",
-        "peak_memory_bytes",
-        "energy_j",
-    ):
+        row |= {f"latency_{name}_{side}_s": latency.get(name) for name in PERCENTILES}
+    for name in COUNTED:
         row[f"{name}_a"], row[f"{name}_b"] = row.pop(name) or (None, None)
-    row.pop("wer")
-    row["wer_a"], row["wer_b"] = (wer.baseline_wer, wer.wer) if wer else (None, None)
-    row["wer_delta"] = wer.delta if wer else None
-    row["wer_delta_lower"], row["wer_delta_upper"] = (wer.lower, wer.upper) if wer else (None, None)
-    row["transcripts_changed"] = len(wer.changed) if wer else None
-    return row
+    del row["wer"]
+    return row | {
+        "wer_a": wer and wer.baseline_wer,
+        "wer_b": wer and wer.wer,
+        "wer_delta": wer and wer.delta,
+        "wer_delta_lower": wer and wer.lower,
+        "wer_delta_upper": wer and wer.upper,
+        "transcripts_changed": len(wer.changed) if wer else None,
+    }

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Sequence
 
 from w2v_core.records.fields import MACHINE_KEYS, RELEASE_KEYS
 from w2v_core.records.record import TIMED_REGION, CellRecord
-from w2v_core.report.columns import MATRIX, shown
+from w2v_core.report.tables import markdown_table, matrix
 from w2v_core.report.text import markdown_safe, printable, shorten
 from w2v_core.report.views.ranking import (
+    absent,
+    doubts,
     headline,
     is_alone,
     ranked,
     reasons,
     status,
-    vanished,
-    warnings,
 )
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.run import Run
@@ -42,41 +42,28 @@ def render_markdown(run: Run, *, left_out: Sequence[str] = ()) -> str:
     """
     order = ranked(run.records, run.verdict)
     lines = [
-        f"# {markdown_safe(headline(run.records, run.verdict))}",
+        f"# {markdown_safe(headline(run))}",
         "",
         *_run(run.records),
         *_cells(order, run.verdict),
-        *_evidence(order, run.verdict),
+        *_evidence(order, run),
         *(f"- left out: {markdown_safe(reason)}" for reason in left_out),
         *_provenance(run.records),
     ]
     return bounded(lines, rest=f"; the rest is in {_PAGE}")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a table; text in it ends neither a cell nor a line."""
-    return [_line(headers), _line(["---"] * len(headers)), *(_line(row) for row in rows)]
-
-
 def bounded(lines: Sequence[str], *, limit: int | None = None, rest: str = "") -> str:
     """Join lines up to ``limit`` bytes (``MAX_BYTES``), and say how many were left out."""
     limit = MAX_BYTES if limit is None else limit
     kept: list[str] = []
-    size = 0
+    size, whole = 0, sum(len(line.encode()) + 1 for line in lines)
     for index, line in enumerate(lines):
         size += len(line.encode()) + 1
-        if size > limit - _NOTE_BYTES and size + _size(lines[index + 1 :]) > limit:
+        if whole > limit and size > limit - _NOTE_BYTES:
             return "\n".join([*kept, "", f"{len(lines) - index} more lines left out{rest}."]) + "\n"
         kept.append(line)
     return "\n".join(kept) + "\n"
-
-
-def _size(lines: Sequence[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)
-
-
-def _line(values: Sequence[str]) -> str:
-    return f"| {' | '.join(markdown_safe(v, limit=NAME_CHARS) for v in values)} |"
 
 
 def _run(records: Sequence[CellRecord]) -> list[str]:
@@ -90,20 +77,12 @@ def _run(records: Sequence[CellRecord]) -> list[str]:
 def _cells(order: Sequence[CellRecord], verdict: GateResult | None) -> list[str]:
     if not order:
         return []
-    headers = ["cell", *(figure.header for figure in MATRIX), "valid"]
-    headers += [] if is_alone(verdict) else ["verdict"]
-    rows = [
-        [
-            record.cell,
-            *(shown(figure, record) for figure in MATRIX),
-            "yes" if record.valid else "NO",
-            *([] if is_alone(verdict) else [status(record, verdict)]),
-        ]
-        for record in order[:MOST_CELLS]
-    ]
+    first = order[:MOST_CELLS]
+    judged = {} if is_alone(verdict) else {r.cell: {"verdict": status(r, verdict)} for r in first}
+    rows = [{**row, **judged.get(r.cell, {})} for r, row in zip(first, matrix(first), strict=True)]
     left = len(order) - MOST_CELLS
     return [
-        *table(headers, rows),
+        *markdown_table(rows),
         "",
         *([f"{left} more cells, less in question, are in {_PAGE}.", ""] if left > 0 else []),
         f"RTFx is audio seconds per wall second of the median round; {TIMED_REGION}.",
@@ -113,18 +92,18 @@ def _cells(order: Sequence[CellRecord], verdict: GateResult | None) -> list[str]
     ]
 
 
-def _evidence(order: Sequence[CellRecord], verdict: GateResult | None) -> Iterator[str]:
-    for cell, why in vanished(order, verdict)[:MOST_CELLS]:
-        yield f"- **{_name(cell)}** vanished: {markdown_safe(why, limit=REASON_CHARS)}"
+def _evidence(order: Sequence[CellRecord], run: Run) -> Iterator[str]:
+    verdict = run.verdict
+    for lost in absent(run)[:MOST_CELLS]:
+        yield f"- **{_name(lost.cell)}** {lost.status}: {_reason(lost.why)}"
     for record in order[:MOST_CELLS]:
         name, against = _name(record.cell), reasons(record, verdict)
         state = "invalid" if not record.valid else status(record, verdict)
-        for reason in against[:MOST_REASONS]:
-            yield f"- **{name}** is {state}: {markdown_safe(reason, limit=REASON_CHARS)}"
+        yield from (f"- **{name}** is {state}: {_reason(r)}" for r in against[:MOST_REASONS])
         if len(against) > MOST_REASONS:
             yield f"- **{name}**: {len(against) - MOST_REASONS} more reasons"
-        for warning in (*warnings(record), *record.notes):
-            yield f"- **{name}**: {markdown_safe(warning)}"
+    for cells, doubt in doubts(order[:MOST_CELLS]):
+        yield f"- **{_name(cells)}**: {markdown_safe(doubt)}"
 
 
 def _provenance(records: Sequence[CellRecord]) -> list[str]:
@@ -137,6 +116,10 @@ def _provenance(records: Sequence[CellRecord]) -> list[str]:
         if known.get(key) is not None
     ]
     return ["", f"Environment: {', '.join(told)}.", "", "Command:", "", _block(records[0].command)]
+
+
+def _reason(text: str) -> str:
+    return markdown_safe(text, limit=REASON_CHARS)
 
 
 def _name(cell: str) -> str:

@@ -6,27 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from w2v_core.records.fields import FIGURES
 from w2v_core.records.fingerprint import difference
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import StoredRun
 from w2v_core.report.page import render
-from w2v_core.report.text import figure, markdown_safe
+from w2v_core.report.tables import NOT_MEASURED, markdown_table, shown
 
-GIB = 2**30
 MAX_NAMED = 5  # changed utterances of a cell
-
-HEADERS = (
-    "cell",
-    "mode",
-    "RTFx",
-    "round s (min - max)",
-    "WER %",
-    "warm-up s",
-    "compile s",
-    "captures",
-    "memory GiB",
-    "valid",
-    "changed",
+COMPARED = (
+    *("rtfx", "round_median_s", "wer", "warm_up_s", "compile_s", "graph_captures"),
+    "peak_memory_bytes",
 )
 ABOUT = (
     "lazy runs graphs as HPU graphs, eager as torch.compile; each mode has a process and a run of "
@@ -73,10 +63,9 @@ def pair_modes(lazy: StoredRun, eager: StoredRun) -> tuple[CellModes, ...]:
 def render_modes_markdown(lazy: StoredRun, eager: StoredRun) -> str:
     """Return the comparison as Markdown, for a terminal and a CI's summary."""
     pairs = pair_modes(lazy, eager)
-    rows = [row for pair in pairs for row in _rows(pair)]
-    lines = ["| " + " | ".join(HEADERS) + " |", "|" + "---|" * len(HEADERS)]
-    lines += ["| " + " | ".join(map(markdown_safe, row)) + " |" for row in rows]
-    return "\n".join((f"**{_headline(pairs)}**", "", *lines, "", *_changed(pairs)))
+    return "\n".join(
+        (f"**{_headline(pairs)}**", "", *markdown_table(_rows(pairs)), "", *_changed(pairs))
+    )
 
 
 def render_modes_page(lazy: StoredRun, eager: StoredRun) -> str:
@@ -86,8 +75,7 @@ def render_modes_page(lazy: StoredRun, eager: StoredRun) -> str:
         "modes.html.j2",
         headline=_headline(pairs),
         about=ABOUT,
-        columns=dict.fromkeys(HEADERS, ""),
-        rows=[row for pair in pairs for row in _rows(pair)],
+        rows=_rows(pairs),
         changed=_changed(pairs),
         fields=difference(lazy.records[0].environment, eager.records[0].environment),
         sources=(lazy.source, eager.source),
@@ -105,32 +93,27 @@ def _headline(pairs: Sequence[CellModes]) -> str:
     )
 
 
-def _rows(pair: CellModes) -> list[tuple[str, ...]]:
-    changed = "-" if pair.changed is None else str(len(pair.changed))
+def _rows(pairs: Sequence[CellModes]) -> list[dict[str, str]]:
     return [
-        _row(pair.cell, mode, record, changed)
+        _row(pair, mode, record)
+        for pair in pairs
         for mode, record in (("lazy", pair.lazy), ("eager", pair.eager))
     ]
 
 
-def _row(cell: str, mode: str, record: CellRecord | None, changed: str) -> tuple[str, ...]:
-    if record is None:
-        return (cell, mode, *("-" for _ in HEADERS[2:-1]), changed)
-    rounds = record.rounds_s
-    spread = f"{median(rounds):.4g} ({min(rounds):.4g} - {max(rounds):.4g})" if rounds else "-"
-    return (
-        cell,
-        mode,
-        figure(record.rtfx),
-        spread,
-        "-" if record.wer is None else f"{record.wer * 100:.2f}",
-        figure(record.warm_up_s),
-        figure(record.compile_s),
-        str(record.graph_captures),
-        f"{record.peak_memory_bytes / GIB:.2f}",
-        "yes" if record.valid else "no",
-        changed,
-    )
+def _row(pair: CellModes, mode: str, record: CellRecord | None) -> dict[str, str]:
+    figures = [FIGURES[name] for name in COMPARED]
+    texts = {f.header: NOT_MEASURED if record is None else shown(f, record) for f in figures}
+    if record is not None and record.rounds_s:
+        shortest, longest = min(record.rounds_s), max(record.rounds_s)
+        texts[FIGURES["round_median_s"].header] += f" ({shortest:.4g} - {longest:.4g})"
+    return {
+        "cell": pair.cell,
+        "mode": mode,
+        **texts,
+        "valid": NOT_MEASURED if record is None else "yes" if record.valid else "NO",
+        "changed": NOT_MEASURED if pair.changed is None else str(len(pair.changed)),
+    }
 
 
 def _changed(pairs: Sequence[CellModes]) -> list[str]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from w2v_core.report.columns import gaps
 from w2v_core.report.names import labels, shared
+from w2v_core.report.tables import STARTING, gaps, shown
 from w2v_core.report.text import figure, html_safe, printable, shorten
 from w2v_core.report.views import accuracy, speed, stages, verdict
 from w2v_core.report.views.matrix import matrix, shown_status
-from w2v_core.report.views.ranking import headline, is_alone, ranked, warnings
+from w2v_core.report.views.ranking import doubts, headline, is_alone, ranked
 from w2v_core.report.views.trend import CUSUM_LIMIT, FIRST_NIGHTS, trends
 
 if TYPE_CHECKING:
@@ -61,13 +61,13 @@ def render_page(run: Run) -> str:
         run=run,
         order=order,
         sections=SECTIONS,
-        headline=headline(records, run.verdict),
+        headline=headline(run),
         label=labels(records),
         shared=shared(records),
-        matrix=matrix(order, run.verdict),
+        matrix=matrix(order, run),
         nights=nights,
         level="anchor" if has_anchor else f"median of the first {FIRST_NIGHTS} nights",
-        doubts=[(r.cell, w) for r in order for w in (*warnings(r), *r.notes)],
+        doubts=doubts(order),
         recipes=sorted({r.text_normalisation for r in records if r.wer is not None}),
     )
 
@@ -107,7 +107,9 @@ def _environment() -> jinja2.Environment:
         policy=POLICY,
         shown_status=shown_status,
         speed=speed,
+        shown=shown,
         stages=stages,
+        starting=STARTING,
         verdict=verdict,
         words=_words,
     )

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from w2v_core.records.fields import Figure
 from w2v_core.records.record import CellRecord
-from w2v_core.report.columns import BRIEF, WHOLE, held, shown, value
 from w2v_core.report.names import split
-from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, status, vanished
+from w2v_core.report.tables import BRIEF, WHOLE, shown, value
+from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, absent, status
 from w2v_core.verdict.outcome import GateResult, Throughput
+from w2v_core.verdict.run import Run
 
 SHADES = (0.02, 0.10, 0.30, 0.60)  # distance from the best cell of the same model and dataset
 
@@ -56,12 +57,15 @@ class Matrix:
     """Name and tiles of each line; empty where there is one cell only."""
 
 
-def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
-    """Return all cells in their order, and as tiles those that vanished too."""
-    best = _best(order)
-    columns = held(WHOLE, order)
+def matrix(order: Sequence[CellRecord], run: Run) -> Matrix:
+    """Return all cells in their order, and as tiles those without a record too.
+
+    Figures that no cell holds are left out, but for those that are compared.
+    """
+    best, gate = _best(order), run.verdict
+    columns = [f for f in WHOLE if f in BRIEF or any(value(f, r) is not None for r in order)]
     rows = tuple(_row(record, gate, columns, best) for record in order)
-    lost = [Row(cell=c, status="vanished", kind="bad") for c, _ in vanished(order, gate)]
+    lost = [Row(cell=c.cell, status=c.status, kind="bad") for c in absent(run)]
     tiles = {split(row.cell): row for row in (*lost, *rows)}
     names = sorted({column for _, column in tiles})
     lines = [
@@ -69,7 +73,7 @@ def matrix(order: Sequence[CellRecord], gate: GateResult | None) -> Matrix:
         for line in sorted({line for line, _ in tiles})
     ]
     return Matrix(
-        columns=columns,
+        columns=tuple(columns),
         rows=rows,
         tile_columns=tuple(names),
         tiles=tuple(lines) if len(tiles) > 1 else (),

@@ -5,9 +5,16 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.outcome import GateResult
+
+if TYPE_CHECKING:
+    from w2v_core.verdict.run import Run
+
+NOT_MEASURED = "not measured"
+"""Of a cell that raised an error and left no record."""
 
 NOT_JUDGED = "not judged"
 """Of a sound cell without a baseline: not measured against anything is never a pass."""
@@ -15,6 +22,7 @@ NOT_JUDGED = "not judged"
 STATUS_CLASS = {
     "INVALID": "bad",
     "FAIL": "bad",
+    NOT_MEASURED: "bad",
     "vanished": "bad",
     "INCONCLUSIVE": "doubt",
     "PASS": "good",
@@ -26,6 +34,15 @@ _SPREAD = 0.10  # of the mean; pyperf's limit for the standard deviation
 _OUTLIER = 0.50  # of the mean; pyperf's limit for the shortest and the longest value
 _SHORTEST_S = 1e-3  # below it, the timer and the scheduler are measured too
 _FEW_ROUNDS = 3
+
+
+class Absent(NamedTuple):
+    """A cell without a record."""
+
+    cell: str
+    status: str
+    """``not measured`` or ``vanished``."""
+    why: str
 
 
 def is_alone(verdict: GateResult | None) -> bool:
@@ -72,10 +89,10 @@ def ranked(records: Sequence[CellRecord], verdict: GateResult | None = None) -> 
     return sorted(records, key=key)
 
 
-def headline(records: Sequence[CellRecord], verdict: GateResult | None = None) -> str:
-    """Return the verdict in one line with its counts."""
-    valid = sum(r.valid for r in records)
-    cells = f"{valid} of {len(records)} cells valid"
+def headline(run: Run) -> str:
+    """Return the verdict in one line with its counts; a cell that raised is no valid one."""
+    verdict, raised = run.verdict, sum(lost.status == NOT_MEASURED for lost in absent(run))
+    cells = f"{sum(r.valid for r in run.records)} of {len(run.records) + raised} cells valid"
     return cells if verdict is None or is_quiet(verdict) else f"{counted(verdict)}; {cells}"
 
 
@@ -92,11 +109,30 @@ def counted(verdict: GateResult) -> str:
     return f"{verdict.verdict}: {shown or 'no cell judged'}"
 
 
-def vanished(records: Sequence[CellRecord], verdict: GateResult | None) -> list[tuple[str, str]]:
-    """Return the cells that the gate expected and the run lacks, each with its reasons."""
-    here = {r.cell for r in records}
-    lost = [c for c in verdict.cells if c.cell not in here] if verdict is not None else []
-    return [(c.cell, "; ".join(c.reasons)) for c in lost]
+def absent(run: Run) -> list[Absent]:
+    """Return the cells that raised, and those that the gate expected, and left no record."""
+    here = {r.cell for r in run.records}
+    errors = run.session.errors if run.session is not None else {}
+    raised = [Absent(cell, NOT_MEASURED, why) for cell, why in errors.items() if cell not in here]
+    judged = run.verdict.cells if run.verdict is not None else ()
+    gone = (c for c in judged if c.cell not in here and c.cell not in errors)
+    return [*raised, *(Absent(c.cell, "vanished", "; ".join(c.reasons)) for c in gone)]
+
+
+def doubts(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+    """Return what to doubt or to know of the cells; what several of them share is told once."""
+    cells: dict[str, list[str]] = {}
+    for record in records:
+        for text in (*warnings(record), *record.notes):
+            cells.setdefault(text, []).append(record.cell)
+    return [
+        (told[0] if len(told) == 1 else _every(len(told), len(records)), text)
+        for text, told in cells.items()
+    ]
+
+
+def _every(count: int, of: int) -> str:
+    return f"all {of} cells" if count == of else f"{count} of {of} cells"
 
 
 def warnings(record: CellRecord) -> tuple[str, ...]:

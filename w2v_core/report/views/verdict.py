@@ -8,25 +8,25 @@ from typing import Any, NamedTuple
 
 from w2v_core.records.fields import FIGURES, Figure
 from w2v_core.records.record import CellRecord
-from w2v_core.report.columns import shown, value
 from w2v_core.report.names import labels
+from w2v_core.report.tables import NOT_MEASURED, shown, value
 from w2v_core.report.text import shorten
 from w2v_core.report.views.matrix import shown_status
 from w2v_core.report.views.ranking import (
     NOT_JUDGED,
     STATUS_CLASS,
+    absent,
     is_quiet,
     ranked,
     reasons,
     status,
-    vanished,
     warnings,
 )
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.run import Run
 
 MOST_WORST = 10
-MOST_VANISHED = 20
+MOST_ABSENT = 20
 MOST_REASONS = 4
 MOST_COMMANDS = 50
 REASON_CHARS = 240
@@ -59,11 +59,11 @@ class Trouble(NamedTuple):
     evidence: tuple[str, ...]
 
 
-def verdict_class(records: Sequence[CellRecord], verdict: GateResult | None) -> str:
+def verdict_class(run: Run) -> str:
     """Return ``good``, ``bad``, ``doubt``, or ``plain`` where no baseline judged a sound run."""
-    if not records or not all(r.valid for r in records):
+    if not run.records or not all(r.valid for r in run.records) or absent(run):
         return "bad"
-    return verdict_kind(verdict)
+    return verdict_kind(run.verdict)
 
 
 def verdict_kind(verdict: GateResult | None) -> str:
@@ -74,7 +74,7 @@ def verdict_kind(verdict: GateResult | None) -> str:
 def states(run: Run) -> list[State]:
     """Count the cells by status, worst first; empty where no cell was judged."""
     counts = Counter(status(r, run.verdict) for r in run.records)
-    counts["vanished"] = len(vanished(run.records, run.verdict))
+    counts.update(lost.status for lost in absent(run))
     if counts[NOT_JUDGED] == counts.total():
         return []
     names = [n for n in (*STATUS_CLASS, NOT_JUDGED) if counts[n]]
@@ -89,10 +89,13 @@ def tiles(run: Run) -> list[Tile]:
 
 
 def troubles(run: Run) -> tuple[list[Trouble], int]:
-    """Return the worst cells, those that vanished first, and how many more there are."""
+    """Return the worst cells, those without a record first, and how many more there are."""
     order, gate = ranked(run.records, run.verdict), run.verdict
-    lost = vanished(order, gate)
-    rows = [Trouble(name, "vanished", "bad", "-", (why,)) for name, why in lost[:MOST_VANISHED]]
+    lost = absent(run)
+    rows = [
+        Trouble(c.cell, c.status, "bad", NOT_MEASURED, (shorten(c.why, REASON_CHARS),))
+        for c in lost[:MOST_ABSENT]
+    ]
     troubled = [r for r in order if reasons(r, gate) or warnings(r)]
     for record in troubled[:MOST_WORST]:
         state = status(record, gate)
