@@ -193,9 +193,7 @@ def test_a_cell_that_measured_nothing_shows_dashes_and_why():
 def test_energy_is_shown_where_it_was_measured(energy):
     page = Page(page_of(make_record(energy_j=energy), make_record(energy_j=None, cell="x-y-z-a-b")))
 
-    shown = {
-        row["cell"]: row.get("J / audio hour") for row in page.tables["Matrix"][-1]
-    }
+    shown = {row["cell"]: row.get("J / audio hour") for row in page.tables["Matrix"][-1]}
     wanted = {make_record().cell: "92569", "x-y-z-a-b": "-"}  # 48 s of audio
     assert shown == (wanted if energy is not None else dict.fromkeys(wanted))
     assert "J / audio hour (the device reports no energy)" in page.texts["Matrix"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from w2v_core.report.names import labels, shared
-from w2v_core.report.tables import STARTING, gaps, shown
+from w2v_core.report.tables import STARTING, gaps, held, shown
 from w2v_core.report.text import figure, html_safe, printable, shorten
 from w2v_core.report.views import accuracy, speed, stages, verdict
 from w2v_core.report.views.matrix import matrix, shown_status
@@ -65,6 +65,7 @@ def render_page(run: Run) -> str:
         label=labels(records),
         shared=shared(records),
         matrix=matrix(order, run),
+        starting=held(STARTING, order),
         nights=nights,
         level="anchor" if has_anchor else f"median of the first {FIRST_NIGHTS} nights",
         doubts=doubts(order),
@@ -109,7 +110,6 @@ def _environment() -> jinja2.Environment:
         speed=speed,
         shown=shown,
         stages=stages,
-        starting=STARTING,
         verdict=verdict,
         words=_words,
     )

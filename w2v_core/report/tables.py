@@ -86,6 +86,11 @@ def told(figure: Figure, number: float | None) -> str:
     return four_digits(number) if figure.spec == ".4g" else format(number, figure.spec)
 
 
+def held(figures: Sequence[Figure], records: Sequence[CellRecord]) -> tuple[Figure, ...]:
+    """Return the figures that are compared, and those that at least one record holds."""
+    return tuple(f for f in figures if f in BRIEF or any(value(f, r) is not None for r in records))
+
+
 def gaps(records: Sequence[CellRecord]) -> tuple[str, ...]:
     """Say why a figure of the matrix is missing, of some cells or of all: one text for each."""
     return tuple(

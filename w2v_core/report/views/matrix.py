@@ -9,7 +9,7 @@ from typing import NamedTuple
 from w2v_core.records.fields import Figure
 from w2v_core.records.record import CellRecord
 from w2v_core.report.names import split
-from w2v_core.report.tables import BRIEF, WHOLE, shown, value
+from w2v_core.report.tables import BRIEF, WHOLE, held, shown, value
 from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, absent, status
 from w2v_core.verdict.outcome import GateResult, Throughput
 from w2v_core.verdict.run import Run
@@ -58,12 +58,9 @@ class Matrix:
 
 
 def matrix(order: Sequence[CellRecord], run: Run) -> Matrix:
-    """Return all cells in their order, and as tiles those without a record too.
-
-    Figures that no cell holds are left out, but for those that are compared.
-    """
+    """Return all cells in their order, and as tiles those without a record too."""
     best, gate = _best(order), run.verdict
-    columns = [f for f in WHOLE if f in BRIEF or any(value(f, r) is not None for r in order)]
+    columns = held(WHOLE, order)
     rows = tuple(_row(record, gate, columns, best) for record in order)
     lost = [Row(cell=c.cell, status=c.status, kind="bad") for c in absent(run)]
     tiles = {split(row.cell): row for row in (*lost, *rows)}
@@ -73,7 +70,7 @@ def matrix(order: Sequence[CellRecord], run: Run) -> Matrix:
         for line in sorted({line for line, _ in tiles})
     ]
     return Matrix(
-        columns=tuple(columns),
+        columns=columns,
         rows=rows,
         tile_columns=tuple(names),
         tiles=tuple(lines) if len(tiles) > 1 else (),
