@@ -189,6 +189,7 @@ def test_damage_is_told_as_what_it_is(folder, name, content, part):
     message = refused(folder, allow_partial=True)
 
     assert part in message
+    assert "\x1b" not in message
     assert str(folder / name) in message
 
 

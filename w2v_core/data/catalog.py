@@ -2,8 +2,8 @@
 
 ``canary-speech`` is bundled, ``librispeech:PATH`` is any folder in LibriSpeech's layout,
 ``manifest:PATH`` audio with a table of it; ``test-clean`` and ``dev-clean-dummy`` come from the
-hub, with an optional ``@REVISION``. Whatever the source, every expected id
-ends up as an utterance or as an exclusion with its reason, or loading raises.
+hub, with an optional ``@REVISION``. Every expected id ends up as an utterance or as an exclusion
+with its reason, or loading raises.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from importlib import resources
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from w2v_core.config import parse_count
 from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
+from w2v_core.data.listing import MAX_LISTED, first_ten
 from w2v_core.data.manifests import find_manifests, list_manifest
 from w2v_core.data.plausibility import summarise
 from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
@@ -30,10 +31,8 @@ from w2v_core.types import Exclusion, Utterance
 Source = Literal["bundled", "folder", "manifest", "hub"]
 
 CANARY_SPEECH = "canary-speech"
-LIBRISPEECH, MANIFEST = "librispeech", "manifest"
-PREFIXES: dict[str, Source] = {f"{LIBRISPEECH}:": "folder", f"{MANIFEST}:": "manifest"}
+PREFIXES: dict[str, Source] = {"librispeech:": "folder", "manifest:": "manifest"}
 MAX_AUDIO_S = 60.0  # LibriSpeech's longest utterance has 35 s
-MAX_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ class DatasetSpec:
 
     def is_available(self) -> bool:
         """Whether the set is on this machine; reads the disk, never the network."""
-        if self.source == "hub":
+        if self.needs_hub:
             return hub.is_cached(self.name, revision=self.revision)
         return self.path is None or self.path.exists()
 
@@ -100,8 +99,7 @@ class Corpus:
         return sum(utterance.audio_s for utterance in self.utterances)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
+class _Plan(NamedTuple):
     """What to decode: the recordings come lazily, so a hub corpus is never whole in memory."""
 
     recordings: Iterable[Recording]
@@ -119,9 +117,9 @@ def parse_dataset(text: str) -> DatasetSpec:
         ConfigError: a prefix without its path, ``@`` without its revision.
         UnknownNameError: any other text; names the nearest.
     """
-    for prefix, source in PREFIXES.items():
+    for prefix in PREFIXES:
         if text.startswith(prefix):
-            return _parse_folder(text, prefix=prefix, source=source)
+            return _parse_folder(text, prefix=prefix)
     name, at, revision = text.partition("@")
     for spec in DATASETS:
         if name.replace("_", "-") == spec.name:
@@ -136,17 +134,18 @@ def name_folder(path: str) -> str:
 
     ``manifest:PATH`` where a manifest is, else ``librispeech:PATH``. Looks at the disk.
     """
-    kind = MANIFEST if find_manifests(Path(path).expanduser()) else LIBRISPEECH
+    kind = "manifest" if find_manifests(Path(path).expanduser()) else "librispeech"
     return f"{kind}:{path}"
 
 
-def _parse_folder(text: str, *, prefix: str, source: Source) -> DatasetSpec:
+def _parse_folder(text: str, *, prefix: str) -> DatasetSpec:
     path = text.removeprefix(prefix)
     if not path.strip():
         raise ConfigError(f"dataset {prefix!r} lacks its path; write {prefix}PATH")
     folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve reads links)
     stem = re.sub(r"\W+", "_", folder.name).strip("_") or "root"
-    return DatasetSpec(name=text, text=f"{prefix[:-1]}_{stem}", source=source, path=folder)
+    kind = f"{prefix[:-1]}_{stem}"
+    return DatasetSpec(name=text, text=kind, source=PREFIXES[prefix], path=folder)
 
 
 def _pinned(spec: DatasetSpec, *, revision: str) -> DatasetSpec:
@@ -182,9 +181,8 @@ def load(
         NotCachedError: a hub dataset that is neither cached nor reachable.
     """
     plan = _plan(spec, limit=limit, allow_partial=allow_partial)
-    utterances: list[Utterance] = []
-    exclusions = list(plan.exclusions)
-    failures: list[AudioError] = []
+    utterances, exclusions = list[Utterance](), list(plan.exclusions)
+    failures = list[AudioError]()
     with progress("decoding", total=len(plan.expected), unit="utterances") as advance:
         for outcome in decode_all(plan.recordings, max_audio_s=max_audio_s):
             advance(1)
@@ -196,18 +194,15 @@ def load(
                 failures.append(outcome)
     if failures:
         raise _joined(spec, failures)
-    return _accounted(
-        Corpus(
-            spec=spec,
-            utterances=tuple(sorted(utterances, key=lambda u: u.utterance_id)),
-            exclusions=tuple(sorted(exclusions, key=lambda e: e.utterance_id)),
-            expected=plan.expected,
-            notes=(
-                *note_foreign_characters(u.reference for u in utterances),
-                *summarise(sorted(utterances, key=lambda u: u.utterance_id)),
-            ),
-            revision=plan.revision,
-        )
+    utterances.sort(key=lambda u: u.utterance_id)
+    _refuse_lost(spec, plan.expected, _ids(utterances, exclusions))
+    return Corpus(
+        spec=spec,
+        utterances=tuple(utterances),
+        exclusions=tuple(sorted(exclusions, key=lambda e: e.utterance_id)),
+        expected=plan.expected,
+        notes=(*note_foreign_characters(u.reference for u in utterances), *summarise(utterances)),
+        revision=plan.revision,
     )
 
 
@@ -254,7 +249,7 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
     if spec.source == "hub":
         files = hub.locate(spec.name, revision=spec.revision)
         ids = hub.read_ids(files, expected_count=None if limit else spec.expected_count)
-        chosen = ids[: _within(limit, available=len(ids), name=spec.name)]
+        chosen = _first(ids, limit, name=spec.name)
         recordings = hub.read_recordings(files, ids=chosen)
         return _Plan(recordings=recordings, exclusions=(), expected=chosen, revision=files.revision)
     list_all = list_manifest if spec.source == "manifest" else list_recordings
@@ -265,7 +260,7 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
             f"{spec.name}: {len(ids)} utterances where {spec.expected_count} belong; "
             "the installed package is damaged, install it again"
         )
-    chosen = ids[: _within(limit, available=len(ids), name=spec.name)]
+    chosen = _first(ids, limit, name=spec.name)
     wanted = frozenset(chosen)
     return _Plan(
         recordings=[r for r in listing.recordings if r.utterance_id in wanted],
@@ -274,15 +269,11 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
     )
 
 
-def _within(limit: int | None, *, available: int, name: str) -> int:
-    if limit is None:
-        return available
-    if limit > available:
-        raise ConfigError(
-            f"{{flag:limit}} {limit} is beyond {name}, which holds {available} utterances; "
-            f"use at most {available}"
-        )
-    return limit
+def _first(ids: tuple[str, ...], limit: int | None, *, name: str) -> tuple[str, ...]:
+    if limit is not None and limit > len(ids):
+        held = f"{name}, which holds {len(ids)} utterances; use at most {len(ids)}"
+        raise ConfigError(f"--limit {limit} is beyond {held}")
+    return ids[:limit]
 
 
 def _bundled() -> Path:
@@ -292,21 +283,17 @@ def _bundled() -> Path:
 def _joined(spec: DatasetSpec, failures: list[AudioError]) -> AudioError:
     if len(failures) == 1:
         return failures[0]
-    shown = [str(error) for error in failures[:MAX_LISTED]]
-    if len(failures) > MAX_LISTED:
-        shown.append(f"... and {len(failures) - MAX_LISTED} more")
-    return AudioError("\n  ".join([f"{spec.name}: {len(failures)} files cannot be used", *shown]))
+    head = f"{spec.name}: {len(failures)} files cannot be used"
+    return AudioError(first_ten(head, [*map(str, failures)]))
 
 
-def _accounted(corpus: Corpus) -> Corpus:
-    found = _ids(corpus.utterances, corpus.exclusions)
-    if found != corpus.expected:
-        lost = sorted(set(corpus.expected) ^ set(found))
+def _refuse_lost(spec: DatasetSpec, expected: tuple[str, ...], found: tuple[str, ...]) -> None:
+    if found != expected:
+        lost = sorted(set(expected) ^ set(found))
         raise DataError(
-            f"{corpus.spec.name}: {len(corpus.expected)} utterances expected, {len(found)} found "
+            f"{spec.name}: {len(expected)} utterances expected, {len(found)} found "
             f"({', '.join(lost[:MAX_LISTED]) or 'duplicates'}); the source changed while loading"
         )
-    return corpus
 
 
 def _ids(found: Iterable[Recording | Utterance], excluded: Iterable[Exclusion]) -> tuple[str, ...]:

@@ -12,30 +12,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from w2v_core.data.audio import AUDIO_SUFFIXES
-from w2v_core.data.decoding import Recording
-from w2v_core.data.listing import MAX_LISTED, Listing, dangling, make_listing, read_text, walk
+from w2v_core.data.listing import MAX_LISTED, Line, Listing, dangling, make_listing, read_text, walk
 from w2v_core.errors import DataError
-from w2v_core.types import Exclusion
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
+_Audio = dict[tuple[Path, str], list[Path]]  # by folder and stem
 ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")  # the 28 that LibriSpeech's vocabulary writes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    utterance_id: str
-    reference: str
-    place: str
-    """``FILE:NUMBER``"""
-    folder: Path
-    problem: str = ""
-    """Why the line cannot be used; empty where it can."""
-    is_empty: bool = False
-    """Whether the reference is: an utterance of silence, or a line that was lost."""
 
 
 def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
@@ -61,15 +46,9 @@ def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
             "<speaker>/<chapter>/<speaker>-<chapter>.trans.txt beside the audio, or one with a "
             "manifest: a .csv, .tsv or .jsonl file, or Kaldi's wav.scp"
         )
-    lines = [line for path in transcripts for line in _read_lines(path)]
-    recordings, incomplete, more = _match(lines, audio)
-    return make_listing(
-        root,
-        recordings,
-        incomplete=incomplete,
-        problems=problems + more,
-        allow_partial=allow_partial,
-    )
+    lines = [line for path in transcripts for line in _read_lines(path, audio)]
+    problems += [f"{files[0]}: no transcript line for {name}" for (_, name), files in audio.items()]
+    return make_listing(root, lines, problems=problems, allow_partial=allow_partial)
 
 
 def note_foreign_characters(references: Iterable[str | None]) -> tuple[str, ...]:
@@ -90,7 +69,7 @@ def note_foreign_characters(references: Iterable[str | None]) -> tuple[str, ...]
     return (note,)
 
 
-def _walk(root: Path) -> tuple[list[Path], dict[tuple[Path, str], list[Path]], list[str]]:
+def _walk(root: Path) -> tuple[list[Path], _Audio, list[str]]:
     """Return the transcript files, the audio files by folder and stem, and what hides any."""
     transcripts: list[Path] = []
     audio: defaultdict[tuple[Path, str], list[Path]] = defaultdict(list)
@@ -105,79 +84,38 @@ def _walk(root: Path) -> tuple[list[Path], dict[tuple[Path, str], list[Path]], l
     return sorted(transcripts), dict(audio), problems
 
 
-def _read_lines(path: Path) -> Iterator[_Line]:
+def _read_lines(path: Path, audio: _Audio) -> Iterator[Line]:
+    """Match the lines of a transcript to the audio of their ids, which is taken out."""
     for number, raw in enumerate(read_text(path).split(b"\n"), start=1):
         if raw.strip():
-            yield _parse_line(raw.rstrip(), folder=path.parent, place=f"{path}:{number}")
+            yield _line(raw.rstrip(), path.parent, audio, place=f"{path}:{number}")
 
 
-def _parse_line(raw: bytes, *, folder: Path, place: str) -> _Line:
+def _line(raw: bytes, folder: Path, audio: _Audio, *, place: str) -> Line:
     first, _, rest = raw.replace(b"\t", b" ", 1).partition(b" ")
     name, reference, problem = first.decode("utf-8", errors="backslashreplace"), "", ""
     try:
         reference = rest.decode("utf-8").strip()
     except UnicodeDecodeError as error:
         problem = f"the text is not UTF-8 ({error.reason})"
+    files = audio.pop((folder, name), [])
     if "-" not in name or not name.isprintable():
         problem = "malformed line, it must begin with <speaker>-<chapter>-<utterance>"
-    return _Line(
+    elif not problem and len(files) > 1:
+        problem = f"audio in two formats, {' and '.join(f.name for f in files)}; keep one"
+    return Line(
         utterance_id=name,
-        reference=reference,
         place=place,
-        folder=folder,
+        audio=files[0] if files else Path(),
+        reference=reference,
+        speaker=name.split("-", maxsplit=1)[0],
         problem=problem,
-        is_empty=not problem and not reference,
+        lack=_lack(reference, files),
     )
 
 
-def _match(
-    lines: Iterable[_Line], audio: dict[tuple[Path, str], list[Path]]
-) -> tuple[list[Recording], list[Exclusion], list[str]]:
-    """Pair each line with the audio of its id: recordings, incomplete utterances, problems."""
-    recordings: list[Recording] = []
-    incomplete: list[Exclusion] = []
-    problems: list[str] = []
-    places: dict[str, str] = {}
-    left = dict(audio)
-    for line in lines:
-        name = line.utterance_id
-        files = left.pop((line.folder, name), [])
-        if problem := _problem(line, files, places):
-            problems.append(f"{line.place}: {name}: {problem}")
-        elif reason := _lack(line, files):
-            incomplete.append(Exclusion(utterance_id=name, reason=f"{reason} ({line.place})"))
-        else:
-            recordings.append(_recording(line, files[0]))
-        places.setdefault(name, line.place)
-    problems += [f"{files[0]}: no transcript line for {stem}" for (_, stem), files in left.items()]
-    return recordings, incomplete, problems
-
-
-def _problem(line: _Line, files: list[Path], places: dict[str, str]) -> str:
-    """Say why a line is damage, which nobody can leave out by its id; empty where it is not."""
-    if line.problem:
-        return line.problem
-    if line.utterance_id in places:
-        return f"duplicate id, also at {places[line.utterance_id]}"
-    if len(files) > 1:
-        return f"audio in two formats, {' and '.join(f.name for f in files)}; keep one"
-    return ""
-
-
-def _lack(line: _Line, files: list[Path]) -> str | None:
-    """Say what an utterance lacks; None where it is whole."""
+def _lack(reference: str, files: list[Path]) -> str:
+    """Say what an utterance lacks; empty where it is whole."""
     if not files:
         return "no audio file beside its transcript line"
-    if line.is_empty:
-        return "the reference is empty"
-    return dangling(files[0])
-
-
-def _recording(line: _Line, path: Path) -> Recording:
-    return Recording(
-        utterance_id=line.utterance_id,
-        audio=path,
-        name=str(path),
-        reference=line.reference,
-        speaker=line.utterance_id.split("-", maxsplit=1)[0],
-    )
+    return (dangling(files[0]) or "") if reference else "the reference is empty"

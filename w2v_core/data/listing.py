@@ -9,9 +9,27 @@ from pathlib import Path
 
 from w2v_core.data.decoding import Recording
 from w2v_core.errors import LFS_REMEDY, TranscriptError, is_lfs_pointer
+from w2v_core.printable import printable
 from w2v_core.types import Exclusion
 
 MAX_LISTED = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One utterance as a transcript or manifest has it, matched to its audio."""
+
+    utterance_id: str
+    place: str
+    """``FILE:LINE``"""
+    audio: Path = field(default=Path(), repr=False)
+    reference: str | None = None
+    """None where the corpus holds no references at all."""
+    speaker: str | None = None
+    problem: str = ""
+    """Why it is damage, which nobody can leave out by its id; empty where it is not."""
+    lack: str = ""
+    """Why it is no whole utterance; empty where it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,41 +41,63 @@ class Listing:
 
 
 def make_listing(
-    root: Path,
-    recordings: Iterable[Recording],
-    *,
-    incomplete: Sequence[Exclusion],
-    problems: Sequence[str],
-    allow_partial: bool,
+    root: Path, lines: Iterable[Line], *, problems: Sequence[str] = (), allow_partial: bool
 ) -> Listing:
-    """Order what was found, or refuse all of it.
+    """Order what was found, or refuse all of it: each id is whole, left out, or a problem.
 
     Args:
         root: What an error calls the corpus.
-        recordings: Utterances with audio, and a reference where the corpus has any.
-        incomplete: Utterances without audio or with an empty reference, and why.
-        problems: What nobody can leave out by its id.
-        allow_partial: Exclude ``incomplete`` instead of raising.
+        lines: The corpus' utterances, in the order of its files.
+        problems: What is wrong besides.
+        allow_partial: Exclude utterances that lack something instead of raising.
 
     Raises:
         TranscriptError: lists every problem (the first ten, and their count).
     """
-    every = list(problems)
+    recordings: list[Recording] = []
+    lacking: list[Exclusion] = []
+    found: list[str] = []
+    places: dict[str, str] = {}
+    for line in lines:
+        name = line.utterance_id
+        twice = f"duplicate id, also at {places[name]}" if name in places else ""
+        if problem := line.problem or twice:
+            found.append(": ".join(filter(None, (line.place, printable(name), problem))))
+        elif line.lack:
+            lacking.append(Exclusion(utterance_id=name, reason=f"{line.lack} ({line.place})"))
+        else:
+            recordings.append(_recording(line))
+        places.setdefault(name, line.place)
+    found += problems
     if not allow_partial:
-        every += [f"{e.utterance_id}: {e.reason}" for e in incomplete]
-    if every:
-        shown = every[:MAX_LISTED]
-        if len(every) > MAX_LISTED:
-            shown.append(f"... and {len(every) - MAX_LISTED} more")
+        found += [f"{e.utterance_id}: {e.reason}" for e in lacking]
+    if found:
         head = (
-            f"{root}: {len(every)} problems in transcripts and audio; repair them (an utterance "
-            "without audio, or with an empty reference, can be excluded instead: "
-            "{use:allow_partial on})"
+            f"{root}: {len(found)} problems in transcripts and audio; repair them (an utterance "
+            "without audio, or with an empty reference, can be excluded instead: allow_partial, "
+            "--allow-partial)"
         )
-        raise TranscriptError("\n  ".join([head, *shown]))
+        raise TranscriptError(first_ten(head, found))
     return Listing(
         recordings=tuple(sorted(recordings, key=lambda r: r.utterance_id)),
-        exclusions=tuple(sorted(incomplete, key=lambda e: e.utterance_id)),
+        exclusions=tuple(sorted(lacking, key=lambda e: e.utterance_id)),
+    )
+
+
+def first_ten(head: str, problems: Sequence[str]) -> str:
+    """Put problems below a heading, the first ten, and the count of the others."""
+    left = len(problems) - MAX_LISTED
+    more = [f"... and {left} more"] if left > 0 else []
+    return "\n  ".join([head, *problems[:MAX_LISTED], *more])
+
+
+def _recording(line: Line) -> Recording:
+    return Recording(
+        utterance_id=line.utterance_id,
+        audio=line.audio,
+        name=str(line.audio),
+        reference=line.reference,
+        speaker=line.speaker,
     )
 
 

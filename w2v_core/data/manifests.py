@@ -15,15 +15,13 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
-from w2v_core.data.decoding import Recording
-from w2v_core.data.listing import Listing, dangling, make_listing, read_text
+from w2v_core.data.listing import Line, Listing, dangling, make_listing, read_text
 from w2v_core.errors import DataError, TranscriptError
-from w2v_core.types import Exclusion
 
 AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
 TEXT = ("sentence", "text", "transcript", "transcription", "reference")
@@ -31,7 +29,6 @@ IDS = ("id", "utterance_id", "utt_id")
 SPEAKERS = ("speaker", "speaker_id", "client_id")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 WAV_SCP = "wav.scp"
-CLIPS = "clips"  # where Common Voice keeps the audio beside its tables
 DURATION_TOLERANCE_S = 0.05
 MAX_FIELD_CHARS = 1 << 24
 
@@ -50,15 +47,6 @@ class _Row:
     speaker: str | None = None
     duration_s: float | None = None
     problem: str = ""
-
-
-@dataclass
-class _Sorted:
-    """Rows by what can be done with them."""
-
-    recordings: list[Recording] = field(default_factory=list)
-    incomplete: list[Exclusion] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 def find_manifests(path: Path) -> tuple[Path, ...]:
@@ -90,20 +78,14 @@ def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
     rows = list(_read_kaldi(manifest) if manifest.name == WAV_SCP else _read_table(manifest))
     if not rows:
         raise DataError(f"{manifest} holds no utterance; at least one line is needed")
-    found = _sort(manifest, rows)
-    return make_listing(
-        manifest,
-        found.recordings,
-        incomplete=found.incomplete,
-        problems=found.problems,
-        allow_partial=allow_partial,
-    )
+    lines = (_line(manifest, row) for row in rows)
+    return make_listing(manifest, lines, allow_partial=allow_partial)
 
 
 def _only(path: Path) -> Path:
     found = find_manifests(path)
     if not found:
-        what = "is not there" if not path.exists() else "holds no manifest"
+        what = "holds no manifest" if path.exists() else "is not there"
         raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
     if len(found) > 1:
         names = ", ".join(p.name for p in found)
@@ -113,21 +95,6 @@ def _only(path: Path) -> Path:
     return found[0]
 
 
-def _sort(manifest: Path, rows: Iterable[_Row]) -> _Sorted:
-    found = _Sorted()
-    places: dict[str, str] = {}
-    for row in rows:
-        name = row.name or _name(manifest, row.audio)
-        if row.problem:
-            found.problems.append(f"{row.place}: {row.problem}")
-        elif name in places:
-            found.problems.append(f"{row.place}: {name}: duplicate id, also at {places[name]}")
-        else:
-            places[name] = row.place
-            _place(found, manifest, row, name)
-    return found
-
-
 def _name(manifest: Path, audio: str) -> str:
     """Name an utterance by its audio's path, below the manifest's folder where it lies there."""
     stem = audio.removesuffix(Path(audio).suffix)
@@ -135,47 +102,43 @@ def _name(manifest: Path, audio: str) -> str:
     return stem.removeprefix(folder)
 
 
-def _place(found: _Sorted, manifest: Path, row: _Row, name: str) -> None:
-    """Put a row that is well formed among the recordings or the incomplete."""
-    path = _locate(manifest, row.audio)
-    lack = None
+def _line(manifest: Path, row: _Row) -> Line:
+    """Find a row's audio, and say what it lacks."""
+    path, lack, problem = _locate(manifest, row.audio), "", row.problem
     if not path.is_file():
         lack = dangling(path) or f"its audio {path} is not there"
     elif row.reference is not None and not row.reference.strip():
         lack = "the reference is empty"
-    if lack is not None:
-        found.incomplete.append(Exclusion(utterance_id=name, reason=f"{lack} ({row.place})"))
-    elif (problem := _other_duration(path, row.duration_s)) is not None:
-        found.problems.append(f"{row.place}: {name}: {problem}")
-    else:
-        found.recordings.append(
-            Recording(
-                utterance_id=name,
-                audio=path,
-                name=str(path),
-                reference=row.reference.strip() if row.reference is not None else None,
-                speaker=row.speaker,
-            )
-        )
+    elif not problem:
+        problem = _other_duration(path, row.duration_s)
+    return Line(
+        utterance_id=row.name or _name(manifest, row.audio),
+        place=row.place,
+        audio=path,
+        reference=row.reference.strip() if row.reference is not None else None,
+        speaker=row.speaker,
+        problem=problem,
+        lack=lack,
+    )
 
 
 def _locate(manifest: Path, audio: str) -> Path:
     """Find the audio below the manifest's folder, Common Voice's clips or the working directory."""
     path = Path(audio).expanduser()
-    places = (manifest.parent / path, manifest.parent / CLIPS / path, path)
+    places = (manifest.parent / path, manifest.parent / "clips" / path, path)
     return next((place for place in places if place.is_file()), places[0])
 
 
-def _other_duration(path: Path, duration_s: float | None) -> str | None:
-    """Say where a manifest means another stretch of audio than the whole file."""
+def _other_duration(path: Path, duration_s: float | None) -> str:
+    """Say where a manifest means another stretch of audio than the whole file; else empty."""
     if duration_s is None:
-        return None
+        return ""
     try:
         whole_s = float(soundfile.info(str(path)).duration)
     except soundfile.LibsndfileError:
-        return None  # decoding says what is wrong with it
+        return ""  # decoding says what is wrong with it
     if abs(whole_s - duration_s) <= DURATION_TOLERANCE_S + 0.01 * whole_s:
-        return None
+        return ""
     return f"the manifest says {duration_s:g} s, {path} has {whole_s:.2f} s; cut it, or mend it"
 
 
@@ -196,11 +159,10 @@ def _read_table(path: Path) -> Iterator[_Row]:
         _read_json(path, text) if path.suffix.lower().startswith(".json") else _read_csv(path, text)
     )
     for place, record in records:
-        yield (
-            _row(place, record)
-            if not isinstance(record, str)
-            else _Row(place=place, problem=record)
-        )
+        if isinstance(record, str):
+            yield _Row(place=place, problem=record)
+        else:
+            yield _row(place, record)
 
 
 def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
@@ -231,9 +193,8 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | 
 
 def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
     """Yield each line's place, and its fields as text or what is wrong with it."""
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
+    lines = enumerate(text.split("\n"), start=1)
+    for number, line in ((number, line) for number, line in lines if line.strip()):
         place = f"{path}:{number}"
         try:
             value = json.loads(line)
@@ -294,28 +255,25 @@ def _read_kaldi(path: Path) -> Iterator[_Row]:
             f"{path.parent / 'segments'}: parts of recordings are not read; write each to a file "
             "of its own (Kaldi's extract-segments), name those in wav.scp, and leave segments out"
         )
-    texts, speakers = (
-        _read_pairs(path.parent / name) if (path.parent / name).exists() else None
-        for name in ("text", "utt2spk")
-    )
+    beside = (path.parent / name for name in ("text", "utt2spk"))
+    texts, speakers = (_read_pairs(p) if p.exists() else None for p in beside)
     listed = _read_pairs(path)
     for name, (audio, place) in listed.items():
         reference, problem = None, ""
         if texts is not None and name not in texts:
-            problem = f"{name}: no line in {path.parent / 'text'}"
+            problem = f"no line in {path.parent / 'text'}"
         elif texts is not None:
             reference = texts[name][0]
         if audio.endswith("|") or audio.startswith("|"):
-            problem = f"{name}: a command ({audio[:60]}) is refused and never run; name a file"
+            problem = f"a command ({audio[:60]}) is refused and never run; name a file"
         elif not audio:
-            problem = f"{name}: no audio is named"
-        speaker = speakers[name][0] if speakers and name in speakers else None
+            problem = "no audio is named"
         yield _Row(
             place=place,
             audio=audio,
             name=name,
             reference=reference,
-            speaker=speaker,
+            speaker=(speakers or {}).get(name, (None, ""))[0],
             problem=problem,
         )
     for name, (reference, place) in (texts or {}).items():
@@ -330,10 +288,9 @@ def _read_pairs(path: Path) -> dict[str, tuple[str, str]]:
         TranscriptError: an id stands there twice.
     """
     pairs: dict[str, tuple[str, str]] = {}
-    for number, line in enumerate(_decode_lines(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        name, _, rest = line.strip().replace("\t", " ", 1).partition(" ")
+    lines = enumerate(_decode_lines(path).split("\n"), start=1)
+    for number, line in ((number, line.strip()) for number, line in lines if line.strip()):
+        name, _, rest = line.replace("\t", " ", 1).partition(" ")
         if name in pairs:
             raise TranscriptError(
                 f"{path}:{number}: {name}: duplicate id, also at {pairs[name][1]}; keep one"
