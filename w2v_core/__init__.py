@@ -4,6 +4,8 @@ Importing the package imports neither torch nor transformers; a name of the fron
 it needs when it is first used.
 """
 
+from w2v_core import _moved
+
 __version__ = "0.1.0"
 __all__ = [
     "Engine",
@@ -28,6 +30,8 @@ _HOMES = {
     "load_corpus": "front_door",
     "open_backend": "engine.devices",
 }
+
+_moved.install()
 
 
 def __getattr__(name: str) -> object:

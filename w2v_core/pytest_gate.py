@@ -256,13 +256,12 @@ def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
         ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
         RecordError: this session's run cannot be read.
     """
-    from w2v_core.verdict.approve import user_name
-    from w2v_core.verdict.commands import approve_runs, told_approval
+    from w2v_core.verdict.commands import approve_runs, approver, told_approval
 
     runs, left_out = _runs_like(run.directory)
     tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
     try:
-        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=user_name())
+        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=approver())
     except ConfigError as error:
         raise ConfigError(f"{error.args[0]}{tail}") from error
     return f"{told_approval(approved, path)}{tail}"

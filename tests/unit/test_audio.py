@@ -7,6 +7,7 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from tests.helpers.speech import encode, voiced
 from w2v_core.data import audio
+from w2v_core.data.containers import flac
 from w2v_core.data.containers.decoder import CONTAINERS
 from w2v_core.errors import AudioError
 from w2v_core.types import Utterance
@@ -180,3 +181,18 @@ def test_largest_allowed_amplitude_normalises_to_finite_values():
 def test_every_readable_container_is_one_that_libsndfile_knows():
     """A libsndfile built without MP3 would otherwise fail late."""
     assert set(soundfile.available_formats()) >= CONTAINERS
+
+
+@pytest.mark.parametrize("num_bytes", [1, 2, 4095, 32_765, 32_766, 40_000, 70_001])
+def test_a_flac_frames_checksum_is_taken_bit_for_bit(num_bytes):
+    """Frames of any length, one within and beyond the checksum's period, and each with a flip."""
+    body = np.random.default_rng(num_bytes).bytes(num_bytes)
+    value = 0
+    for byte in body:  # RFC 9639, section 9.3: polynomial 0x8005, a bit at a time
+        value ^= byte << 8
+        for _ in range(8):
+            value = (value << 1 ^ (0x18005 if value & 0x8000 else 0)) & 0xFFFF
+    frame = bytearray(body + value.to_bytes(2, "big"))
+    assert flac._has_crc16(bytes(frame))
+    frame[num_bytes // 2] ^= 0x10
+    assert not flac._has_crc16(bytes(frame))

@@ -10,6 +10,7 @@ from tests.helpers.records import make_run, write_run
 from w2v_core.errors import ConfigError
 from w2v_core.pytest_gate import rebase
 from w2v_core.verdict.baseline import load_baseline
+from w2v_core.verdict.commands import approver
 
 
 @pytest.fixture
@@ -108,3 +109,13 @@ def test_a_slower_release_needs_its_reason_and_keeps_it(release, tmp_path):
         "first",
         "accepted with firmware 7",
     ]
+
+
+def test_a_uid_without_a_name_approves_as_its_number(monkeypatch):
+    """As in a container: no file names the uid, no variable the user."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54321)
+
+    assert approver() == "uid 54321"
+    assert approver("me") == "me"

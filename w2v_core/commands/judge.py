@@ -75,15 +75,14 @@ def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def _approve(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict.approve import user_name
-    from w2v_core.verdict.commands import approve_runs, told_approval
+    from w2v_core.verdict.commands import approve_runs, approver, told_approval
 
     options = given("baseline", arguments)
     approved, path = approve_runs(
         arguments.runs,
         options["baseline"],
         reason=options["reason"],
-        approved_by=options["by"] or user_name(),
+        approved_by=approver(options["by"]),
     )
     sys.stdout.write(f"{told_approval(approved, path)}\n")
     return 0

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2v_core._moved import names_of
 from w2v_core.backends.hpu_environment import (
     EXECUTIONS,
     LAZY_MODE,
@@ -59,3 +60,7 @@ def prepare_device(
         )
         if mode is None and chosen.get(LAZY_MODE) == "0":
             sys.stderr.write("note: execution eager: stock torch has no lazy mode, no HPU graphs\n")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of("commands.options", ["commands.parser"])

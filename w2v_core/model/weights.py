@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import torch
 
+from w2v_core._moved import names_of
 from w2v_core.errors import CheckpointError
 from w2v_core.model.architecture import Architecture
 from w2v_core.model.checkpoint_files import CONFIG, WeightFiles, one_line
@@ -148,3 +149,7 @@ def _read(name: str, stored: StoredTensor, shape: tuple[int, ...]) -> torch.Tens
     if not bool(torch.isfinite(value).all()):
         raise CheckpointError(f"{stored.file}: {name} holds NaN or infinite weights {list(shape)}")
     return value
+
+
+if not TYPE_CHECKING:  # what this module was before
+    __getattr__ = names_of("model.weights", ["model.layers"])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
+from w2v_core._moved import names_of
 from w2v_core.errors import RecordError
 from w2v_core.records.store import RUN, is_incomplete, read_verdict
 from w2v_core.report.page import render
@@ -72,3 +73,7 @@ def _verdict(run: Path) -> tuple[str, str]:
     cells = f"{len(verdict.cells)} cell{'' if len(verdict.cells) == 1 else 's'}"
     told = f"sound, {cells}" if is_quiet(verdict) else f"{counted(verdict)}, {cells}"
     return told, verdict_kind(verdict)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of("report.index", ["records.store"])

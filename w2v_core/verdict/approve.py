@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -176,15 +174,3 @@ def _worse(
         if wer_before is not None and (wer_after is None or wer_after > wer_before):
             worse.append(f"{cell} has WER {wer_after} instead of {wer_before}")
     return tuple(worse)
-
-
-def user_name() -> str:
-    """Return who approves where nobody is named: the user, or ``uid N`` where it has no name.
-
-    A container's user often has no entry in passwd; ``getpass`` raises KeyError, from Python 3.13
-    on OSError.
-    """
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"

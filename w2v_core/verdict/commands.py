@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -98,6 +100,17 @@ def approve_runs(
         approved = approve(read, reason=reason, approved_by=approved_by, previous=previous, now=now)
         save_baseline(approved, target)
     return approved, target
+
+
+def approver(name: str | None = None) -> str:
+    """Return who approves: the name given, the user's, or the uid where none belongs to it.
+
+    Containers run with uids that no file of theirs names.
+    """
+    try:
+        return name or getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13
+        return f"uid {os.getuid()}"
 
 
 def told_approval(approved: Baseline, path: Path) -> str:

@@ -124,8 +124,9 @@ def _refuse_other_end(
     """Refuse what stands behind the last frame, or a last frame that is cut: its CRC-16 tells."""
     position = end = audio_end(data)
     earliest = max(start, end - (info.max_framesize or MAX_FRAME_BYTES))
-    while (position := data.rfind(b"\xff", earliest, position)) >= 0:
-        if belongs(_frame(data, position)) and _crc16(data[position:end]) == 0:
+    sync = data[start : start + 2]  # its last bit, how blocks are counted, never changes
+    while (position := data.rfind(sync, earliest, position + 1)) >= 0:
+        if belongs(_frame(data, position)) and _has_crc16(data[position:end]):
             return
     raise DamageError(
         f"cut off, or something was joined to it: it does not end with a whole frame; {AGAIN}"
@@ -192,19 +193,28 @@ def _crc8(data: bytes) -> int:
 
 
 @lru_cache(maxsize=1)
-def _powers() -> npt.NDArray[np.uint16]:
-    """Return x^(16 + n) modulo FLAC's CRC-16 polynomial 0x8005, for n up to its period."""
+def _masks() -> npt.NDArray[np.uint8]:
+    """Return which bits of a frame each bit of its CRC-16 adds up, from the frame's end on.
+
+    (16, period) bytes: bit n of row r tells whether x^(16 + n) modulo 0x8005 has x^r.
+    """
     value, powers = 0x8005, []
     for _ in range(CRC16_PERIOD):
         powers.append(value)
         value = (value << 1 ^ (0x18005 if value & 0x8000 else 0)) & 0xFFFF
-    return np.array(powers, dtype=np.uint16)
+    bits = np.tile(np.array(powers, np.uint16), 8)[:, np.newaxis] >> np.arange(16) & 1
+    by_byte = bits.astype(np.uint8).reshape(CRC16_PERIOD, 8, 16)
+    return np.ascontiguousarray(np.packbits(by_byte, axis=1, bitorder="little")[:, 0].T)
 
 
-def _crc16(data: bytes) -> int:
-    """CRC-16 of RFC 9639 from 0; that of a whole frame, its own CRC-16 included, is 0.
+def _has_crc16(frame: bytes) -> bool:
+    """Whether the CRC-16 of a frame (RFC 9639) with its own at the end is 0, as it must be.
 
-    The CRC is linear: the powers of x at the positions of the set bits are added up.
+    The CRC is linear, so each of its bits is the parity of those bits that it adds up.
     """
-    set_bits = np.flatnonzero(np.unpackbits(np.frombuffer(data, np.uint8)[::-1], bitorder="little"))
-    return int(np.bitwise_xor.reduce(_powers()[set_bits % CRC16_PERIOD], initial=0))
+    row, masks = np.frombuffer(frame[::-1], np.uint8), _masks()
+    sums = np.zeros(16, np.uint8)
+    for at in range(0, len(row), CRC16_PERIOD):
+        part = row[at : at + CRC16_PERIOD]
+        sums ^= np.bitwise_xor.reduce(masks[:, : len(part)] & part, axis=1)
+    return not np.any(np.unpackbits(sums[:, np.newaxis], axis=1).sum(axis=1) & 1)
