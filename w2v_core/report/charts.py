@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 LABEL_CHARS = 50
+MOST_ROWS = 24
+"""Rows in a chart; the tables have all."""
 MOST_TICKS = 6
 LEAST_LEVEL_RANGE = 2.0  # either side of a level, in the axis' unit
 LEAST_RANGE = 0.05  # of the values; an axis shows no less
@@ -83,42 +85,41 @@ class LineChart:
 
 def intervals(
     rows: Sequence[Bar], *, title: str, axis: str, log: bool = False, level: float | None = None
-) -> Chart:
-    """Place (value, lower, upper) of each row: a point on its interval; and a level across them.
+) -> Chart | None:
+    """Place (value, lower, upper) of the first rows: a point on its interval, and a level across.
 
     Args:
-        rows: Values in the axis' unit.
+        rows: Values in the axis' unit; None is returned where there are none.
         title: What is shown, for those who cannot see it.
         axis: The axis' quantity and unit.
         log: Whether values far apart go on a logarithmic axis.
         level: Is in the middle of the axis.
     """
+    if not (rows := rows[:MOST_ROWS]):
+        return None
     scale = _around([value for row in rows for value in row.values], log=log, level=level)
-    return Chart(
-        title=title,
-        axis=axis,
-        rows=scale.rows(rows),
-        ticks=scale.ticks(),
-        level=None if level is None else scale.at(level),
-    )
+    at = None if level is None else scale.at(level)
+    return Chart(title=title, axis=axis, rows=scale.rows(rows), ticks=scale.ticks(), level=at)
 
 
-def markers(rows: Sequence[Bar], *, parts: Sequence[str], title: str, axis: str) -> Chart:
-    """Place a marker for each value of a row on an axis from zero."""
+def markers(rows: Sequence[Bar], *, parts: Sequence[str], title: str, axis: str) -> Chart | None:
+    """Place a marker for each value of the first rows on an axis from zero; None without rows."""
+    if not (rows := rows[:MOST_ROWS]):
+        return None
     scale = _Scale(0.0, 1.05 * max(value for row in rows for value in row.values) or 1.0)
-    return Chart(
-        title=title, axis=axis, rows=scale.rows(rows), ticks=scale.ticks(), parts=tuple(parts)
-    )
+    placed, ticks = scale.rows(rows), scale.ticks()
+    return Chart(title=title, axis=axis, rows=placed, ticks=ticks, parts=tuple(parts))
 
 
-def shares(rows: Sequence[Bar], *, parts: Sequence[str], title: str, axis: str) -> Chart:
-    """Place the percentages of a row end to end."""
-    ticks = tuple(Tick(float(i), str(i)) for i in range(0, 101, 20))
+def shares(rows: Sequence[Bar], *, parts: Sequence[str], title: str, axis: str) -> Chart | None:
+    """Place the percentages of the first rows end to end; None without rows."""
+    if not (rows := rows[:MOST_ROWS]):
+        return None
     return Chart(
         title=title,
         axis=axis,
         rows=tuple(row._replace(label=_label(row.label)) for row in rows),
-        ticks=ticks,
+        ticks=tuple(Tick(float(i), str(i)) for i in range(0, 101, 20)),
         parts=tuple(parts),
         is_stacked=True,
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from w2v_core.report.charts import MOST_ROWS
 from w2v_core.report.names import labels, shared
 from w2v_core.report.tables import STARTING, gaps, held, shown
 from w2v_core.report.text import figure, html_safe, printable, shorten
@@ -80,9 +81,9 @@ def render(template: str, **values: object) -> str:
 
 def drawn_of(rows: Sequence[object]) -> str:
     """Say how many of the rows a chart or table shows; empty where it shows all."""
-    if len(rows) <= speed.MOST_ROWS:
+    if len(rows) <= MOST_ROWS:
         return ""
-    return f" Shown are {speed.MOST_ROWS} of {len(rows)} cells, those with most against them first."
+    return f" Shown are {MOST_ROWS} of {len(rows)} cells, those with most against them first."
 
 
 @cache
@@ -105,6 +106,7 @@ def _environment() -> jinja2.Environment:
         drawn_of=drawn_of,
         gaps=gaps,
         is_alone=is_alone,
+        most_rows=MOST_ROWS,
         policy=POLICY,
         shown_status=shown_status,
         speed=speed,

@@ -10,9 +10,8 @@ from scipy import special
 
 from w2v_core.errors import UnknownNameError
 from w2v_core.records.record import CellRecord, UtteranceScore
-from w2v_core.report.charts import Bar, Chart, intervals
+from w2v_core.report.charts import MOST_ROWS, Bar, Chart, intervals
 from w2v_core.report.names import labels
-from w2v_core.report.views.speed import MOST_ROWS
 from w2v_core.scoring.significance import MIN_SPEAKERS, matched_pairs
 from w2v_core.scoring.text import DEFAULT_RECIPE, find_recipe
 from w2v_core.scoring.wer import Piece, align
@@ -61,13 +60,11 @@ class PaddingCost(NamedTuple):
 def wer_chart(order: Sequence[CellRecord]) -> Chart | None:
     """Place the WER by cell with its interval; None where no cell has references."""
     name, rows = labels(order), []
-    for record in [r for r in order if r.wer is not None][:MOST_ROWS]:
+    for record in [r for r in order if r.wer is not None][:MOST_ROWS]:  # an interval takes long
         wer = record.wer or 0.0
         low, high = wer_interval(record.scores) or (wer, wer)
         values = (wer * 100, low * 100, high * 100)
         rows.append(Bar(name[record.cell], values, f"{wer * 100:.2f}", is_bad=not record.valid))
-    if not rows:
-        return None
     return intervals(rows, title="Corpus WER by cell with its 95 % interval", axis="WER, %")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import NamedTuple
 
 from w2v_core.records.fields import Figure
@@ -97,12 +98,11 @@ def _row(record: CellRecord, gate: GateResult | None, columns: Sequence[Figure],
 
 def _best(order: Sequence[CellRecord]) -> Best:
     best: Best = {}
-    for record in order:
-        for column in BRIEF:
-            number, key = value(column, record), (record.model, record.dataset, column.name)
-            if number is not None:
-                choose = min if column.better == "lower" else max
-                best[key] = choose(number, best.get(key, number))
+    for record, column in product(order, BRIEF):
+        number, key = value(column, record), (record.model, record.dataset, column.name)
+        if number is not None:
+            choose = min if column.better == "lower" else max
+            best[key] = choose(number, best.get(key, number))
     return best
 
 

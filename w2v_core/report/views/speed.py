@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from w2v_core.records.record import CellRecord
 from w2v_core.report import charts
-from w2v_core.report.charts import Bar, Chart, LineChart
+from w2v_core.report.charts import Bar, Chart, LineChart, Series
 from w2v_core.report.names import labels
 from w2v_core.report.text import figure
 from w2v_core.report.views.trend import CUSUM_LIMIT, Trend
 from w2v_core.verdict.outcome import GateResult
 
-MOST_ROWS = 24
-"""Cells in a chart; the tables have all."""
 MOST_LINES = 4
 PERCENTILES = ("p50", "p90", "p99")
 
@@ -30,10 +28,8 @@ def throughput(order: Sequence[CellRecord]) -> Chart | None:
         )
         for r in timed(order)
     ]
-    if not rows:
-        return None
     return charts.intervals(
-        rows[:MOST_ROWS],
+        rows,
         title="RTFx by cell, from the slowest to the fastest round",
         axis="RTFx, audio seconds per wall second",
         log=True,
@@ -57,10 +53,8 @@ def against_baseline(order: Sequence[CellRecord], gate: GateResult | None) -> Ch
         change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
         bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in judged.findings)
         rows.append(Bar(name[record.cell], (change, low, high), f"{change:+.1f} %", is_bad=bad))
-    if not rows:
-        return None
     return charts.intervals(
-        rows[:MOST_ROWS],
+        rows,
         title="Change of throughput against the baseline by cell, with its interval",
         axis="change of throughput against the baseline, %",
         level=0.0,
@@ -79,10 +73,8 @@ def latency(order: Sequence[CellRecord]) -> Chart | None:
         for r in timed(order)
         if all(p in r.latency_s for p in PERCENTILES)
     ]
-    if not rows:
-        return None
     return charts.markers(
-        rows[:MOST_ROWS],
+        rows,
         parts=PERCENTILES,
         title="Latency percentiles by cell in milliseconds",
         axis="ms from the batch's staging to the transcript; the figure is p99",
@@ -93,14 +85,10 @@ def nights(trends: Sequence[Trend], *, level: str) -> LineChart:
     """Place the throughput of the cells in most trouble over the nights, against the level."""
     dates, index = _nights(trends)
     ratios: dict[str, list[float]] = {night: [] for night in dates}
-    for trend in trends:
-        for night, ratio in zip(trend.nights, trend.ratios, strict=True):
-            ratios[night].append(ratio)
+    for night, ratio in ((n, r) for t in trends for n, r in zip(t.nights, t.ratios, strict=True)):
+        ratios[night].append(ratio)
     return charts.lines(
-        [
-            charts.Series(t.cell, tuple(index[n] for n in t.nights), t.ratios)
-            for t in trends[:MOST_LINES]
-        ],
+        [_series(t, t.ratios, index) for t in trends[:MOST_LINES]],
         title=f"Throughput of {len(dates)} nights over the {level}",
         axis="RTFx over the level",
         dates=dates,
@@ -112,11 +100,7 @@ def nights(trends: Sequence[Trend], *, level: str) -> LineChart:
 def cusum(trends: Sequence[Trend]) -> LineChart | None:
     """Place the sums that raise the drift alarm; None without a baseline."""
     dates, index = _nights(trends)
-    series = [
-        charts.Series(t.cell, tuple(index[n] for n in t.nights[-len(t.cusum) :]), t.cusum)
-        for t in trends[:MOST_LINES]
-        if t.cusum
-    ]
+    series = [_series(t, t.cusum, index) for t in trends[:MOST_LINES] if t.cusum]
     if not series:
         return None
     return charts.lines(
@@ -126,6 +110,11 @@ def cusum(trends: Sequence[Trend]) -> LineChart | None:
         dates=dates,
         level=(CUSUM_LIMIT, "alarm"),
     )
+
+
+def _series(trend: Trend, values: tuple[float, ...], index: dict[str, float]) -> Series:
+    """Return the line of the last so many nights of a cell."""
+    return Series(trend.cell, tuple(index[n] for n in trend.nights[-len(values) :]), values)
 
 
 def _nights(trends: Sequence[Trend]) -> tuple[list[str], dict[str, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,7 +11,6 @@ from typing import NamedTuple
 from w2v_core.records.record import SERIAL_STAGES, BucketUse, CellRecord
 from w2v_core.report.charts import Bar, Chart, shares
 from w2v_core.report.names import labels
-from w2v_core.report.views.speed import MOST_ROWS
 from w2v_core.types import FRAME_STRIDE, SAMPLE_RATE_HZ
 
 STAGE_NAMES = ("staging and H2D", "compute", "D2H", "CTC decoding")  # in SERIAL_STAGES' order
@@ -47,14 +47,9 @@ class Use:
     @property
     def total(self) -> BucketUse:
         """The sums over the buckets."""
-        return BucketUse(
-            num_frames=0,
-            batch_size=0,
-            num_batches=sum(use.num_batches for use in self.buckets),
-            num_utterances=sum(use.num_utterances for use in self.buckets),
-            real_frames=sum(use.real_frames for use in self.buckets),
-            padded_frames=sum(use.padded_frames for use in self.buckets),
-        )
+        names = ("num_batches", "num_utterances", "real_frames", "padded_frames")
+        sums = {name: sum(getattr(use, name) for use in self.buckets) for name in names}
+        return BucketUse(num_frames=0, batch_size=0, **sums)
 
     def share(self, use: BucketUse) -> float:
         """Return a bucket's part of all padded frames, a fraction."""
@@ -89,10 +84,8 @@ def stage_chart(rows: Sequence[StageRow]) -> Chart | None:
             tuple(round(value / row.serial_s * 100, 2) for value in row.stages_s),
             "" if row.gain is None else f"{row.gain:.2f} \u00d7",
         )
-        for row in rows[:MOST_ROWS]
+        for row in rows
     ]
-    if not bars:
-        return None
     return shares(
         bars,
         parts=STAGE_NAMES,
@@ -103,11 +96,7 @@ def stage_chart(rows: Sequence[StageRow]) -> Chart | None:
 
 def uses(order: Sequence[CellRecord]) -> list[Use]:
     """Group the cells that use their buckets alike."""
-    groups: dict[tuple[str, str, tuple[BucketUse, ...]], int] = {}
-    for record in order:
-        if record.buckets:
-            key = (record.dataset, record.batch_plan, record.buckets)
-            groups[key] = groups.get(key, 0) + 1
+    groups = Counter((r.dataset, r.batch_plan, r.buckets) for r in order if r.buckets)
     return [
         Use(dataset=dataset, plan=plan, num_cells=count, buckets=buckets)
         for (dataset, plan, buckets), count in groups.items()

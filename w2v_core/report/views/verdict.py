@@ -30,6 +30,7 @@ MOST_ABSENT = 20
 MOST_REASONS = 4
 MOST_COMMANDS = 50
 REASON_CHARS = 240
+PADDING = "real over padded samples"
 
 
 class Tile(NamedTuple):
@@ -84,8 +85,15 @@ def states(run: Run) -> list[State]:
 def tiles(run: Run) -> list[Tile]:
     """Return the figures of the first screen; those that no cell holds are left out."""
     records = run.records
-    known = (_speed(run), _wer(records), _latency(records), _changed(records), _padding(records))
-    return [*(t for t in known if t is not None), *([_unstable(records)] if records else [])]
+    known = (
+        _speed(run),
+        _range(records, FIGURES["wer"], "WER", "{} with references"),
+        _extreme(records, FIGURES["latency_p99_s"], "Highest p99 latency"),
+        _changed(records),
+        _range(records, FIGURES["padding_efficiency"], "Padding efficiency", PADDING),
+        _unstable(records),
+    )
+    return [tile for tile in known if tile is not None]
 
 
 def troubles(run: Run) -> tuple[list[Trouble], int]:
@@ -138,27 +146,25 @@ def _speed(run: Run) -> Tile | None:
         change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
         below = f"[{low:+.1f}, {high:+.1f}] {name.get(worst.cell, worst.cell)}"
         return Tile("Slowest against the baseline", f"{change:+.1f} %", below, "bad" if bad else "")
-    return _extreme(run.records, FIGURES["rtfx"], "Highest RTFx", "")
+    return _extreme(run.records, FIGURES["rtfx"], "Highest RTFx")
 
 
-def _latency(records: Sequence[CellRecord]) -> Tile | None:
-    return _extreme(records, FIGURES["latency_p99_s"], "Highest p99 latency", " ms")
-
-
-def _extreme(records: Sequence[CellRecord], figure: Figure, name: str, unit: str) -> Tile | None:
+def _extreme(records: Sequence[CellRecord], figure: Figure, name: str) -> Tile | None:
     measured = [(v, r) for r in records if (v := value(figure, r)) is not None]
     if not measured:
         return None
     _, record = max(measured, key=lambda pair: pair[0])
-    return Tile(name, f"{shown(figure, record)}{unit}", labels(records)[record.cell])
+    return Tile(
+        name, f"{shown(figure, record)} {figure.unit}".rstrip(), labels(records)[record.cell]
+    )
 
 
-def _wer(records: Sequence[CellRecord]) -> Tile | None:
-    values = [r.wer * 100 for r in records if r.wer is not None]
+def _range(records: Sequence[CellRecord], figure: Figure, name: str, below: str) -> Tile | None:
+    values = [v for r in records if (v := value(figure, r)) is not None]
     if not values:
         return None
-    text = span(values, ".2f", " \u2013 ")
-    return Tile("WER", f"{text} %", f"{_cells(len(values))} with references")
+    text = span(values, figure.spec, " \u2013 ")
+    return Tile(name, f"{text} {figure.unit}", below.format(_cells(len(values))))
 
 
 def _changed(records: Sequence[CellRecord]) -> Tile | None:
@@ -170,15 +176,9 @@ def _changed(records: Sequence[CellRecord]) -> Tile | None:
     return Tile("Changed", str(sum(counts)), below, "doubt" if sum(counts) else "")
 
 
-def _padding(records: Sequence[CellRecord]) -> Tile | None:
-    values = [r.padding_efficiency * 100 for r in records]
-    if not values:
+def _unstable(records: Sequence[CellRecord]) -> Tile | None:
+    if not records:
         return None
-    text = span(values, ".0f", " \u2013 ")
-    return Tile("Padding efficiency", f"{text} %", "real over padded samples")
-
-
-def _unstable(records: Sequence[CellRecord]) -> Tile:
     count = sum(bool(warnings(r)) for r in records)
     below = f"of {_cells(len(records))} by their rounds"
     return Tile("Unstable", str(count), below, "doubt" if count else "")
