@@ -98,6 +98,7 @@ def test_a_night_asks_for_a_confirmation_only_where_the_screen_did_not_pass():
         pytest.param({"family_alpha": 0.0}, id="no-error-rate"),
         pytest.param({"family_alpha": 0.5}, id="a-coin"),
         pytest.param({"wer_margin": 0.0}, id="no-wer-margin"),
+        pytest.param({"undecided_loss": 0.02}, id="undecided-below-the-margin"),
     ],
 )
 def test_contradicting_limits_are_refused(limits):

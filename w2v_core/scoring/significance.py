@@ -1,12 +1,20 @@
 """Is one WER worse than another? Paired statistics on per-utterance errors. No torch here.
 
+On the set itself nothing is sampled: both systems transcribed every utterance, and the change of
+the WER is exact. A verdict is about this set: PASS where the rise is below the margin, FAIL where
+it is not and is more than the flips of single words that any change of arithmetic brings. What it
+says about other speech is told beside it, by an interval that takes utterances and speakers as
+drawn from more of their kind.
+
 The WER of a set says little about 0.1 points: on LibriSpeech test-clean its own interval is about
 half a point wide. Two systems on the same utterances share nearly all of their errors, so the
-difference is known some twenty times better. Two methods that fail differently are asked:
+difference is known some twenty times better. Two methods that fail differently:
 
 - MAPSSWE, the matched-pairs sentence-segment word error test: Gillick and Cox, "Some statistical
   issues in the comparison of speech recognition algorithms" (ICASSP 1989), as in NIST's
-  ``sc_stats``; a segment is an utterance here;
+  ``sc_stats``; a segment is an utterance here: those of a read corpus are separate readings, and
+  parts of one utterance share its speaker and noise, so that cutting it up, as ``sc_stats`` does at
+  pauses of correct words, counts them as more evidence than they are;
 - the paired bootstrap over speakers: Bisani and Ney, "Bootstrap estimates for confidence intervals
   in ASR performance evaluation" (ICASSP 2004), with a speaker's utterances drawn as one block (Liu
   and Peng, arXiv 1912.09508), because they are not independent.
@@ -41,6 +49,7 @@ Outcome = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 
 MIN_SPEAKERS = 8  # fewer blocks give a bootstrap with nothing to draw from
 _RESAMPLES = 1000
+_GROSS = 10  # times the margin: no question of chance on the set that it was measured on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +62,15 @@ class PairedWer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NonInferiority:
-    """Whether the new WER is at most ``margin`` above the old one."""
+    """Whether the new WER is less than ``margin`` above the old one, on this set."""
 
     outcome: Outcome
     delta: float
     """New minus old corpus WER, a fraction."""
     lower: float
-    """Bound of the difference: the lower (weaker) one of the two methods."""
+    """Bound of the difference on other speech: the lower (weaker) one of the two methods."""
     upper: float
-    """Bound of the difference: the higher (weaker) one of the two methods."""
+    """Bound of the difference on other speech: the higher (weaker) one of the two methods."""
     p_mapsswe: float
     """Two-sided p value of "no difference"."""
     num_utterances: int
@@ -134,8 +143,8 @@ def non_inferiority(
 ) -> NonInferiority:
     """Judge whether the WER rose by less than ``margin``; entry i of each belongs to utterance i.
 
-    PASS where both methods exclude the margin, FAIL where they do not and both show an increase,
-    INCONCLUSIVE otherwise: too few words, too few speakers, or too many changes.
+    PASS where the rise on this set is below the margin; FAIL where it is not and MAPSSWE shows it,
+    or it is ten times the margin, by whichever utterances; INCONCLUSIVE between: a few words.
 
     Args:
         old_errors: Word edits of the old system.
@@ -153,25 +162,25 @@ def non_inferiority(
     counts, blocks = np.asarray(words, dtype=np.float64), _blocks(speakers)
     num_speakers = int(blocks.max()) + 1
     lower, upper = bounds(differences, counts, blocks, alpha=alpha)
-    needed = int(np.ceil(-np.log(alpha) / margin))
-    outcome, reason = _outcome(
-        (float(lower), float(upper)),
+    delta = float(differences.sum() / counts.sum())
+    p_mapsswe = float(mapsswe(differences)[1]) if len(words) > 1 else 1.0
+    outcome, reason = _on_this_set(
+        delta,
+        shown=delta > 0 and p_mapsswe / 2 <= alpha,
         margin=margin,
-        speakers=num_speakers,
-        words=sum(words),
-        words_needed=needed,
+        rise=int(differences.sum()),
     )
     return NonInferiority(
         outcome=outcome,
-        delta=float(differences.sum() / counts.sum()),
+        delta=delta,
         lower=float(lower),
         upper=float(upper),
-        p_mapsswe=float(mapsswe(differences)[1]) if len(words) > 1 else 1.0,
+        p_mapsswe=p_mapsswe,
         num_utterances=len(words),
         num_speakers=num_speakers,
         reference_words=sum(words),
-        words_needed=needed,
-        reason=reason,
+        words_needed=int(np.ceil(-np.log(alpha) / margin)),
+        reason=f"{reason}; {_elsewhere(float(upper), speakers=num_speakers, margin=margin)}",
     )
 
 
@@ -218,23 +227,29 @@ def _check_comparable(
         raise TranscriptError("no reference word to compare on; give the set references")
 
 
-def _outcome(
-    interval: tuple[float, float], *, margin: float, speakers: int, words: int, words_needed: int
-) -> tuple[Outcome, str]:
-    lower, upper = interval
+def _on_this_set(delta: float, *, shown: bool, margin: float, rise: int) -> tuple[Outcome, str]:
+    """Return the verdict on the set at hand, where the change is exact, and its reason."""
     points = f"{margin * 100:.3g} points"
-    if upper < margin and speakers >= MIN_SPEAKERS:
-        return "PASS", f"an increase of {points} is excluded"
-    if upper >= margin and lower > 0:
-        return "FAIL", f"the WER rose, by up to {upper * 100:.3g} points"
-    if words < words_needed:
-        return "INCONCLUSIVE", (
-            f"{words} reference words are too few for a question of {points}: at least "
-            f"{words_needed} are needed"
-        )
+    if delta == 0:
+        return "PASS", "as many word errors as before"
+    if delta < margin:
+        change = f"{delta * 100:+.3g} points" if delta > 0 else "fewer word errors"
+        return "PASS", f"{change} on this set, where it is exact; below the margin of {points}"
+    told = f"the WER rose by {delta * 100:.3g} points ({rise} words) on this set, where it is exact"
+    if shown:
+        return "FAIL", f"{told}; more than flips of single words"
+    if delta >= _GROSS * margin:
+        return "FAIL", f"{told}; {_GROSS} times the margin, whichever utterances it comes from"
+    return "INCONCLUSIVE", f"{told}; flips of single words could be as many"
+
+
+def _elsewhere(upper: float, *, speakers: int, margin: float) -> str:
+    """Say what a change on this set says about other speech."""
+    if speakers < MIN_SPEAKERS:
+        return f"says nothing about other speakers, from {speakers}"
     if upper < margin:
-        return "INCONCLUSIVE", f"{speakers} speakers; at least {MIN_SPEAKERS} are needed"
-    return "INCONCLUSIVE", f"an increase of {points} is neither shown nor excluded"
+        return f"on other speech a rise of {margin * 100:.3g} points is excluded"
+    return f"on other speech a rise of up to {upper * 100:.3g} points is not excluded"
 
 
 def _blocks(speakers: Sequence[str | None]) -> npt.NDArray[np.intp]:

@@ -18,7 +18,7 @@ from scipy import special  # not scipy.stats, whose import takes longer than a v
 
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError
-from w2v_core.verdict.decide import FAIL, PASS, Policy, decide_night
+from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Policy, decide_night
 from w2v_core.verdict.night import MOST_RUNS, Nights
 from w2v_core.verdict.paired import MIN_PAIRS
 from w2v_core.verdict.statistics import Floats
@@ -215,8 +215,11 @@ def judge_runs(
             break
         extra += asked.any(axis=-1)
         sequence.add(np.where(asked, tonight[..., run], np.nan))
-    cells, machine = sequence.decide()
-    return np.concatenate((cells.codes, machine.codes), axis=-1), extra
+    decided = sequence.decide()
+    codes = np.concatenate([d.codes for d in decided], axis=-1)
+    shift = np.concatenate([d.effects.mean for d in decided], axis=-1)
+    undecided_loss = (codes == INCONCLUSIVE) & (shift <= policy.log_undecided_loss)
+    return np.where(undecided_loss, np.int8(FAIL), codes), extra
 
 
 def _deviations(pair_sd: float | Sequence[float], cells: int) -> Floats:

@@ -57,6 +57,9 @@ class Policy:
     """Nights with a false verdict over all cells together, a fraction."""
     wer_margin: float = 0.001
     """The WER increase that must be found, a fraction (0.001 is 0.1 points)."""
+    undecided_loss: float = 0.1
+    """The point loss that is red even where the noise cannot exclude that it is none, a fraction of
+    throughput."""
 
     def __post_init__(self) -> None:
         """Refuse limits that contradict each other."""
@@ -67,6 +70,11 @@ class Policy:
             )
         if not 0 < self.family_alpha < 0.5:
             raise ConfigError(f"family_alpha is {self.family_alpha}; it must be within (0, 0.5)")
+        if not self.margin <= self.undecided_loss < 1:
+            raise ConfigError(
+                f"undecided_loss is {self.undecided_loss}; it must be at least the margin "
+                f"{self.margin}, and below 1"
+            )
         if self.wer_margin <= 0:
             raise ConfigError(f"wer_margin is {self.wer_margin}; it must be positive")
 
@@ -74,6 +82,11 @@ class Policy:
     def log_margin(self) -> float:
         """The margin as a log ratio, negative."""
         return float(np.log1p(-self.margin))
+
+    @property
+    def log_undecided_loss(self) -> float:
+        """The undecided loss as a log ratio, negative."""
+        return float(np.log1p(-self.undecided_loss))
 
     @property
     def log_tolerance(self) -> float:

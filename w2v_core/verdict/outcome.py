@@ -19,6 +19,9 @@ EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 UNUSABLE = 3
 """Exit code of input that cannot be judged: unreadable, edited, or not comparable at all."""
 
+UNDECIDED_LOSS = "UNDECIDED LOSS"
+"""Starts the reason of a red finding on a loss that the noise cannot exclude to be none."""
+
 _REASON_CHARS = 1000
 _NAME_CHARS = 200
 
@@ -93,9 +96,17 @@ def evidence(
         suspicious=bool(decision.suspicious[index]),
         runs_on_both=int(both) if np.isfinite(both) else None,
     )
-    return throughput, Finding(
-        kind="throughput", verdict=verdict, reason=_told(throughput, verdict, policy)
-    )
+    reason = _told(throughput, verdict, policy)
+    if is_undecided_loss(decision, index, policy):
+        verdict, reason = "FAIL", f"{UNDECIDED_LOSS}: {reason}"
+    return throughput, Finding(kind="throughput", verdict=verdict, reason=reason)
+
+
+def is_undecided_loss(decision: Decision, index: int, policy: Policy) -> bool:
+    """Whether a loss is too large to be left open, though the noise could be as large."""
+    is_open = VERDICTS[int(decision.codes[index])] == "INCONCLUSIVE"
+    shift = float(decision.effects.mean[index])
+    return is_open and shift <= policy.log_undecided_loss
 
 
 def machine_evidence(decision: Decision, *, cells: int, policy: Policy) -> Finding:
@@ -110,6 +121,8 @@ def machine_evidence(decision: Decision, *, cells: int, policy: Policy) -> Findi
     if verdict == "INCONCLUSIVE":
         sd = float(decision.effects.sd[0]) * 100
         told += f"; from night to night it varies by {sd:.2g} % in the baseline"
+    if is_undecided_loss(decision, 0, policy):
+        return Finding(kind="machine", verdict="FAIL", reason=f"{UNDECIDED_LOSS}: {told}")
     return Finding(kind="machine", verdict=verdict, reason=told)
 
 

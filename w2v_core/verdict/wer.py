@@ -96,6 +96,9 @@ def compare_wer(
         num_speakers=found.num_speakers,
         changed=changes,
     )
+    if not changes:
+        same = f"no transcript of {found.num_utterances} changed: the WER is the other side's"
+        return evidence, Finding(kind="wer", verdict="PASS", reason=same)
     return evidence, Finding(kind="wer", verdict=found.outcome, reason=_told(found, len(changes)))
 
 
@@ -148,6 +151,6 @@ def _errors(score: UtteranceScore) -> int:
 def _told(found: NonInferiority, changes: int) -> str:
     return (
         f"{found.reason}; difference {found.delta * 100:+.3g} points "
-        f"[{found.lower * 100:+.3g}, {found.upper * 100:+.3g}], {changes} of "
-        f"{found.num_utterances} transcripts changed"
+        f"[{found.lower * 100:+.3g}, {found.upper * 100:+.3g}], MAPSSWE p {found.p_mapsswe:.2g}, "
+        f"{changes} of {found.num_utterances} transcripts changed"
     )
