@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.matrix.environments import ENVIRONMENTS
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
 SHELL = sorted(DEPLOY.glob("*.sh"))
@@ -31,7 +33,7 @@ def load(name):
 def test_everything_is_there():
     assert {path.name for path in DEPLOY.iterdir()} == {
         *("Dockerfile.fork", "Dockerfile.upstream", "kubernetes-job.yaml", "slurm.sh"),
-        *("github-nightly.yml", "nightly.sh", "image-constraints.sh"),
+        *("github-matrix.yml", "github-nightly.yml", "nightly.sh", "image-constraints.sh"),
     }
 
 
@@ -105,6 +107,17 @@ def test_the_workflow_keeps_its_reports_whatever_happens():
     for step in steps:
         for script in re.findall(r"sh (docs/\S+)", step.get("run", "")):
             assert (ROOT / script).is_file()
+
+
+def test_the_matrix_runs_every_environment_on_its_python():
+    (job,) = load("github-matrix.yml")["jobs"].values()
+    rows = job["strategy"]["matrix"]["include"]
+
+    assert [(row["environment"], row["python"]) for row in rows] == [
+        (environment.name, environment.python) for environment in ENVIRONMENTS
+    ]
+    assert not job["strategy"]["fail-fast"]
+    assert "python3 -m tests.matrix ${{ matrix.environment }}" in job["steps"][-1]["run"]
 
 
 def test_the_slurm_script_gives_pytest_one_task_and_one_card():
