@@ -24,6 +24,7 @@ IMAGE = {
     "habana-pyhlml": "1.19.0.561",
 }
 """As a vendor's image with optimum-habana on it."""
+KEPT = IMAGE.keys() - {"habana-pyhlml"}  # which follows the driver
 INDEX = {
     "numpy": {"1.26.4": [], "2.2.6": []},
     "torch": {"2.13.0": ["numpy>=2"]},
@@ -100,21 +101,25 @@ def _versions(home):
 
 def _constraints(home, tmp_path, driver=None):
     """Run the script as in the image; its python has no pip of its own here."""
-    python = tmp_path / "python"
-    python.write_text(
-        f'#!/bin/sh\nshift 2\nexec {sys.executable} -m pip --python {home}/bin/python "$@"\n'
-    )
+    pip = f'shift 2\nexec {sys.executable} -m pip --python {home}/bin/python "$@"'
+    target = tmp_path / "image.txt"
+    target.write_text(_run_script(tmp_path, pip, driver))
+    return target
+
+
+def _run_script(folder, pip, driver=None):
+    """Run the script with these lines of sh as its python, and return what it prints."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{pip}\n")
     python.chmod(0o755)
-    version = tmp_path / "driver"
+    version = folder / "driver"
     if driver is not None:
         version.write_text(f"{driver}\n")
     environ = {**os.environ, "PYTHON": str(python), "HABANALABS_VERSION_FILE": str(version)}
-    done = subprocess.run(
-        ["sh", SCRIPT], env=environ, capture_output=True, text=True, check=True, cwd=home
-    )
-    target = tmp_path / "image.txt"
-    target.write_text(done.stdout)
-    return target
+    command = ["sh", SCRIPT]
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True, cwd=folder
+    ).stdout
 
 
 def _install(home, registry, constraints):
@@ -134,22 +139,34 @@ def test_the_line_for_gaudi_changes_no_package_of_the_image(image, registry, tmp
 
 
 @pytest.mark.slow
-def test_the_line_for_fresh_machines_would_replace_them(image, registry):
-    """Which is why the image has a line of its own."""
+def test_the_pins_alone_would_replace_them(image, registry):
+    """Which is why the line asks the machine first; here pip could replace, and does."""
     after = _install(image(IMAGE), registry, ROOT / "constraints.txt")
 
     assert after["numpy"] != IMAGE["numpy"]
 
 
 @pytest.mark.slow
-def test_the_line_for_fresh_machines_pins_everything(image, registry):
-    after = _install(image({}), registry, ROOT / "constraints.txt")
+def test_the_same_line_pins_everything_on_a_fresh_machine(image, registry, tmp_path):
+    home = image({})
+
+    after = _install(home, registry, _constraints(home, tmp_path))
 
     pins = dict(line.lower().replace("_", "-").split("==") for line in PINNED if "==" in line)
     free = {"w2v-core", "habana-pyhlml"}  # pyhlml follows the driver, and is for cards only
     assert {name: version for name, version in after.items() if name not in free} == {
         name: pins[name] for name in after if name not in free
     }
+
+
+@pytest.mark.parametrize("name", sorted(KEPT))
+def test_one_package_of_the_image_is_enough_to_choose_no_other(tmp_path, name):
+    """Pins beside an image's packages would not fit them."""
+    listed = f"pip==26.3\n{name}=={IMAGE[name]}\nw2v-core==0.1.0\n"
+
+    constraints = _run_script(tmp_path, f"cat <<'EOF'\n{listed}EOF")
+
+    assert constraints == listed.replace("w2v-core==0.1.0\n", "")
 
 
 @pytest.mark.slow
