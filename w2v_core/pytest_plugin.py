@@ -25,7 +25,7 @@ from w2v_core.pytest_cells import (
     own_verdict,
     wer_ceiling,
 )
-from w2v_core.pytest_gate import Gatekeeper, rebase
+from w2v_core.pytest_gate import Gatekeeper, rebase, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
@@ -158,6 +158,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the gate how each cell's item came out."""
     report = yield
+    if "gate_cell" in getattr(item, "fixturenames", ()):
+        refuse_xfail(report)
     if report.when == "call" and not report.skipped:
         vars(report)["devices"] = [mark for mark in DEVICE_ORDER if _needs(item, mark)]
     if call.when == "setup":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.helpers.records import CELLS, ENVIRONMENT, START, make_record, make_run, make_scores
-from w2v_core.records.record import SCHEMA_VERSION, CellRecord
+from w2v_core.records.record import SCHEMA_VERSION, CellRecord, checksum
 
 Records = tuple[CellRecord, ...]
 
@@ -197,6 +197,21 @@ RECORD_MUTANTS: dict[str, tuple[Bend, str]] = {
     "fallback-in-the-timed-region": (first(cpu_fallbacks_timed=1), "1 fallbacks to the host"),
     "slower-by-a-tenth": (lambda t: tuple(scaled(r, 1.11) for r in t.good), "slower by more than"),
     "transcripts-all-wrong": (first(scores=ALL_WRONG, substitutions=120, wer=1.0), "the WER rose"),
+    "faster-by-twenty-times": (one(lambda r, _: scaled(r, 0.05)), "was all computed"),
+    "p99-a-hundredfold": (
+        first(latency_s={"p50": 0.010, "p90": 0.015, "p99": 2.0}),
+        "latency p99 2, 100 times as much",
+    ),
+    "p50-tenfold": (first(latency_s={"p50": 0.1, "p90": 0.1, "p99": 0.1}), "latency p50 0.1"),
+    "warm-up-two-hundredfold": (first(warm_up_s=2500.0), "warm-up 2500, 200 times"),
+    "memory-twentyfold": (first(peak_memory_bytes=40_000_000_000), "peak memory 4e+10, 20 times"),
+    "graphs-never-captured": (first(graph_captures=0), "graph captures 0"),
+    "more-graphs-captured": (first(graph_captures=9), "graph captures 9"),
+    "one-round-stood-still": (
+        one(lambda r, _: replace(r, rounds_s=(r.rounds_s[0] * 500, *r.rounds_s[1:]))),
+        "a round stood still",
+    ),
+    "padded-to-twice-the-size": (first(padding_efficiency=0.46), "padding efficiency 0.46"),
     "references-dropped": (
         first(wer=None, scores=(), substitutions=0, reference_words=0),
         "changed parameter references",
@@ -209,6 +224,17 @@ def edit(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
     data = json.loads(path.read_text())
     change(data)
     path.write_text(json.dumps(data))
+
+
+def signed(field: str, value: object) -> Callable[[Path], None]:
+    """Edit a field of a run's first record and write the checksum that fits."""
+
+    def change(data: dict[str, Any]) -> None:
+        row = data["records"][0]
+        row["record"][field] = value
+        row["sha256"] = checksum(row["record"])
+
+    return lambda path: edit(path, change)
 
 
 def truncate(path: Path) -> None:
@@ -236,6 +262,14 @@ FILE_MUTANTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no-records": (lambda p: edit(p, lambda d: d.update(records=[])), "no record in it"),
     "a-list-instead": (lambda p: p.write_text("[]"), "a JSON list, expected an object"),
     "a-record-that-is-text": (lambda p: edit(p, lambda d: d.update(records=["x"])), "instead of"),
+    "validity-as-text": (signed("valid", "false"), "valid is 'false': expected `bool`"),
+    "validity-as-a-number": (signed("valid", 0), "valid is 0: expected `bool`"),
+    "count-that-is-null": (signed("captures_timed", None), "captures_timed is None"),
+    "throughput-as-text": (signed("rtfx", "1000"), "rtfx is '1000': expected `float`"),
+    "round-as-text": (signed("rounds_s", ["1"]), "rounds_s[0] is '1'"),
+    "throughput-of-400-digits": (signed("rtfx", int("9" * 400)), "number out of range"),
+    "memory-of-400-digits": (signed("peak_memory_bytes", int("9" * 400)), "expected `int` <="),
+    "fingerprint-of-400-digits": (signed("environment", {"x": int("9" * 400)}), "environment"),
     "binary": (lambda p: p.write_bytes(b"\xff\xfe\x00"), "cannot be read as JSON"),
 }
 

@@ -23,6 +23,7 @@ from tests.helpers.mutants import (
     Bend,
     Tonight,
     first,
+    scaled,
 )
 from tests.helpers.records import CELLS, START, write_run
 from w2v_core.pytest_plugin import RUN
@@ -58,6 +59,7 @@ class Mutant:
     options: tuple[str, ...] = ()
     files: tuple[str, ...] = (CELL_TESTS, GATE_TESTS)
     marks: tuple[pytest.MarkDecorator, ...] = ()
+    gate_marks: tuple[pytest.MarkDecorator, ...] = ()
     xdist: bool = False
     spoil: Any = None
     """Called with the path of the baseline."""
@@ -72,6 +74,15 @@ SESSION_MUTANTS: dict[str, Mutant] = {
         marks=(pytest.mark.xfail(strict=False),),
     ),
     "xpassed": Mutant(said="xpassed", marks=(pytest.mark.xfail(strict=False),)),
+    "gate-xfailed": Mutant(
+        said="slower by more than",
+        bend=lambda t: tuple(scaled(r, 1.11) for r in t.good),
+        gate_marks=(pytest.mark.xfail(strict=False),),
+    ),
+    "gate-xfailed-and-not-run": Mutant(
+        said="[NOTRUN]",
+        gate_marks=(pytest.mark.xfail(run=False),),
+    ),
     "deselected": Mutant(said="deselected", options=("-k", "test_gate or float32")),
     "deselected-by-name": Mutant(
         said="deselected", options=("--deselect", f"{CELL_TESTS}::{LAST_CLAIM}[{CELLS[0]}]")
@@ -135,6 +146,9 @@ class Replay:
         """Put the mutant's marks on the first cell's test."""
         for mark in self._mutant.marks:
             next(i for i in items if i.name == f"{LAST_CLAIM}[{CELLS[0]}]").add_marker(mark)
+        for mark in self._mutant.gate_marks:
+            for item in (i for i in items if "gate_cell" in getattr(i, "fixturenames", ())):
+                item.add_marker(mark)
 
 
 def run_session(folder: Path, name: str, mutant: Mutant, tonight: Tonight) -> int:

@@ -55,6 +55,7 @@ def _gate(arguments: argparse.Namespace) -> int:
         options["baseline"],
         history=options["history"],
         max_age=None if options["any_age"] else MAX_AGE,
+        once=not options["any_age"],
     )
     _print_gate(result, as_json=options["json"])
     return result.exit_code
@@ -235,3 +236,7 @@ def _print_gate(result: GateResult, *, as_json: bool) -> None:
         table = tabulate(shown, headers="keys", tablefmt="simple", floatfmt=".4g")
         sys.stdout.write(f"{table}\n")
     sys.stdout.writelines(f"- {reason}\n" for reason in result.reasons)
+    sys.stdout.writelines(f"- waived: {reason}\n" for reason in result.waived)
+    sys.stdout.writelines(
+        f"- changed since the baseline: {c.field} {c.a} -> {c.b}\n" for c in result.changes
+    )

@@ -56,7 +56,7 @@ JUDGING: tuple[Option, ...] = (
         },
     ),
     Option(name="by", help="who approves (default: the user's name)", on=on("--by", "baseline")),
-    switch("any_age", "--any-age", "gate", help="judge runs older than 36 hours"),
+    switch("any_age", "--any-age", "gate", help="judge runs older than 36 hours, or judged before"),
     listed(
         "format",
         ("text", "markdown", "csv", "json"),

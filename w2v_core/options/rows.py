@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from w2v_core.config import parse_choice, parse_count, parse_path, parse_text
@@ -39,8 +40,12 @@ def _parse_count(name: str, value: int | None) -> int | None:
 
 
 def placed(name: str, **more: Any) -> Option:  # noqa: ANN401
-    """An option that is a path, ``~`` expanded; None where it is not given."""
-    return Option(name=name, parse=lambda text: parse_path(text) if text else None, **more)
+    """An option that is a path, ``~`` expanded; None where it is not given, refused where empty."""
+    return Option(name=name, parse=partial(_parse_path, name), **more)
+
+
+def _parse_path(name: str, text: str | None) -> Path | None:
+    return None if text is None else parse_path(parse_text(name, text))
 
 
 def worded(name: str, **more: Any) -> Option:  # noqa: ANN401

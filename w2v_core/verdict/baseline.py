@@ -78,6 +78,11 @@ class Baseline:
         return self.approvals[-1].signature
 
     @property
+    def newest(self) -> CellRecord:
+        """The newest of its records."""
+        return max((runs[-1] for runs in self.cells.values()), key=lambda r: r.created_utc)
+
+    @property
     def newest_run(self) -> datetime | None:
         """When the newest of its runs was made."""
         times = [parse_utc(r.created_utc) for runs in self.cells.values() for r in runs]
@@ -108,7 +113,10 @@ def load_baseline(path: Path, environment: Mapping[str, Any] | None = None) -> B
         path = baseline_file(path, environment)
     name = name_of(path)
     if not exists(path):
-        raise RecordError(f"{name}: missing baseline; make one with w2v baseline approve RUNS...")
+        nearest = _nearest(path.parent, environment) if environment is not None else ""
+        raise RecordError(
+            f"{name}: missing baseline{nearest}; make one with w2v baseline approve RUNS..."
+        )
     data = read_json(path, error=RecordError)
     payload, digest = data.get("baseline"), data.get("sha256")
     if not isinstance(payload, dict) or not isinstance(digest, str):
@@ -121,6 +129,27 @@ def load_baseline(path: Path, environment: Mapping[str, Any] | None = None) -> B
     if checksum(payload) != digest:
         raise RecordError(f"{name}: checksum does not fit; the baseline was edited or cut off")
     return _parse(payload, source=name)
+
+
+def _nearest(directory: Path, environment: Mapping[str, Any]) -> str:
+    """Say what changed since the nearest of a directory's baselines; nothing where there is none.
+
+    The nearest has the fewest fields of its key changed, the latest approval among equals.
+    """
+    ours, nearest = fingerprint_key(environment), []
+    for file in sorted(directory.glob("*.json")):
+        try:
+            held = load_baseline(file)
+        except RecordError:
+            continue
+        names = [n for n in ours if ours[n] != held.key.get(n)]
+        approved = held.approvals[-1].approved_utc
+        nearest.append(((-len(names), approved), file, names, held.key))
+    if not nearest:
+        return ""
+    _, file, names, key = max(nearest, key=lambda n: n[0])
+    changes = (f"{n} {shown(key.get(n))} -> {shown(ours[n])}" for n in names)
+    return f" for what this is; since the nearest one, {file.name}: {', '.join(changes)}"
 
 
 def save_baseline(baseline: Baseline, path: Path) -> None:

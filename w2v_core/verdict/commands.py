@@ -6,7 +6,8 @@ import getpass
 import json
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from w2v_core.errors import ConfigError, RecordError
@@ -30,6 +31,8 @@ from w2v_core.verdict.pair import Report, run_stage
 from w2v_core.verdict.paired import judge_pairs
 from w2v_core.verdict.relative import compare, compare_many
 from w2v_core.verdict.relative_outcome import Comparison, Matrix
+from w2v_core.verdict.selection import judged_before, left_out, mark_judged
+from w2v_core.verdict.waivers import load_waivers
 
 RELEASE = "release:"
 """Starts the name of a release in the history."""
@@ -43,20 +46,25 @@ def gate_runs(
     policy: Policy | None = None,
     now: datetime | None = None,
     max_age: timedelta | None = MAX_AGE,
+    once: bool = False,
 ) -> GateResult:
     """Judge run directories or files against a baseline file, or a directory of baselines.
 
     Never raises for bad input: what cannot be read is a FAIL with exit code 3 and its reason.
+    ``once`` remembers beside each run that it was judged, and is red where it had been.
     """
+    now = now if now is not None else datetime.now(timezone.utc)
     try:
         read = [read_run(path) for path in runs]
         records = [record for run in read for record in run.records]
         environment = records[0].environment if records else None
         approved = load_baseline(baseline, environment)
         nights = _nights(history, approved)
+        waivers = load_waivers(baseline, now=now)
+        again = [f for p, run in zip(runs, read, strict=True) for f in judged_before(p, run)]
     except RecordError as error:
         return refused(str(error), policy=policy, unusable=True)
-    return judge(
+    result = judge(
         records,
         approved,
         policy=policy,
@@ -64,7 +72,14 @@ def gate_runs(
         history=nights,
         now=now,
         max_age=max_age,
+        beside=[*left_out(runs, read), *(again if once else ())],
+        waivers=waivers,
     )
+    if once:
+        marked = [mark_judged(p, run, result, now=now) for p, run in zip(runs, read, strict=True)]
+        unmarked = [Finding(kind="integrity", verdict="PASS", reason=p) for p in marked if p]
+        result = replace(result, findings=(*result.findings, *unmarked))
+    return result
 
 
 def approve_runs(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord
@@ -21,6 +22,9 @@ from w2v_core.verdict.soundness import close, record_reasons, steady_state
 
 _FUTURE = timedelta(minutes=10)  # clocks of two machines may differ that much
 _COMPACT_UTC = re.compile(r"(\d{8})T?(\d{6})Z?")
+
+_TOLD_BY_CARDS = {"hpu": ("synapse", "driver", "firmware"), "cuda": ("driver", "cuda")}
+"""What a key must hold for a kind of card, by the key's names."""
 
 PARAMETERS = (
     "device",
@@ -94,6 +98,26 @@ def _left_no_record(cell: str, session: Session) -> str:
     return f"{cell} {session.outcomes[cell]} and left no record{why}"
 
 
+def unknown_on_both(environment: Mapping[str, Any], key: Mapping[str, str]) -> list[Finding]:
+    """Say what of a card's software could be read on neither side: two unknowns are not equal."""
+    needed = _TOLD_BY_CARDS.get(str(environment.get("device")), ())
+    ours = fingerprint_key(environment)
+    unread = [n for n in needed if ours.get(n) == key.get(n) == "unknown"]
+    reason = (
+        f"{' and '.join(unread)} could be read neither tonight nor for the baseline, so nothing "
+        "says that they are the same; w2v doctor says how to let them be read"
+    )
+    return [Finding(kind="integrity", verdict="INCONCLUSIVE", reason=reason)] if unread else []
+
+
+def by_cell(records: Iterable[CellRecord]) -> dict[str, list[CellRecord]]:
+    """Return records by cell, each cell's oldest first."""
+    cells: dict[str, list[CellRecord]] = {}
+    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
+        cells.setdefault(record.cell, []).append(record)
+    return cells
+
+
 def session_reasons(session: Session) -> list[str]:
     """Say what a test session did to all of its timings."""
     reasons = []
@@ -139,7 +163,7 @@ def freshness(
     created = parse_utc(record.created_utc)
     if created is None:
         return [f"created_utc {record.created_utc!r} is no ISO 8601 time"]
-    started = _start_of(record.run_id)
+    started = start_of(record.run_id)
     if created > now + _FUTURE:
         return [f"created {record.created_utc}, which is in the future: the clock went backwards"]
     if started is not None and created < started:
@@ -199,7 +223,7 @@ def _digest(pairs: Iterable[tuple[str, str]]) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
-def _start_of(run_id: str) -> datetime | None:
+def start_of(run_id: str) -> datetime | None:
     """Read the UTC start that a run id begins with, to the second."""
     compact = _COMPACT_UTC.match(re.sub(r"[-:]", "", run_id[:20]))
     if compact is None:

@@ -8,17 +8,26 @@ Nothing passes that was not measured. Records are first asked whether they may b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
+from w2v_core.records.fingerprint import difference
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.decide import VERDICTS, Policy
 from w2v_core.verdict.drift import Drift, judge_drift
-from w2v_core.verdict.fitness import against_baseline, freshness, unfit_record, unfit_runs
+from w2v_core.verdict.fitness import (
+    against_baseline,
+    by_cell,
+    freshness,
+    unfit_record,
+    unfit_runs,
+    unknown_on_both,
+)
 from w2v_core.verdict.night import judge_night
 from w2v_core.verdict.outcome import (
     AgainstBaseline,
@@ -32,7 +41,9 @@ from w2v_core.verdict.outcome import (
     ranked,
 )
 from w2v_core.verdict.robust import FEWEST_CELLS
+from w2v_core.verdict.secondary import beyond_limits
 from w2v_core.verdict.soundness import SIMULATED
+from w2v_core.verdict.waivers import Waiver, apply_waivers
 from w2v_core.verdict.wer import ceiling_finding, wer_findings
 
 MAX_AGE = timedelta(hours=36)  # a nightly run, and half a day of slack
@@ -49,6 +60,8 @@ def judge(
     history: Mapping[str, Sequence[Night]] | None = None,
     now: datetime | None = None,
     max_age: timedelta | None = MAX_AGE,
+    beside: Sequence[Finding] = (),
+    waivers: Sequence[Waiver] = (),
 ) -> GateResult:
     """Judge one or more runs of a night against a baseline.
 
@@ -64,6 +77,8 @@ def judge(
         history: Earlier valid runs by cell, for drift; this night's are added to them.
         now: The present, for freshness; the clock's where it is left out.
         max_age: Older records are stale; None takes any age.
+        beside: What is wrong with the choice of runs (selection.py).
+        waivers: What somebody answers for (waivers.py).
     """
     policy = policy if policy is not None else Policy()
     now = now if now is not None else datetime.now(timezone.utc)
@@ -71,9 +86,14 @@ def judge(
         return refused("missing baseline: approve one with w2v baseline approve", policy=policy)
     if not run_records:
         return refused("no record to judge: the run measured nothing", policy=policy)
-    ours = _by_cell(run_records)
-    again = _by_cell(confirmations)
-    run = unfit_runs([*run_records, *confirmations], session, known=baseline.cells)
+    ours = by_cell(run_records)
+    again = by_cell(confirmations)
+    newest = max(run_records, key=lambda r: (r.created_utc, r.run_id)).environment
+    run = [
+        *unfit_runs([*run_records, *confirmations], session, known=baseline.cells),
+        *unknown_on_both(newest, baseline.key),
+        *beside,
+    ]
     unfit: dict[str, list[Finding]] = {}
     for cell in sorted(set(baseline.cells) | set(ours)):
         unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
@@ -89,19 +109,24 @@ def judge(
         wer, paired = wers.get(cell, (None, ()))
         drift = [_drift_finding(drifts[cell])] if cell in drifts and cell in speeds else []
         judged = [*findings, *([speed] if speed is not None else []), *paired, *drift]
+        if cell in speeds:
+            judged += [f for r in ours[cell] for f in beyond_limits(r, baseline.cells[cell])]
         cells.append(
             CellVerdict(cell=cell, findings=ranked(judged), throughput=throughput, wer=wer)
         )
-    return GateResult(
-        cells=tuple(rank_cells(cells)),
+    result = GateResult(
+        cells=tuple(cells),
         findings=ranked([*run, *([machine] if machine is not None else [])]),
         policy=policy,
+        changes=difference(baseline.newest.environment, newest),
         baseline=AgainstBaseline(
             key=baseline.key,
             signature=baseline.signature,
             approved_utc=baseline.approvals[-1].approved_utc,
         ),
     )
+    result = apply_waivers(result, waivers, now=now)
+    return replace(result, cells=tuple(rank_cells(result.cells)))
 
 
 def judge_alone(
@@ -114,7 +139,7 @@ def judge_alone(
 
     A simulated device is no reason against a cell here: nothing is said about a card.
     """
-    ours = _by_cell(run_records)
+    ours = by_cell(run_records)
     cells = []
     for cell, records in ours.items():
         findings = [f for r in records for f in unfit_record(r) if f.reason != SIMULATED]
@@ -272,10 +297,3 @@ def _drift_finding(drift: Drift) -> Finding:
         f"slower by {drift.loss * 100:.2g} % than the anchor since {drift.change_night}; the alarm "
         f"rose on {drift.alarm_night}",
     )
-
-
-def _by_cell(records: Sequence[CellRecord]) -> dict[str, list[CellRecord]]:
-    cells: dict[str, list[CellRecord]] = {}
-    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
-        cells.setdefault(record.cell, []).append(record)
-    return cells

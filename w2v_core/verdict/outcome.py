@@ -11,9 +11,19 @@ import numpy as np
 from w2v_core.errors import RecordError
 from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten
+from w2v_core.records.fingerprint import FieldDifference
 from w2v_core.verdict.decide import VERDICTS, Decision, Policy, Verdict, worst
 
-Kind = Literal["integrity", "steady-state", "throughput", "machine", "wer", "wer-ceiling", "drift"]
+Kind = Literal[
+    "integrity",
+    "steady-state",
+    "throughput",
+    "machine",
+    "wer",
+    "wer-ceiling",
+    "drift",
+    "secondary",
+]
 
 EXIT_CODES: Mapping[Verdict, int] = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 2}
 UNUSABLE = 3
@@ -24,6 +34,7 @@ UNDECIDED_LOSS = "UNDECIDED LOSS"
 
 _REASON_CHARS = 1000
 _NAME_CHARS = 200
+_TOLD_CHANGES = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +45,8 @@ class Finding:
     verdict: Verdict
     reason: str
     """In words; printable and bounded, whatever the records hold."""
+    waived: bool = False
+    """Whether it is red in itself, and somebody answers for it (waivers.py)."""
 
     def __post_init__(self) -> None:
         """Show what a terminal would obey."""
@@ -222,6 +235,8 @@ class GateResult:
     """Whether the input could not be judged at all."""
     baseline: AgainstBaseline | None = None
     """None where each cell was judged for itself alone: its soundness and its WER's ceiling."""
+    changes: tuple[FieldDifference, ...] = ()
+    """What the fingerprint holds otherwise than that of the baseline's newest run."""
 
     @property
     def verdict(self) -> Verdict:
@@ -253,6 +268,18 @@ class GateResult:
         ]
         return (*run, *cells)
 
+    @property
+    def waived(self) -> tuple[str, ...]:
+        """What is red in itself and waived, with its cell."""
+        run = [f"{f.kind}: {f.reason}" for f in self.findings if f.waived]
+        cells = [
+            f"{_named(c.cell)}: {f.kind}: {f.reason}"
+            for c in self.cells
+            for f in c.findings
+            if f.waived
+        ]
+        return (*run, *cells)
+
     def cell(self, name: str) -> CellVerdict | None:
         """Return the verdict of one cell; None where the gate did not know it."""
         return next((c for c in self.cells if c.cell == name), None)
@@ -267,7 +294,12 @@ class GateResult:
         kinds = ", ".join(f"{kind} {verdict}" for kind, verdict in self.by_kind.items())
         first = f"; {self.reasons[0]}" if self.reasons and self.verdict != "PASS" else ""
         judged = f"{counts}: {kinds}" if counts else "no cell judged"
-        return f"{self.verdict} ({judged}){first}"
+        waived = f"; {len(self.waived)} waived" if self.waived else ""
+        changed = "; changed since the baseline: " if self.changes else ""
+        changed += ", ".join(f"{c.field} {c.a} -> {c.b}" for c in self.changes[:_TOLD_CHANGES])
+        if len(self.changes) > _TOLD_CHANGES:
+            changed += f" and {len(self.changes) - _TOLD_CHANGES} more"
+        return f"{self.verdict} ({judged}){first}{waived}{changed}"
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one flat row a cell, for tables; figures raw, None where not judged."""
@@ -283,6 +315,7 @@ class GateResult:
             "policy": asdict(self.policy),
             "unusable": self.unusable,
             "baseline": asdict(self.baseline) if self.baseline is not None else None,
+            "changes": [asdict(c) for c in self.changes],
             "findings": [asdict(f) for f in self.findings],
             "cells": [
                 {"verdict": c.verdict, **asdict(c), "reasons": list(c.reasons)} for c in self.cells

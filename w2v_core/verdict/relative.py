@@ -14,7 +14,7 @@ from w2v_core.records.fingerprint import difference, place
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
 from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
-from w2v_core.verdict.fitness import changed_parameters, unfit_record, unfit_runs
+from w2v_core.verdict.fitness import by_cell, changed_parameters, unfit_record, unfit_runs
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
 from w2v_core.verdict.statistics import (
     Effects,
@@ -54,7 +54,7 @@ def compare(
     policy = policy if policy is not None else Policy()
     if not a or not b:
         raise ConfigError(f"{len(a)} records against {len(b)}; both sides need at least one run")
-    sides = (_by_cell(a), _by_cell(b))
+    sides = (by_cell(a), by_cell(b))
     cells = sorted(set(sides[0]) | set(sides[1]))
     shared = _unfit_sides(a, b, sessions)
     unfit = {c: (*shared, *_unfit(*(side.get(c, []) for side in sides))) for c in cells}
@@ -264,13 +264,6 @@ def _attribution(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> str:
         fields = [n for n in sorted({*one, *other}) if one.get(n) != other.get(n)]
     what = f" ({', '.join(fields)} differ)" if fields else ""
     return f"host or card differ{what}; run both releases on both"
-
-
-def _by_cell(records: Sequence[CellRecord]) -> dict[str, list[CellRecord]]:
-    cells: dict[str, list[CellRecord]] = {}
-    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
-        cells.setdefault(record.cell, []).append(record)
-    return cells
 
 
 def _newest(records: Sequence[CellRecord]) -> CellRecord:
