@@ -15,6 +15,8 @@ from w2v_core.types import DTYPES
 
 BATCH, SAMPLES, PER_FRAME = 2, 12, 4
 SHAPE = (BATCH, SAMPLES)
+STEADY = (Counters(), Counters(compile_s=0.0))
+"""Nothing grew, on a device that tells its compiler's seconds and on one that does not."""
 
 
 def step(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
@@ -186,7 +188,7 @@ def test_steady_state_compiles_nothing(backend: Backend) -> None:
     one_pass()
     before = backend.counters()
     one_pass()
-    assert backend.counters() - before == Counters()
+    assert backend.counters() - before in STEADY
 
 
 def test_peak_memory_covers_a_new_buffer(backend: Backend) -> None:
@@ -277,7 +279,7 @@ def test_replays_compile_nothing(graphs: Backend) -> None:
         before = graphs.counters()
         for value in range(5):
             lane.download(replay(*lane.upload(value))).synchronize()
-    assert graphs.counters() - before == Counters()
+    assert graphs.counters() - before in STEADY
 
 
 def test_capture_works_after_one_that_failed_half_way(graphs: Backend) -> None:
