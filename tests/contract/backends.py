@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests import hpusim
-from w2v_core.backends.base import Backend
+from w2v_core.backends.base import Backend, Event
 from w2v_core.backends.hpu_probe import load_bridge
+from w2v_core.backends.watchdog import wait
 from w2v_core.config import DeviceChoice
 from w2v_core.engine.devices import available_devices, open_backend
 
 if TYPE_CHECKING:
     from w2v_core.backends.hpu import HpuBackend
 
-__all__ = ["backend"]
+__all__ = ["backend", "passed"]
 
 
 @pytest.fixture(
@@ -41,6 +42,11 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     opened = open_backend(device)
     yield opened
     opened.synchronize()
+
+
+def passed(event: Event) -> None:
+    """Wait for the event, as the engine does."""
+    assert wait(event, timeout_s=60)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 
+from tests.contract.backends import passed
 from w2v_core.backends.base import Backend, Counters
 from w2v_core.config import MAX_STREAMS, PLAN_KINDS
 from w2v_core.errors import GraphError
@@ -92,7 +93,7 @@ def test_ids_of_an_uploaded_batch_arrive(backend: Backend) -> None:
     lane = Lane(backend)
     with backend.compute():
         event = lane.download(step(*lane.upload(3)))
-    event.synchronize()
+    passed(event)
     assert lane.host_ids.tolist() == expected(3)
 
 
@@ -120,7 +121,7 @@ def test_lanes_past_the_stream_pool_keep_their_own_ids(backend: Backend) -> None
     with backend.compute():
         events = [lane.download(step(*lane.upload(lane.number))) for lane in lanes]
     for event in reversed(events):
-        event.synchronize()
+        passed(event)
     assert [lane.host_ids.tolist() for lane in lanes] == [expected(lane.number) for lane in lanes]
 
 
@@ -129,7 +130,7 @@ def test_lane_is_reusable_after_its_event(backend: Backend) -> None:
     for value in range(4):
         with backend.compute():
             event = lane.download(step(*lane.upload(value)))
-        event.synchronize()
+        passed(event)
         assert lane.host_ids.tolist() == expected(value)
 
 
@@ -163,7 +164,7 @@ def test_mark_step_changes_no_result(backend: Backend) -> None:
         ids = step(*lane.upload(3))
         backend.mark_step()
         event = lane.download(ids)
-    event.synchronize()
+    passed(event)
     assert lane.host_ids.tolist() == expected(3)
 
 
@@ -183,7 +184,7 @@ def test_steady_state_compiles_nothing(backend: Backend) -> None:
 
     def one_pass() -> None:
         with backend.compute():
-            lane.download(step(*lane.upload(1))).synchronize()
+            passed(lane.download(step(*lane.upload(1))))
 
     one_pass()
     before = backend.counters()
@@ -228,7 +229,7 @@ def test_replay_computes_the_ids_of_its_own_inputs(graphs: Backend) -> None:
     for value in (5, 6):  # twice the same shape: a stale output would repeat
         with graphs.compute():
             event = lane.download(replay(*lane.upload(value)))
-        event.synchronize()
+        passed(event)
         assert lane.host_ids.tolist() == expected(value)
 
 
@@ -239,7 +240,7 @@ def test_replay_for_another_lane_leaves_the_first_lanes_inputs(graphs: Backend) 
         replay = graphs.capture(step, *inputs)
         replay(*second.upload(2))
         event = first.download(step(*inputs))
-    event.synchronize()
+    passed(event)
     assert first.host_ids.tolist() == expected(1)
 
 
@@ -252,7 +253,7 @@ def test_ids_copied_before_the_next_replay_survive_it(graphs: Backend) -> None:
             second.download(replay(*second.upload(3))),
         ]
     for event in events:
-        event.synchronize()
+        passed(event)
     assert first.host_ids.tolist() == expected(2)
     assert second.host_ids.tolist() == expected(3)
 
@@ -266,7 +267,7 @@ def test_captures_of_two_shapes_are_independent(graphs: Backend) -> None:
         ids = narrow(waveforms[:, PER_FRAME : 2 * PER_FRAME].contiguous(), counts)
         event = lane.download(wide(waveforms, counts))
         narrow_ids = ids.cpu()
-    event.synchronize()
+    passed(event)
     assert lane.host_ids.tolist() == expected(1)
     assert narrow_ids.flatten().tolist() == [14, 14]
 
@@ -275,10 +276,10 @@ def test_replays_compile_nothing(graphs: Backend) -> None:
     lane = Lane(graphs)
     with graphs.compute():
         replay = graphs.capture(step, *lane.upload(1))
-        lane.download(replay(*lane.upload(2))).synchronize()
+        passed(lane.download(replay(*lane.upload(2))))
         before = graphs.counters()
         for value in range(5):
-            lane.download(replay(*lane.upload(value))).synchronize()
+            passed(lane.download(replay(*lane.upload(value))))
     assert graphs.counters() - before in STEADY
 
 
@@ -293,5 +294,5 @@ def test_capture_works_after_one_that_failed_half_way(graphs: Backend) -> None:
             graphs.capture(fails, *lane.upload(1))
         replay = graphs.capture(step, *lane.upload(1))
         event = lane.download(replay(*lane.upload(4)))
-    event.synchronize()
+    passed(event)
     assert lane.host_ids.tolist() == expected(4)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         from_environment,
     )
     from tests.hpusim.faults import Faults
-    from tests.hpusim.install import fresh, install, is_installed
+    from tests.hpusim.installation import fresh, install, is_installed
     from tests.hpusim.runtime import ACTIVE, Runtime
 
 __all__ = [
@@ -42,9 +42,9 @@ __all__ = [
 
 PLACES = {
     "Faults": "faults",
-    "fresh": "install",
-    "install": "install",
-    "is_installed": "install",
+    "fresh": "installation",
+    "install": "installation",
+    "is_installed": "installation",
     "ACTIVE": "runtime",
     "Runtime": "runtime",
 }

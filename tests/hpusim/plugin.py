@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tests.hpusim.config import Config, from_environment
-from tests.hpusim.install import install
+from tests.hpusim.installation import install
 from tests.hpusim.runtime import Runtime
 
 OP_S, REPLAY_S = 1e-3, 2e-3  # virtual seconds

@@ -122,7 +122,7 @@ def one_batch_in_flight(patch: Patch) -> None:
 
     def launch_and_wait(self: pipeline.Pipeline, batch: Any) -> None:
         launch(self, batch)
-        self._ring.in_flight[-1].event.synchronize()  # type: ignore[union-attr]
+        slots.wait(self._ring.in_flight[-1].event, timeout_s=60)  # type: ignore[arg-type]
 
     patch.setattr(pipeline.Pipeline, "_launch", launch_and_wait)
 
@@ -276,10 +276,10 @@ def pinned_memory_per_batch(patch: Patch) -> None:
 def capture_over_the_slots_inputs(patch: Patch) -> None:
     capture = hpu_graphs.capture_graph
 
-    def capture_without_clone(*args: Any) -> Any:
+    def capture_without_clone(*args: Any, **options: Any) -> Any:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(torch.Tensor, "clone", lambda tensor, **_kwargs: tensor)
-            return capture(*args)
+            return capture(*args, **options)
 
     patch.setattr(hpu_module, "capture_graph", capture_without_clone)
 
@@ -288,7 +288,7 @@ def one_wrapper_for_all_buckets(patch: Patch) -> None:
     """With ``max_graphs=1`` the second bucket silently runs un-graphed."""
     wrapped: list[Any] = []
 
-    def capture(hpu: Any, step: Any, waveforms: Any, num_samples: Any) -> Any:
+    def capture(hpu: Any, step: Any, waveforms: Any, num_samples: Any, **_rest: Any) -> Any:
         if not wrapped:
             module = hpu_graphs._Counted(step)
             wrapped.append(hpu.wrap_in_hpu_graph(module, asynchronous=True, max_graphs=1))
@@ -317,7 +317,7 @@ def keywords_at_replay(patch: Patch) -> None:
 
 
 def hpu_graphs_in_eager_mode(patch: Patch) -> None:
-    def capture(_hpu: Any, step: Any, waveforms: Any, num_samples: Any) -> Any:
+    def capture(step: Any, waveforms: Any, num_samples: Any, **_rest: Any) -> Any:
         module = hpu_graphs._Counted(step)
         wrapped = simulated_graphs.wrap_in_hpu_graph(module, max_graphs=1)
         wrapped(waveforms.clone(), num_samples.clone())

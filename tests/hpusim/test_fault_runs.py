@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from tests import hpusim
-from tests.hpusim.install import install
+from tests.hpusim.installation import install
 from tests.hpusim.steady import cheap_engine, short_utterances
+from w2v_core.backends import watchdog
 from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
-from w2v_core.engine import slots, watchdog
+from w2v_core.engine import slots
 from w2v_core.engine.engine import Engine
 from w2v_core.types import Utterance
 

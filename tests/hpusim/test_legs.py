@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import hpusim
-from tests.hpusim import guard
+from tests.hpusim import guard, rules
 from tests.hpusim.leg import Leg
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
@@ -72,8 +72,7 @@ def test_session_refuses_to_simulate_where_a_bridge_is_loaded() -> None:
 
 def test_synchronous_mock_finds_no_missing_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Why the device is deferred: run at once, the worst mutant passes every check."""
-    from tests.hpusim import torch_hpu
-
-    monkeypatch.setattr(torch_hpu.Event, "synchronize", lambda _self: None)
-    assert Leg(execution="eager", lazy=False, graphs=False).run(monkeypatch) == {}
+    rules.no_wait_for_the_event(monkeypatch)
+    found = Leg(execution="eager", lazy=False, graphs=False).run(monkeypatch)
+    assert found.keys() == {"in flight"}  # each has ended when the next begins
     assert "transcripts" in Leg(lazy=False, graphs=False).run(monkeypatch)

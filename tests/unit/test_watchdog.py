@@ -7,11 +7,11 @@ import pytest
 from tests.helpers.engines import make_checkpoint, make_utterance, make_utterances, warm_engine
 from w2v_core.backends.base import DriverLogs
 from w2v_core.backends.cpu import CpuBackend
+from w2v_core.backends.watchdog import wait
 from w2v_core.bench import aftermath
 from w2v_core.bench.measure import time_rounds
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.data.catalog import Corpus, parse_dataset
-from w2v_core.engine.watchdog import wait
 from w2v_core.errors import ConfigError, DeviceLostError, EngineError
 from w2v_core.records.cell import Cell
 from w2v_core.session import RunConfig, ValidationRun

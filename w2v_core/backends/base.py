@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["Backend", "Counters", "Event", "Replay", "Step"]
 
 
+CAPTURE_TIMEOUT_S = 600.0  # a first run compiles
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """Process-wide totals; the engine and the suite look at differences."""
@@ -55,14 +58,10 @@ class DriverLogs:
 
 
 class Event(Protocol):
-    """A point in a copy stream."""
+    """A point in a stream; what waits for it is ``watchdog.wait``, with a deadline."""
 
     def query(self) -> bool:
         """Return whether the device has passed the point; never blocks."""
-        ...
-
-    def synchronize(self) -> None:
-        """Block the host until the device has passed the point."""
         ...
 
 
@@ -123,11 +122,19 @@ class Backend(Protocol):
         """Record an event after the compute enqueued so far; what the host may wait for."""
         ...
 
-    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+    def capture(
+        self,
+        step: Step,
+        waveforms: torch.Tensor,
+        num_samples: torch.Tensor,
+        *,
+        timeout_s: float = CAPTURE_TIMEOUT_S,
+    ) -> Replay:
         """Capture ``step`` for the shapes of the given device tensors; blocks.
 
         Raises:
             GraphError: where graphs are unsupported or the capture failed.
+            DeviceLostError: the device did not end a run of the step within ``timeout_s``.
         """
         ...
 
@@ -144,7 +151,10 @@ class Backend(Protocol):
         ...
 
     def synchronize(self) -> None:
-        """Block until all enqueued work is done."""
+        """Block until all enqueued work is done.
+
+        It has no deadline: the product calls it through ``watchdog.settle`` only.
+        """
         ...
 
     def driver_logs(self) -> DriverLogs:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from w2v_core.backends.base import Counters, DriverLogs, Replay, Step
+from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Replay, Step
 from w2v_core.errors import GraphError
 from w2v_core.types import Dtype
 
@@ -24,9 +24,6 @@ class _Done:
     def query(self) -> bool:
         """Return True: host copies are synchronous."""
         return True
-
-    def synchronize(self) -> None:
-        """Return at once."""
 
 
 class CpuBackend:
@@ -63,7 +60,14 @@ class CpuBackend:
         """Return an event that has passed."""
         return _Done()
 
-    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+    def capture(
+        self,
+        step: Step,
+        waveforms: torch.Tensor,
+        num_samples: torch.Tensor,
+        *,
+        timeout_s: float = CAPTURE_TIMEOUT_S,
+    ) -> Replay:
         """Refuse.
 
         Raises:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from w2v_core.backends.base import Counters, DriverLogs, Replay, Step
+from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Replay, Step
+from w2v_core.backends.watchdog import settle
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import Dtype
@@ -75,18 +76,26 @@ class CudaBackend:
         event.record(self._compute)
         return event
 
-    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+    def capture(
+        self,
+        step: Step,
+        waveforms: torch.Tensor,
+        num_samples: torch.Tensor,
+        *,
+        timeout_s: float = CAPTURE_TIMEOUT_S,
+    ) -> Replay:
         """Capture a CUDA graph over static inputs; graphs share one memory pool.
 
         Raises:
             GraphError: the step cannot be captured.
+            DeviceLostError: the device did not end the runs before the capture in time.
         """
         static_waveforms = waveforms.clone()
         static_num_samples = num_samples.clone()
         try:
             for _ in range(3):  # libraries choose and allocate outside the capture
                 step(static_waveforms, static_num_samples)
-            self._compute.synchronize()
+            settle(self, timeout_s=timeout_s)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._pool, stream=self._compute):
                 ids = step(static_waveforms, static_num_samples)

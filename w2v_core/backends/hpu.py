@@ -12,12 +12,13 @@ import threading
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from w2v_core.backends.base import Counters, DriverLogs, Event, Replay, Step
+from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Event, Replay, Step
 from w2v_core.backends.hpu_copies import check_asynchronous, pin
 from w2v_core.backends.hpu_environment import (
     MODULE_IDS,
@@ -35,6 +36,7 @@ from w2v_core.backends.hpu_telemetry import (
     query_hl_smi,
     software,
 )
+from w2v_core.backends.watchdog import settle
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import DTYPES, Dtype
@@ -168,7 +170,14 @@ class HpuBackend:
         event: Event = recorded
         return event
 
-    def capture(self, step: Step, waveforms: torch.Tensor, num_samples: torch.Tensor) -> Replay:
+    def capture(
+        self,
+        step: Step,
+        waveforms: torch.Tensor,
+        num_samples: torch.Tensor,
+        *,
+        timeout_s: float = CAPTURE_TIMEOUT_S,
+    ) -> Replay:
         """Capture ``step`` in the mode's own way: an HPU graph (lazy) or torch.compile (eager).
 
         HPU graphs are never used in eager mode: there they record nothing, and every later call
@@ -176,14 +185,16 @@ class HpuBackend:
 
         Raises:
             GraphError: the capture failed; the capture state of the device is cleaned up.
+            DeviceLostError: the device did not come to rest in time.
         """
         self._check_thread()
         if self.graphs_unsupported is not None:
             text = f"graphs are on but {self.graphs_unsupported}; {{use:graphs off}}"
             raise GraphError(text, field="graphs", value="on")
+        rest = partial(settle, self, timeout_s=timeout_s)
         if self._bridge.is_lazy:
-            return capture_graph(self._hpu, step, waveforms, num_samples)
-        return capture_compiled(self._hpu, step, waveforms, num_samples)
+            return capture_graph(self._hpu, step, waveforms, num_samples, rest=rest)
+        return capture_compiled(step, waveforms, num_samples, rest=rest)
 
     @contextlib.contextmanager
     def compute(self) -> Iterator[None]:

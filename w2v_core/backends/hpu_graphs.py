@@ -6,16 +6,20 @@ import gc
 import inspect
 import traceback
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import torch
 
 from w2v_core.backends.base import Replay, Step
 from w2v_core.backends.hpu_environment import vendor_warnings
-from w2v_core.errors import BucketOverflowError, GraphError
+from w2v_core.errors import BucketOverflowError, DeviceLostError, GraphError
 
 __all__ = ["capture_compiled", "capture_graph", "graph_arguments"]
+
+
+_kept: list[tuple[object, ...]] = []
+"""Captures of lost devices: a queued command may still read what they hold."""
 
 
 class _Counted(torch.nn.Module):
@@ -36,6 +40,8 @@ def capture_graph(
     step: Step,
     waveforms: torch.Tensor,
     num_samples: torch.Tensor,
+    *,
+    rest: Callable[[], None],
 ) -> Replay:
     """Capture an HPU graph for one shape; blocks.
 
@@ -46,16 +52,20 @@ def capture_graph(
     Raises:
         GraphError: the capture failed. The bridge leaves the device in capture state until the
             failed graph is destroyed, so its references are dropped before this is raised.
+        DeviceLostError: ``rest``, which waits for an idle device, says so; nothing is freed then.
     """
     gc.collect()  # destroying any graph clears the capture flag, so none may die in a capture
     module = _Counted(step)
     wrapped = hpu.wrap_in_hpu_graph(module, **graph_arguments(hpu.wrap_in_hpu_graph))
     own_waveforms, own_num_samples = waveforms.clone(), num_samples.clone()
-    hpu.synchronize()
+    rest()
     failure: Exception | None = None
     try:
         wrapped(own_waveforms, own_num_samples)
-        hpu.synchronize()
+        rest()
+    except DeviceLostError:
+        _kept.append((wrapped, own_waveforms, own_num_samples))
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, the device is left in capture
         failure = error
     del own_waveforms, own_num_samples
@@ -97,15 +107,17 @@ def graph_arguments(wrap: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def capture_compiled(
-    hpu: Any,  # noqa: ANN401
     step: Step,
     waveforms: torch.Tensor,
     num_samples: torch.Tensor,
+    *,
+    rest: Callable[[], None],
 ) -> Replay:
     """Compile the step for one shape with ``hpu_backend``; blocks.
 
     Raises:
         GraphError: the step does not compile as a whole.
+        DeviceLostError: ``rest``, which waits for an idle device, says so.
     """
 
     def run(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
@@ -117,7 +129,9 @@ def capture_compiled(
     try:
         with vendor_warnings():  # the first call imports the compilers
             compiled(waveforms, num_samples)
-        hpu.synchronize()
+        rest()
+    except DeviceLostError:
+        raise
     except Exception as error:
         raise GraphError(_failed(waveforms, error)) from error
     shape = waveforms.shape

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from w2v_core.backends.watchdog import settle
 from w2v_core.errors import ReportError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def profile_pass(engine: Engine, utterances: Sequence[Utterance], directory: Pat
     chosen = utterances[:: -(-len(utterances) // MAX_UTTERANCES) or 1]
     with profile(activities=_activities(engine.backend.name)) as profiler:
         engine.transcribe(chosen, record_failures=True)
-        engine.backend.synchronize()
+        settle(engine.backend, timeout_s=engine.config.event_timeout_s)
     found = Profile(
         trace=directory / "trace.json.gz",
         top_ops=directory / "top_ops.txt",

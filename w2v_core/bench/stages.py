@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from w2v_core.backends.watchdog import settle
 from w2v_core.engine.ctc import transcripts
 from w2v_core.engine.engine import Engine
-from w2v_core.engine.watchdog import settle
 from w2v_core.records.record import SERIAL_STAGES, BucketUse
 from w2v_core.types import Batch, Bucket, Utterance, num_frames
 

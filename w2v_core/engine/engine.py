@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from w2v_core.backends.base import Backend
+from w2v_core.backends.watchdog import settle
 from w2v_core.config import EngineConfig
 from w2v_core.data.audio import check, scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets, resolve_plan
@@ -17,7 +18,6 @@ from w2v_core.engine.ctc import Ids
 from w2v_core.engine.graphs import CtcStep, KeepLogits, Run, StepRunner, noise_batch
 from w2v_core.engine.pipeline import Pipeline
 from w2v_core.engine.slots import SlotRing
-from w2v_core.engine.watchdog import settle
 from w2v_core.errors import ConfigError, DataError, DeviceLostError, EngineError
 from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.model.forward import build_forward
@@ -68,7 +68,13 @@ class Engine:
             prepack=_prepacks(backend, config),
         )
         step = CtcStep(model, backend, autocast=config.autocast)
-        self.runner = StepRunner(backend, step, graphs=config.graphs, strict=config.strict)
+        self.runner = StepRunner(
+            backend,
+            step,
+            graphs=config.graphs,
+            strict=config.strict,
+            capture_timeout_s=WARM_UP_PATIENCE * config.event_timeout_s,
+        )
         self._buckets: tuple[Bucket, ...] = ()
         self._ring: SlotRing | None = None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from w2v_core.backends.base import Backend, Replay
+from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Backend, Replay
 from w2v_core.engine.ctc import NOT_FINITE
 from w2v_core.engine.slots import Slot
 from w2v_core.errors import GraphError
@@ -66,7 +66,15 @@ class KeepLogits:
 class StepRunner:
     """Runs the step for a bucket, replaying its capture where graphs are on."""
 
-    def __init__(self, backend: Backend, step: CtcStep, *, graphs: bool, strict: bool) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        step: CtcStep,
+        *,
+        graphs: bool,
+        strict: bool,
+        capture_timeout_s: float = CAPTURE_TIMEOUT_S,
+    ) -> None:
         """Keep the step; nothing is compiled or captured yet.
 
         Raises:
@@ -79,6 +87,7 @@ class StepRunner:
         self.step = step
         self._graphs = graphs
         self._strict = strict
+        self._capture_timeout_s = capture_timeout_s
         self._replays: dict[Bucket, Replay] = {}
         self.captures = 0
         """Graph captures so far."""
@@ -124,7 +133,9 @@ class StepRunner:
         """
         if bucket not in self._replays:
             if self._graphs:
-                self._replays[bucket] = self.backend.capture(self.step, waveforms, num_samples)
+                self._replays[bucket] = self.backend.capture(
+                    self.step, waveforms, num_samples, timeout_s=self._capture_timeout_s
+                )
                 self.captures += 1
             else:
                 self._replays[bucket] = self.step

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from w2v_core.backends.base import Backend, Event
+from w2v_core.backends.watchdog import settle, wait, write_stacks
 from w2v_core.engine.ctc import Ids
-from w2v_core.engine.watchdog import settle, wait, write_stacks
 from w2v_core.errors import BucketOverflowError, DeviceLostError
 from w2v_core.types import SAMPLE_RATE_HZ, Batch, Bucket
 
