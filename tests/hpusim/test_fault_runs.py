@@ -147,8 +147,13 @@ def test_faults_give_failures_by_id_and_nothing_wrong(
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES, ids=lambda m: f"{'lazy' if m[0] else 'eager'}-{m[1]}")
 def test_a_thousand_fault_runs(
-    mode: tuple[bool, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mode: tuple[bool, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
+    if "slow" not in request.config.option.markexpr:  # `-m hpu` is every night's and every commit's
+        pytest.skip('minutes of seeded faults; ask for them with -m "hpu and slow"')
     seen = check(mode, range(SAMPLE, SAMPLE + WHOLE), monkeypatch)
     with capsys.disabled():
         print(f"\n{mode}: {WHOLE} runs, {seen}")  # noqa: T201 - the report of a long test
