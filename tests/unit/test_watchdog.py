@@ -50,7 +50,7 @@ def test_wait_ends_by_the_event_or_by_the_deadline(at_s, passes):
 
 
 def test_a_timeout_of_no_time_is_refused():
-    with pytest.raises(ConfigError, match="event_timeout_s is 0"):
+    with pytest.raises(ConfigError, match="event_timeout is 0"):
         EngineConfig(event_timeout_s=0)
 
 
