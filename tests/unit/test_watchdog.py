@@ -128,7 +128,7 @@ def test_a_session_keeps_the_cell_that_lost_its_device_and_measures_no_other(
     record = session.measure(make_cell(), timer=time_rounds(2), rounds=2)
 
     assert not record.valid
-    assert record.invalid_reasons[0].startswith("the device was lost: the event of slot")
+    assert record.invalid_reasons[0].startswith("accounting: the device was lost: the event")
     assert session.records == [record]
     with pytest.raises(DeviceLostError, match="not measured"):
         session.measure(make_cell(), timer=time_rounds(1))
