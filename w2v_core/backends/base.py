@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from w2v_core.types import Dtype
 
-__all__ = ["Backend", "Counters", "Event", "Replay", "Step"]
-
 
 CAPTURE_TIMEOUT_S = 600.0  # a first run compiles
 

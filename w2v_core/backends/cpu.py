@@ -15,8 +15,6 @@ from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Repl
 from w2v_core.errors import GraphError
 from w2v_core.types import Dtype
 
-__all__ = ["CpuBackend", "open_backend", "unavailable"]
-
 
 class _Done:
     """The event of a copy that has already finished."""

@@ -14,8 +14,6 @@ from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import Dtype
 
-__all__ = ["CudaBackend", "open_backend", "unavailable"]
-
 
 class CudaBackend:
     """Backend on the current CUDA device."""

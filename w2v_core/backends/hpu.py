@@ -41,8 +41,6 @@ from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
 from w2v_core.types import DTYPES, Dtype
 
-__all__ = ["HpuBackend", "open_backend", "unavailable"]
-
 _open: list[weakref.ref[HpuBackend]] = []
 
 
@@ -92,9 +90,8 @@ class HpuBackend:
             ) from error
 
     def _why_no_graphs(self) -> str | None:
-        if self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph"):
-            return "this bridge has no wrap_in_hpu_graph in lazy mode"
-        return None
+        lacks = self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph")
+        return "this bridge has no wrap_in_hpu_graph in lazy mode" if lacks else None
 
     @property
     def execution(self) -> str:
@@ -124,8 +121,7 @@ class HpuBackend:
             DeviceError: the memory cannot be pinned.
         """
         plain = torch.zeros(num_elements, dtype=dtype)
-        pinned = pin(plain)
-        if pinned is None:
+        if (pinned := pin(plain)) is None:
             raise DeviceError(
                 f"{num_elements * plain.element_size()} bytes of host memory cannot be pinned; "
                 "raise the locked-memory limit (ulimit -l)"
@@ -279,8 +275,7 @@ class HpuBackend:
         }
 
     def _graph_arguments(self) -> str | None:
-        wrap = getattr(self._hpu, "wrap_in_hpu_graph", None)
-        if wrap is None:
+        if (wrap := getattr(self._hpu, "wrap_in_hpu_graph", None)) is None:
             return None
         return ", ".join(f"{name}={value}" for name, value in graph_arguments(wrap).items())
 
@@ -308,8 +303,7 @@ def open_backend() -> HpuBackend:
         raise DeviceError(
             "this process has opened the Gaudi card already; share the backend, or close() it"
         )
-    reason = unavailable()
-    if reason is not None:
+    if (reason := unavailable()) is not None:
         raise DeviceError(f"device hpu is missing: {reason}")
     backend = HpuBackend(load_bridge())
     _open[:] = [weakref.ref(backend)]

@@ -9,8 +9,6 @@ import torch
 
 from w2v_core.errors import DeviceError
 
-__all__ = ["check_asynchronous", "pin"]
-
 
 def check_asynchronous(source: torch.Tensor, destination: torch.Tensor) -> None:
     """Refuse copies that the bridge would quietly make blocking, or finish after their event."""

@@ -21,8 +21,6 @@ from w2v_core.backends.hpu_environment import (
 )
 from w2v_core.backends.hpu_telemetry import software
 
-__all__ = ["Bridge", "Finding", "load_bridge", "probe_hpu"]
-
 DRIVER = Path("/sys/module/habanalabs/version")
 INSTALL = (
     "install habana-torch-plugin with SynapseAI's habanalabs-installer.sh, or use the vendor's "

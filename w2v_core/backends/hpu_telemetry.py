@@ -15,16 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = [
-    "acquired_card",
-    "card_state",
-    "firmware",
-    "hl_smi_card",
-    "parse_hl_smi",
-    "query_hl_smi",
-    "software",
-]
-
 FIELDS = (
     "index",
     "uuid",
