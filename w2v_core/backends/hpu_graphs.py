@@ -15,7 +15,6 @@ from w2v_core.backends.base import Replay, Step
 from w2v_core.backends.hpu_environment import vendor_warnings
 from w2v_core.errors import BucketOverflowError, DeviceLostError, GraphError
 
-
 _kept: list[tuple[object, ...]] = []
 """Captures of lost devices: a queued command may still read what they hold."""
 
