@@ -90,10 +90,8 @@ class Vocabulary:
     """Token text by id."""
     blank_id: int
     """The CTC blank: the id of ``<pad>`` in Wav2Vec2 vocabularies."""
-    delimiter_id: int
-    """The word delimiter ``|``, a space in the transcript."""
-    special_ids: frozenset[int] = frozenset()
-    """Ids that are no letters (``<s> </s> <unk>`` and the blank)."""
+    delimiter_id: int | None
+    """The word delimiter ``|``, a space in the transcript; None: no row stands for it."""
     same_as: tuple[int, ...] = ()
     """By id, the first id with the same text, which CTC merges it with; empty: all texts differ."""
     delimiter_text: str = " "

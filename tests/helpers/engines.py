@@ -12,9 +12,7 @@ from w2v_core.engine.engine import Engine
 from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.types import Utterance, Vocabulary
 
-VOCABULARY = Vocabulary(
-    tokens=TOKENS, blank_id=0, delimiter_id=4, special_ids=frozenset({0, 1, 2, 3})
-)
+VOCABULARY = Vocabulary(tokens=TOKENS, blank_id=0, delimiter_id=4)
 
 
 def make_checkpoint(*, family="group", seed=0):

@@ -77,11 +77,11 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "family": ("group", "layer"),
     "letters": ("upper", "lower", "cyrillic"),
     "specials": ("vocab", "added_tokens", "added_tokens_decoder", "none"),
-    "head": ("exact", "padded", "fewer"),
-    "delimiter": ("|", " "),
+    "head": ("exact", "padded", "fewer", "short"),
+    "delimiter": ("|", " ", "*", ""),
     "replace_word_delimiter_char": (None, "-", ""),
     "do_lower_case": (None, True, False),
-    "clean_up_tokenization_spaces": (True, False),
+    "clean_up_tokenization_spaces": (None, True, False),
     "extractor": ("preprocessor", "processor", "bare"),
     "do_normalize": (True, False),
     "weights": ("safetensors", "bin", "legacy", "safetensors-shards", "bin-shards"),
@@ -108,6 +108,11 @@ class Variant:
         """Whether its weights hold a tensor that its architecture has no place for."""
         return bool(self.options["unexpected"])
 
+    @property
+    def lost(self) -> bool:
+        """Whether a letter of its vocabulary has no row in the head."""
+        return self.options["head"] == "short"
+
 
 def draw(seed: int, **fixed: Any) -> Variant:
     """Draw a variant; the same seed draws the same one."""
@@ -124,7 +129,12 @@ def write_variant(directory: Path, variant: Variant) -> Path:
     vocab = _vocabulary(options, in_vocab=in_vocab)
     added = {} if in_vocab else {"<s>": len(vocab), "</s>": len(vocab) + 1}
     rows = len(vocab) + len(added)
-    rows = {"exact": rows, "padded": -(-rows // 8) * 8 + 8, "fewer": len(vocab)}[options["head"]]
+    rows = {
+        "exact": rows,
+        "padded": -(-rows // 8) * 8 + 8,
+        "fewer": len(vocab),
+        "short": vocab[LETTERS[options["letters"]][-1]],
+    }[options["head"]]
     (directory / "vocab.json").write_text(json.dumps(vocab, ensure_ascii=False), encoding="utf-8")
     _write_tokenizer(directory, options, added)
     _write_extractor(directory, options)
@@ -134,15 +144,15 @@ def write_variant(directory: Path, variant: Variant) -> Path:
 
 def _vocabulary(options: dict[str, Any], *, in_vocab: bool) -> dict[str, int]:
     names = ["<pad>", "<s>", "</s>", "<unk>"] if in_vocab else []
-    tokens = [*names, options["delimiter"], *LETTERS[options["letters"]]]
-    tokens += [] if in_vocab else ["[UNK]", "[PAD]"]
+    names = names or ["[UNK]", "[PAD]"]
+    tokens = [*names, *options["delimiter"], *LETTERS[options["letters"]]]
     return {token: index for index, token in enumerate(tokens)}
 
 
 def _write_tokenizer(directory: Path, options: dict[str, Any], added: dict[str, int]) -> None:
     pad, unk = ("[PAD]", "[UNK]") if added else ("<pad>", "<unk>")
     names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": pad, "unk_token": unk}
-    settings = {**names, "word_delimiter_token": options["delimiter"]}
+    settings = {**names, "word_delimiter_token": options["delimiter"] or "|"}
     for key in ("replace_word_delimiter_char", "do_lower_case", "clean_up_tokenization_spaces"):
         if options[key] is not None:
             settings[key] = options[key]

@@ -129,13 +129,24 @@ def test_perf_and_accuracy_choose_what_is_printed(model, corpus, capsys, flags, 
     assert {part for part in ("tokens/ms", "WER") if part in printed} == shown
 
 
+def test_what_is_odd_about_the_checkpoint_is_printed_and_in_the_record(tmp_path, corpus, capsys):
+    model = write_checkpoint(tmp_path / "odd")
+    (model / "language_model").mkdir()
+
+    main(["run", "--model", str(model), "--data_path", corpus, "--json"])
+
+    printed = capsys.readouterr()
+    (note,) = [n for n in json.loads(printed.out)["record"]["notes"] if "language model" in n]
+    assert f"note: {note}" in printed.err
+
+
 def test_what_is_odd_about_the_audio_is_printed_and_in_the_record(model, tmp_path, capsys):
     folder = write_chapter(tmp_path / "set", {"7-1-0000": "A WORD", "7-1-0001": "A WORD"})
     (folder / "7-1-0000.flac").write_bytes(encode(np.zeros(1600, np.float32)))
     arguments = ["run", "--model", model, "--data_path", str(tmp_path / "set")]
 
     main(arguments)
-    assert "note: silent: 1 utterance (7-1-0000)" in capsys.readouterr().out
+    assert "note: silent: 1 utterance (7-1-0000)" in capsys.readouterr().err
     main([*arguments, "--json"])
     (note,) = json.loads(capsys.readouterr().out)["record"]["notes"]
     assert note.startswith("silent: 1 utterance")

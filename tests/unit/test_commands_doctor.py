@@ -16,6 +16,8 @@ from w2v_core.commands.doctor import (
     diagnose,
 )
 from w2v_core.commands.machine import Facts, hub_error
+from w2v_core.model.catalog import MODELS
+from w2v_core.model.checkpoint_hub import download_command
 
 SOUND = Facts(
     choice="auto",
@@ -146,6 +148,17 @@ def test_an_unreachable_hub_matters_only_for_what_is_not_cached():
 
     assert states(away)["hub"] == "ok"
     assert states(replace(away, not_cached=("large",)))["hub"] == "note"
+
+
+def test_the_remedy_for_what_is_not_cached_is_the_commands_that_fetch_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    _, absent, commands = machine._cached()
+    facts = replace(SOUND, hub_error="offline", not_cached=absent, fetched_by=commands)
+    (remedy,) = [check.remedy for check in diagnose(facts) if check.name == "hub"]
+
+    for spec in (MODELS["base"], MODELS["large"]):
+        assert download_command(spec) in remedy
+    assert "hf download openslr/librispeech_asr --repo-type dataset" in remedy
 
 
 def test_why_graphs_are_unsupported_is_said():

@@ -11,9 +11,7 @@ from w2v_core.engine.ctc import decode_batch
 from w2v_core.types import Vocabulary
 
 TOKENS = ("<pad>", "<s>", "</s>", "<unk>", "|", *"ETAONIHSRDLUMWCFGYPBVK'XJQZ")
-VOCABULARY = Vocabulary(
-    tokens=TOKENS, blank_id=0, delimiter_id=4, special_ids=frozenset({0, 1, 2, 3})
-)
+VOCABULARY = Vocabulary(tokens=TOKENS, blank_id=0, delimiter_id=4)
 
 
 def ids_of(text: str) -> list[int]:

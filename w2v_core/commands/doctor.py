@@ -154,7 +154,7 @@ def _hub(facts: Facts) -> list[Check]:
     state: State = "ok" if facts.hub_error is None or not facts.not_cached else "note"
     reach = "reachable" if facts.hub_error is None else f"not reachable ({facts.hub_error})"
     text = f"{reach}; cached: {cached}" + (f"; not cached: {absent}" if absent else "")
-    remedy = "fetch them where there is a network (hf download), or use the canaries"
+    remedy = f"where there is a network: {' ; '.join(facts.fetched_by)} ; or use the canaries"
     return [Check(state=state, name="hub", text=text, remedy=remedy if state == "note" else "")]
 
 

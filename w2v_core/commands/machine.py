@@ -50,6 +50,8 @@ class Facts:
     """Why the hub cannot be reached; None where it answers."""
     cached: tuple[str, ...]
     not_cached: tuple[str, ...]
+    fetched_by: tuple[str, ...] = ()
+    """The commands that fetch what is not cached."""
     memory_available_bytes: int | None
     disk_free_bytes: int | None
     governor: str | None
@@ -78,7 +80,7 @@ def gather(choice: DeviceChoice) -> Facts:
         backend = open_backend(choice)
     except DeviceError as reason:
         error = str(reason)
-    cached, not_cached = _cached()
+    cached, not_cached, fetched_by = _cached()
     return Facts(
         choice=choice,
         devices=available_devices(),
@@ -92,6 +94,7 @@ def gather(choice: DeviceChoice) -> Facts:
         hub_error=hub_error(),
         cached=cached,
         not_cached=not_cached,
+        fetched_by=fetched_by,
         memory_available_bytes=proc.memory_available_bytes(),
         disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
         governor=proc.read(GOVERNOR),
@@ -132,11 +135,12 @@ def _ask(endpoint: str, *, wait_s: float) -> str | None:
         return str(error)
 
 
-def _cached() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the names of the models and datasets that are here, and of those that are not."""
+def _cached() -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return the models and datasets that are here, those that are not, and what fetches them."""
+    from w2v_core.data import hub
     from w2v_core.data.catalog import DATASETS
     from w2v_core.model.catalog import MODELS
-    from w2v_core.model.checkpoint_hub import why_not_loadable
+    from w2v_core.model.checkpoint_hub import download_command, why_not_loadable
 
     reasons = {name: why_not_loadable(spec) for name, spec in MODELS.items()}
     reasons.update({s.name: None if s.is_available() else "not cached" for s in DATASETS})
@@ -146,7 +150,9 @@ def _cached() -> tuple[tuple[str, ...], tuple[str, ...]]:
         for name, reason in reasons.items()
         if reason is not None
     ]
-    return here, tuple(absent)
+    commands = [download_command(spec) for name, spec in MODELS.items() if reasons[name]]
+    commands += [hub.download_command(s.name, s.revision) for s in DATASETS if reasons[s.name]]
+    return here, tuple(absent), tuple(commands)
 
 
 def _is_pinned(backend: Backend | None) -> bool | None:

@@ -210,8 +210,6 @@ def _render(record: CellRecord, options: Given) -> str:
     ]
     if options["perf"] or not options["accuracy"]:
         lines += ["", f"A token is an audio sample; {TIMED_REGION}."]
-    if record.notes:
-        lines += ["", *(f"note: {note}" for note in record.notes)]
     return "\n".join(printable(line).rstrip() for line in lines)
 
 
@@ -246,6 +244,7 @@ def _spoken_against(record: CellRecord) -> list[str]:
 def _note(validation: ValidationRun) -> None:
     """Tell on stderr where files are, and why the record is invalid or its WER bad."""
     for record in validation.records:
+        sys.stderr.writelines(f"note: {printable(note)}\n" for note in record.notes)
         sys.stderr.writelines(f"{printable(reason)}\n" for reason in _spoken_against(record))
     if "directory" in vars(validation):
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")

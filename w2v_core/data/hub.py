@@ -192,15 +192,18 @@ def _belongs(path: Path, corpus: HubCorpus) -> bool:
     return fnmatch.fnmatchcase(path.as_posix(), corpus.pattern)
 
 
+def download_command(name: str, revision: str | None = None) -> str:
+    """Write the command that fetches a set into the hub's cache."""
+    corpus = CORPORA[name]
+    at = f" --revision {revision}" if revision else ""
+    return f"hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'"
+
+
 def _not_cached(
     name: str, *, revision: str | None, reason: str, can_fetch: bool = True
 ) -> NotCachedError:
     corpus = CORPORA[name]
-    at = f" --revision {revision}" if revision else ""
-    command = (
-        f"hf download {corpus.repository} --repo-type dataset{at} --include '{corpus.pattern}'"
-    )
-    remedy = f"it is fetched by `{command}`; " if can_fetch else ""
+    remedy = f"it is fetched by `{download_command(name, revision)}`; " if can_fetch else ""
     return NotCachedError(
         f"dataset {name} ({corpus.repository}) is not in the hub cache, or not whole, and cannot "
         f"be fetched: {reason}; {remedy}{WITHOUT_HUB}"

@@ -45,7 +45,8 @@ def decode_batch(ids: Ids, num_frames: Sequence[int], vocabulary: Vocabulary) ->
     keep = valid & (ids != vocabulary.blank_id)
     keep[:, 1:] &= ids[:, 1:] != ids[:, :-1]
     tokens = list(vocabulary.tokens)
-    tokens[vocabulary.delimiter_id] = vocabulary.delimiter_text
+    if vocabulary.delimiter_id is not None:
+        tokens[vocabulary.delimiter_id] = vocabulary.delimiter_text
     ends = np.cumsum(keep.sum(axis=1))
     spelled = [tokens[i] for i in ids[keep].tolist()]
     starts = [0, *ends[:-1].tolist()] if batch_size else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from w2v_core.errors import CheckpointError
 from w2v_core.model.architecture import read_architecture
 from w2v_core.model.catalog import ModelSpec
-from w2v_core.model.checkpoint_files import WeightFiles, find_weights, lacking
+from w2v_core.model.checkpoint_files import WeightFiles, find_weights, lacking, some
 from w2v_core.model.checkpoint_hub import fetch, look_up, not_cached, offline_fault
 from w2v_core.model.vocabulary import has_language_model, read_feature_extractor, read_vocabulary
 from w2v_core.model.weights import load_weights
@@ -84,7 +84,7 @@ def _load(spec: ModelSpec, directory: Path, revision: str | None) -> Checkpoint:
     extractor = read_feature_extractor(directory)
     architecture = read_architecture(directory)
     weights = load_weights(weight_files, architecture)
-    vocabulary = read_vocabulary(directory, num_rows=architecture.vocab_size)
+    vocabulary, odd = read_vocabulary(directory, num_rows=architecture.vocab_size)
     return Checkpoint(
         name=spec.name,
         cell_name=spec.cell_name,
@@ -92,7 +92,7 @@ def _load(spec: ModelSpec, directory: Path, revision: str | None) -> Checkpoint:
         revision=revision,
         sha256=_joint_sha256(weights.sha256_of),
         files=weights.sha256_of,
-        notes=_notes(directory, weights.unused),
+        notes=(*_unused(directory, weights.unused), *odd),
         do_normalize=extractor.do_normalize,
         attention_mask=extractor.return_attention_mask,
         vocabulary=vocabulary,
@@ -120,13 +120,8 @@ def _joint_sha256(files: Mapping[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _notes(directory: Path, unused: tuple[str, ...]) -> tuple[str, ...]:
-    notes = []
-    if unused:
-        notes.append(
-            f"{len(unused)} tensors of the weights are not used, because config.json has no place "
-            f"for them: {', '.join(unused[:5])}{' ...' if len(unused) > 5 else ''}"
-        )
+def _unused(directory: Path, tensors: tuple[str, ...]) -> Iterator[str]:
+    if tensors:
+        yield f"weights are not used, because config.json has no place for them: {some(tensors)}"
     if has_language_model(directory):
-        notes.append("its language model is not used: transcripts are greedy CTC")
-    return tuple(notes)
+        yield "its language model is not used: transcripts are greedy CTC"

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -57,7 +59,6 @@ class WeightFiles:
     directory: Path
     names: tuple[str, ...]
     """One file, or the shards that an index names, in the index's order."""
-    index: str | None = None
     shard_of: tuple[tuple[str, str], ...] = ()
     """Tensor name and its shard, as the index has them."""
 
@@ -75,16 +76,16 @@ def read_json(path: Path, kind: type[T]) -> T:
             type or is out of its limits; names file and field.
     """
     try:
-        if (size := path.stat().st_size) > MAX_JSON_BYTES:
-            raise CheckpointError(f"{path} has {size} bytes; at most {MAX_JSON_BYTES} are read")
-        data = path.read_bytes()
-        if is_lfs_pointer(data):
-            raise CheckpointError(f"{path} {LFS_REMEDY}")
-        return msgspec.json.decode(data, type=kind)
+        size, data = path.stat().st_size, b""
+        if size <= MAX_JSON_BYTES:
+            data = path.read_bytes()
+            if not is_lfs_pointer(data):
+                return msgspec.json.decode(data, type=kind)
     except (OSError, msgspec.MsgspecError, RecursionError, ValueError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from error
+    if data:
+        raise CheckpointError(f"{path} {LFS_REMEDY}")
+    raise CheckpointError(f"{path} has {size} bytes; at most {MAX_JSON_BYTES} are read")
 
 
 def one_line(error: BaseException) -> str:
@@ -94,43 +95,46 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
 
 
+def some(names: Iterable[str]) -> str:
+    """Name the first five, and say how many there are where there are more."""
+    listed = [name[:80] for name in names]
+    return ", ".join(listed[:5]) + (f" ... ({len(listed)} in all)" if len(listed) > 5 else "")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' log and warnings off stderr: what is wrong is raised, in our words."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+
+
 def find_weights(directory: Path) -> WeightFiles | None:
     """Return the weight files that transformers would take; None where there are none.
 
     Raises:
-        CheckpointError: an index cannot be read, leaves the folder, or lies beside shards that it
-            does not name.
+        CheckpointError: an index cannot be read, is empty, or leaves the folder.
     """
     name = next((n for n in WEIGHTS if (directory / n).is_file()), None)
-    if name is None:
-        return None
-    if not name.endswith(INDEX_SUFFIX):
-        return WeightFiles(directory=directory, names=(name,))
+    if name is None or not name.endswith(INDEX_SUFFIX):
+        return WeightFiles(directory=directory, names=(name,)) if name else None
     path = directory / name
     weight_map = read_json(path, _Index).weight_map
     shards = tuple(dict.fromkeys(weight_map.values()))
-    suffix = ".bin" if name.startswith("pytorch_model") else ".safetensors"
-    for shard in shards:
+    suffix = Path(name.removesuffix(INDEX_SUFFIX)).suffix
+    for shard in shards or [""]:
         if Path(shard).name != shard or "\\" in shard or not shard.endswith(suffix):
             raise CheckpointError(
                 f"{path} names the shard {shard!r}; a shard is a *{suffix} file in the same folder"
             )
-    if not shards:
-        raise CheckpointError(f"{path} names no shard: its weight_map is empty")
-    stem = name.partition(".")[0]
-    extra = sorted(
-        p.name
-        for p in directory.glob(f"{stem}-*{suffix}")
-        if SHARD.fullmatch(p.name) and p.name not in shards
-    )
-    if extra:
-        raise CheckpointError(
-            f"{path} does not name the shard {extra[0]} beside it ({len(extra)} such); "
-            "index and shards are of two saves: save or fetch the checkpoint again"
-        )
-    return WeightFiles(
-        directory=directory, names=shards, index=name, shard_of=tuple(weight_map.items())
-    )
+    return WeightFiles(directory=directory, names=shards, shard_of=tuple(weight_map.items()))
 
 
 def lacking(directory: Path, *, listed: Collection[str] = ()) -> tuple[str, ...]:
@@ -145,17 +149,13 @@ def lacking(directory: Path, *, listed: Collection[str] = ()) -> tuple[str, ...]
         CheckpointError: an index of shards cannot be used.
     """
     needed = [name for name in SMALL_FILES if name in (CONFIG, VOCABULARY) or name in listed]
-    absent = [name for name in needed if not (directory / name).is_file()]
-    if not any(
-        (directory / name).is_file() or name in absent for name in (PROCESSOR, PREPROCESSOR)
-    ):
-        absent.append(PREPROCESSOR)
     weights = find_weights(directory)
-    if weights is None:
-        listed_weights = [name for name in needed_of(listed) if name not in SMALL_FILES]
-        absent += listed_weights or ["model.safetensors (or pytorch_model.bin)"]
-    else:
-        absent += [name for name in weights.names if not (directory / name).is_file()]
+    known = [name for name in needed_of(listed) if name not in SMALL_FILES]
+    needed += weights.names if weights else known or ["model.safetensors (or pytorch_model.bin)"]
+    absent = [name for name in needed if not (directory / name).is_file()]
+    extractors = (PROCESSOR, PREPROCESSOR)
+    if not any(name in absent or (directory / name).is_file() for name in extractors):
+        absent.append(PREPROCESSOR)
     return tuple(absent)
 
 
@@ -166,13 +166,9 @@ def needed_of(listed: Collection[str]) -> tuple[str, ...]:
     if weights is not None:
         chosen.append(weights)
         if weights.endswith(INDEX_SUFFIX):
-            stem = weights.partition(".")[0]
-            suffix = ".bin" if stem == "pytorch_model" else ".safetensors"
-            chosen += sorted(
-                n
-                for n in listed
-                if SHARD.fullmatch(n) and n.startswith(f"{stem}-") and n.endswith(suffix)
-            )
+            stem, suffix = weights.removesuffix(INDEX_SUFFIX).split(".")
+            shards = [n for n in listed if SHARD.fullmatch(n)]
+            chosen += sorted(n for n in shards if n.startswith(f"{stem}-") and n.endswith(suffix))
     return tuple(chosen)
 
 

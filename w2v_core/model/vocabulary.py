@@ -1,12 +1,11 @@
 """A checkpoint's small files: how to feed it, and how its tokenizer spells what it says.
 
-The tokenizer's files have several layouts and precedences that changed between releases of
-transformers; so its own ``Wav2Vec2CTCTokenizer`` reads them, and this module takes the table over.
+The tokenizer's files have several layouts, and what is obeyed of them changed between releases of
+transformers; so the installed ``Wav2Vec2CTCTokenizer`` reads them, and its values are taken over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,18 +20,17 @@ from w2v_core.model.checkpoint_files import (
     TOKENIZER_CONFIG,
     VOCABULARY,
     one_line,
+    quiet,
     read_json,
+    some,
 )
-from w2v_core.model.quiet import quiet
 from w2v_core.types import SAMPLE_RATE_HZ, Vocabulary
 
 TOKENIZERS = ("Wav2Vec2CTCTokenizer", "Wav2Vec2Tokenizer")  # the second: its name before 4.0
 EXTRACTOR = "Wav2Vec2FeatureExtractor"
-KEY = "word_delimiter_token"
 WITH_LM = "Wav2Vec2ProcessorWithLM"
 
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 20)]
-Token = str | dict[str, Any] | None
 
 
 class FeatureExtractor(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,29 +52,22 @@ class _Processor(msgspec.Struct, frozen=True, kw_only=True):
     audio_processor: FeatureExtractor | UnsetType = UNSET
 
 
-class _Tokenizer(msgspec.Struct, frozen=True, kw_only=True):
-    """The fields of tokenizer_config.json whose values must be of one type to mean anything."""
-
-    tokenizer_class: str | None = None
-    word_delimiter_token: Token = "|"
-    replace_word_delimiter_char: str = " "
-    do_lower_case: bool = False
-    clean_up_tokenization_spaces: bool = False
-    target_lang: str | None = None
-    vocab_file: None = None
-    """Never read from the file: it could name a file elsewhere."""
-    pad_token: Token = None
-    unk_token: Token = None
-    bos_token: Token = None
-    eos_token: Token = None
-    added_tokens_decoder: dict[str, dict[str, Any]] = {}
-
-
 class _Classes(msgspec.Struct, frozen=True, kw_only=True):
     """The classes that any of the small files may name."""
 
     tokenizer_class: str | None = None
     processor_class: str | None = None
+
+
+class _Tokenizer(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of tokenizer_config.json whose values must be of one type to mean anything."""
+
+    word_delimiter_token: str | dict[str, Any] | None = None
+    replace_word_delimiter_char: str | UnsetType = UNSET
+    do_lower_case: bool | None = None
+    clean_up_tokenization_spaces: bool | None = None
+    vocab_file: None = None
+    """Never read from the file: it could name a file elsewhere."""
 
 
 def read_feature_extractor(directory: Path) -> FeatureExtractor:
@@ -112,104 +103,113 @@ def read_feature_extractor(directory: Path) -> FeatureExtractor:
 
 def has_language_model(directory: Path) -> bool:
     """Return whether the folder is a Wav2Vec2ProcessorWithLM's, whose n-gram model is not used."""
-    classes = {
+    names = (PROCESSOR, PREPROCESSOR, TOKENIZER_CONFIG)
+    return (directory / "language_model").is_dir() or WITH_LM in {
         read_json(directory / name, _Classes).processor_class
-        for name in (PROCESSOR, PREPROCESSOR, TOKENIZER_CONFIG)
+        for name in names
         if (directory / name).is_file()
     }
-    return WITH_LM in classes or (directory / "language_model").is_dir()
 
 
-def read_vocabulary(directory: Path, *, num_rows: int) -> Vocabulary:
+def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tuple[str, ...]]:
     """Read the token table as the checkpoint's own tokenizer has it.
 
     Args:
         directory: The checkpoint's folder.
         num_rows: Rows of the CTC head. Rows behind the last token, which padding of the head to a
-            multiple of 8 leaves, are spelled as the unknown token, as transformers does; special
-            tokens without a row never come out.
+            multiple of 8 leaves, are spelled as the unknown token, as transformers does.
+
+    Returns:
+        The table, and what is odd about it, one line each.
 
     Raises:
-        CheckpointError: a file cannot be read, the tokenizer is of another kind, or blank,
-            delimiter or a letter has no row in the head.
+        CheckpointError: a file cannot be read, the tokenizer is of another kind, or the blank has
+            no row in the head or is the word delimiter.
     """
-    vocab = _read_table(directory)
-    path = directory / TOKENIZER_CONFIG
-    settings = read_json(path, _Tokenizer) if path.is_file() else _Tokenizer()
-    named = settings.tokenizer_class or read_json(directory / CONFIG, _Classes).tokenizer_class
-    if named is not None and named not in TOKENIZERS:
-        raise CheckpointError(
-            f"{directory}: the tokenizer is a {named}; supported is {TOKENIZERS[0]}, which spells "
-            "words with letters (phonemes, and texts without a word delimiter, have no WER)"
-        )
-    tokenizer = _load_tokenizer(directory)
-    special = {str(token) for token in tokenizer.all_special_tokens}
-    special |= {str(token) for token in tokenizer.get_added_vocab() if token not in vocab}
-    rowless = [t for t, i in vocab.items() if i >= num_rows and t not in special]
-    if rowless:
-        raise CheckpointError(
-            f"{directory / VOCABULARY} has {len(vocab)} tokens, the model's CTC head has "
-            f"{num_rows} rows: none for {rowless[0]!r}; the vocabulary belongs to another model"
-        )
-    tokens = tuple(str(token) for token in tokenizer.convert_ids_to_tokens(list(range(num_rows))))
-    first: dict[str, int] = {}
-    for index, token in enumerate(tokens):
-        first.setdefault(token, index)
-    blank, delimiter = str(tokenizer.pad_token), _delimiter(settings, first)
-    for role, token in (("CTC blank (pad_token)", blank), (f"word delimiter ({KEY})", delimiter)):
-        if token not in first:
-            raise CheckpointError(
-                f"{directory}: the {role} {token!r} is not in {VOCABULARY}, or has no row among "
-                f"the {num_rows} of the CTC head"
-            )
-    if blank == delimiter:
-        raise CheckpointError(
-            f"{directory}: {blank!r} is both the CTC blank (pad_token) and the word delimiter "
-            f"({KEY}); transcripts would have no spaces"
-        )
-    return Vocabulary(
-        tokens=tokens,
-        blank_id=first[blank],
-        delimiter_id=first[delimiter],
-        special_ids=frozenset(first[t] for t in special - {delimiter} if t in first),
-        same_as=tuple(first[t] for t in tokens) if len(first) < len(tokens) else (),
-        delimiter_text=settings.replace_word_delimiter_char,
-        lower_case=settings.do_lower_case,
-        clean_up=settings.clean_up_tokenization_spaces,
-    )
-
-
-def _delimiter(settings: _Tokenizer, first: Mapping[str, int]) -> str:
-    """Return the delimiter that the file names, which transformers 5 drops on its way.
-
-    A vocabulary with a space in place of the default ``|`` spells its spaces itself.
-    """
-    token = settings.word_delimiter_token
-    text = str(token.get("content")) if isinstance(token, dict) else str(token)
-    return " " if text == "|" and text not in first else text
-
-
-def _read_table(directory: Path) -> dict[str, int]:
-    """Read vocab.json; a table of tables is one by language."""
-    path = directory / VOCABULARY
-    table = read_json(path, dict[str, TokenId | dict[str, Any]])
-    languages = [name for name, value in table.items() if isinstance(value, dict)]
-    if languages:
-        raise CheckpointError(
-            f"{path} is a vocabulary by language ({', '.join(map(repr, languages[:5]))}; "
-            f"{len(languages)} in all); multilingual checkpoints are not supported: save the one "
-            "language's tokenizer and weights as a checkpoint of its own"
-        )
-    return {token: index for token, index in table.items() if isinstance(index, int)}
-
-
-def _load_tokenizer(directory: Path) -> Any:  # noqa: ANN401 - untyped library class
-    from transformers import Wav2Vec2CTCTokenizer
-
+    letters = _read_letters(directory)
+    named = _named_delimiter(directory)
     try:
         with quiet():
-            return Wav2Vec2CTCTokenizer.from_pretrained(str(directory), local_files_only=True)
+            from transformers import Wav2Vec2CTCTokenizer
+
+            own = Wav2Vec2CTCTokenizer.from_pretrained(str(directory), local_files_only=True)
+            tokens = tuple(map(str, own.convert_ids_to_tokens(list(range(num_rows)))))
+            blank, delimiter = str(own.pad_token), str(own.word_delimiter_token)
+            special = {*map(str, own.all_special_tokens)}
     except Exception as error:  # whatever the files make of it
         raise CheckpointError(
             f"{directory}: the tokenizer's files cannot be used: {one_line(error)}"
         ) from error
+    first = {token: index for index, token in reversed([*enumerate(tokens)])}
+    if blank not in first:
+        raise CheckpointError(
+            f"{directory}: the CTC blank (pad_token) {blank!r} is not in {VOCABULARY}, or has no "
+            f"row among the {num_rows} of the CTC head"
+        )
+    if blank in (named, delimiter):
+        raise CheckpointError(
+            f"{directory}: {blank!r} is both the CTC blank (pad_token) and the word delimiter "
+            "(word_delimiter_token); transcripts would have no spaces"
+        )
+    vocabulary = Vocabulary(
+        tokens=tokens,
+        blank_id=first[blank],
+        delimiter_id=first.get(delimiter),
+        same_as=tuple(first[t] for t in tokens) if len(first) < num_rows else (),
+        delimiter_text=str(own.replace_word_delimiter_char),
+        lower_case=bool(own.do_lower_case),
+        clean_up=bool(own.clean_up_tokenization_spaces),
+    )
+    notes = _of_delimiter(vocabulary, named, delimiter)
+    if lost := [t for t, i in letters.items() if i >= num_rows and t not in special]:
+        notes.append(
+            f"{VOCABULARY} has {len(letters)} tokens, the CTC head has {num_rows} rows: none for "
+            f"{some(map(repr, lost))}, which is never written"
+        )
+    return vocabulary, tuple(notes)
+
+
+def _of_delimiter(vocabulary: Vocabulary, named: str | None, used: str) -> list[str]:
+    """Say where words are joined, or split elsewhere than tokenizer_config.json says.
+
+    transformers 5.20 drops the field that 4.45 obeys. Transcripts are those of the installed one.
+    """
+    splits = vocabulary.delimiter_id is not None or " " in vocabulary.tokens
+    if named in (None, used) or (named == " " and vocabulary.delimiter_text == " " and splits):
+        return [] if splits else [f"no row is for the word delimiter {used!r}: words are joined"]
+    from transformers import __version__
+
+    return [
+        f"{TOKENIZER_CONFIG} names the word delimiter {named!r}, transformers {__version__} takes "
+        f"{used!r}: transcripts are as transformers writes them"
+        + ("" if splits else ", words are joined")
+    ]
+
+
+def _named_delimiter(directory: Path) -> str | None:
+    """Check tokenizer_config.json and return the delimiter that it names, if any."""
+    path = directory / TOKENIZER_CONFIG
+    settings, kind = _Tokenizer(), None
+    if path.is_file():
+        settings, kind = read_json(path, _Tokenizer), read_json(path, _Classes).tokenizer_class
+    kind = kind or read_json(directory / CONFIG, _Classes).tokenizer_class
+    if kind is not None and kind not in TOKENIZERS:
+        raise CheckpointError(
+            f"{directory}: the tokenizer is a {kind}; supported is {TOKENIZERS[0]}, which spells "
+            "words with letters (phonemes have no WER)"
+        )
+    token = settings.word_delimiter_token
+    return str(token.get("content")) if isinstance(token, dict) else token
+
+
+def _read_letters(directory: Path) -> dict[str, int]:
+    """Read vocab.json; a table of tables is one by language."""
+    path = directory / VOCABULARY
+    table = read_json(path, dict[str, TokenId | dict[str, Any]])
+    if languages := [name for name, value in table.items() if isinstance(value, dict)]:
+        raise CheckpointError(
+            f"{path} is a vocabulary by language ({some(map(repr, languages))}); multilingual "
+            "checkpoints are not supported: save the one language's tokenizer and weights as a "
+            "checkpoint of its own"
+        )
+    return {token: index for token, index in table.items() if isinstance(index, int)}
