@@ -11,8 +11,8 @@ from typing import Any
 from w2v_core.errors import CheckpointError
 from w2v_core.model.architecture import read_architecture
 from w2v_core.model.catalog import ModelSpec
-from w2v_core.model.checkpoint_files import WeightFiles, find_weights, lacking, some
-from w2v_core.model.checkpoint_hub import fetch, look_up, not_cached, offline_fault
+from w2v_core.model.checkpoint_files import find_weights, some
+from w2v_core.model.checkpoint_hub import locate
 from w2v_core.model.vocabulary import has_language_model, read_feature_extractor, read_vocabulary
 from w2v_core.model.weights import load_weights
 from w2v_core.types import Vocabulary
@@ -55,62 +55,34 @@ def load_checkpoint(spec: ModelSpec) -> Checkpoint:
         CheckpointError: a file is missing or unreadable, weights are missing, or the vocabulary
             does not fit the model.
     """
-    directory, revision = _find(spec)
+    directory = locate(spec)
     try:
-        return _load(spec, directory, revision)
+        return _load(spec, directory)
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {spec.name!r}: {error}") from error
 
 
-def _find(spec: ModelSpec) -> tuple[Path, str | None]:
-    """Return the checkpoint's directory and, for the hub, its resolved commit."""
-    if spec.source != "hub":
-        directory = Path(spec.location)
-        if not directory.is_dir():
-            raise CheckpointError(f"checkpoint {spec.name!r}: {directory} is not a directory")
-        return directory, None
-    found = look_up(spec)
-    if found.lacks:
-        if (fault := offline_fault()) is not None:
-            raise not_cached(spec, found.lacks, fault)
-        found = fetch(spec)
-    if found.directory is None:
-        raise CheckpointError(f"checkpoint {spec.name!r} has vanished from the hub's cache")
-    return found.directory, found.directory.name
-
-
-def _load(spec: ModelSpec, directory: Path, revision: str | None) -> Checkpoint:
-    weight_files = _whole(directory)
+def _load(spec: ModelSpec, directory: Path) -> Checkpoint:
+    weight_files = find_weights(directory)
+    if weight_files is None:
+        raise CheckpointError(f"{directory} lost its weights while it was read")
     extractor = read_feature_extractor(directory)
     architecture = read_architecture(directory)
-    weights = load_weights(weight_files, architecture)
+    module, digests, unused = load_weights(weight_files, architecture)
     vocabulary, odd = read_vocabulary(directory, num_rows=architecture.vocab_size)
     return Checkpoint(
         name=spec.name,
         cell_name=spec.cell_name,
         location=spec.location,
-        revision=revision,
-        sha256=_joint_sha256(weights.sha256_of),
-        files=weights.sha256_of,
-        notes=(*_unused(directory, weights.unused), *odd),
+        revision=directory.name if spec.source == "hub" else None,
+        sha256=_joint_sha256(digests),
+        files=digests,
+        notes=(*_unused(directory, unused), *odd),
         do_normalize=extractor.do_normalize,
         attention_mask=extractor.return_attention_mask,
         vocabulary=vocabulary,
-        module=weights.module,
+        module=module,
     )
-
-
-def _whole(directory: Path) -> WeightFiles:
-    if absent := lacking(directory):
-        raise CheckpointError(
-            f"{directory} has no {', '.join(absent)}; needed are config.json, vocab.json, "
-            "preprocessor_config.json or processor_config.json, and the weights as "
-            "model.safetensors or pytorch_model.bin, whole or in shards with an index"
-        )
-    weights = find_weights(directory)
-    if weights is None:
-        raise CheckpointError(f"{directory} lost its weights while it was read")
-    return weights
 
 
 def _joint_sha256(files: Mapping[str, str]) -> str:

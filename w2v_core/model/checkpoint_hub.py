@@ -7,7 +7,6 @@ used without asking the hub for a newer commit, as data sets are.
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,31 +26,6 @@ NO_DOWNLOAD_HELPS = ("repository", "revision", "name")  # the same command would
 BUNDLED = "or use a bundled checkpoint: canary-base or canary-large"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """What the hub's cache holds of a checkpoint."""
-
-    directory: Path | None
-    """The snapshot's folder, named by its commit; None where nothing is cached."""
-    lacks: tuple[str, ...]
-    """Files that loading needs and that are not there; empty where it is complete."""
-
-
-def look_up(spec: ModelSpec) -> Snapshot:
-    """Look into the hub's cache; never uses the network.
-
-    Raises:
-        CheckpointError: what is cached contradicts itself.
-        NotCachedError: the location is no repository name.
-    """
-    directory = _cached_directory(spec)
-    listed = _listed(spec)
-    if directory is None:
-        files = needed_of(listed) or ("config.json and all other files",)
-        return Snapshot(directory=None, lacks=files)
-    return Snapshot(directory=directory, lacks=lacking(directory, listed=listed))
-
-
 def why_not_loadable(spec: ModelSpec) -> str | None:
     """Say why a checkpoint cannot be loaded without a network; None where it can.
 
@@ -59,13 +33,8 @@ def why_not_loadable(spec: ModelSpec) -> str | None:
     small files among them, and this torch reads their kind.
     """
     try:
-        if spec.source == "hub":
-            found = look_up(spec)
-            directory, lacks = found.directory, found.lacks
-        else:
-            directory = Path(spec.location)
-            lacks = lacking(directory)
-        if directory is None or not directory.is_dir():
+        directory, lacks = _look_up(spec)
+        if directory is None:
             return "not cached"
         if lacks:
             return f"not cached: lacks {', '.join(lacks)}"
@@ -75,37 +44,63 @@ def why_not_loadable(spec: ModelSpec) -> str | None:
     return pickles_unreadable() if weights is not None and weights.are_pickles else None
 
 
-def fetch(spec: ModelSpec) -> Snapshot:
-    """Download what loading needs into the hub's cache; blocks on the network.
+def locate(spec: ModelSpec) -> Path:
+    """Return the checkpoint's folder, whole, after fetching it where it is not; may use the hub.
 
     Raises:
         NotCachedError: it cannot be fetched; says why, what is lacking and how to fetch it.
-        CheckpointError: the repository lacks a file that loading needs.
+        CheckpointError: there is no such folder, or it lacks a file that loading needs.
     """
+    directory, lacks = _look_up(spec)
+    if lacks and spec.source == "hub":
+        if (fault := _offline_fault()) is not None:
+            raise _not_cached(spec, lacks, fault)
+        directory, lacks = _fetch(spec)
+    if directory is None:
+        raise CheckpointError(f"checkpoint {spec.name!r}: {spec.location} is not a directory")
+    if lacks:
+        raise CheckpointError(
+            f"checkpoint {spec.name!r}: {directory} has no {', '.join(lacks)}; needed are "
+            "config.json, vocab.json, preprocessor_config.json or processor_config.json, and the "
+            "weights as model.safetensors or pytorch_model.bin, whole or in shards with an index"
+        )
+    return directory
+
+
+def _look_up(spec: ModelSpec) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the folder that is here, if any, and the files that it lacks; never uses the network.
+
+    Raises:
+        CheckpointError: what is here contradicts itself.
+        NotCachedError: the location is no repository name.
+    """
+    if spec.source != "hub":
+        folder = Path(spec.location)
+        return (folder, lacking(folder)) if folder.is_dir() else (None, ())
+    directory, listed = _cached_directory(spec), _listed(spec)
+    if directory is None:
+        return None, needed_of(listed) or ("config.json and all other files",)
+    return directory, lacking(directory, listed=listed)
+
+
+def _fetch(spec: ModelSpec) -> tuple[Path | None, tuple[str, ...]]:
+    """Download what loading needs into the hub's cache; blocks on the network."""
     from huggingface_hub import HfApi, snapshot_download
 
     try:
         commit = HfApi().model_info(spec.location, revision=spec.revision).sha
         listed = HfApi().list_repo_files(spec.location, revision=commit)
-        names = needed_of(listed)
-        snapshot_download(spec.location, revision=spec.revision, allow_patterns=list(names))
-        found = look_up(spec)
-        if rest := [name for name in found.lacks if name in listed]:  # shards of other names
+        names = list(needed_of(listed))
+        snapshot_download(spec.location, revision=spec.revision, allow_patterns=names)
+        if rest := [name for name in _look_up(spec)[1] if name in listed]:  # shards of other names
             snapshot_download(spec.location, revision=spec.revision, allow_patterns=rest)
-            found = look_up(spec)
     except Exception as error:  # its classes depend on the client's version; explain sorts them
         fault = explain(error, repository=spec.location, revision=spec.revision)
-        raise not_cached(spec, look_up(spec).lacks, fault) from error
-    if found.lacks:
-        raise CheckpointError(
-            f"checkpoint {spec.name!r} ({spec.location} at {commit}) has no "
-            f"{', '.join(found.lacks)} on the hub; it is no whole Wav2Vec2ForCTC"
-        )
-    return found
+        raise _not_cached(spec, _look_up(spec)[1], fault) from error
+    return _look_up(spec)
 
 
-def not_cached(spec: ModelSpec, lacks: tuple[str, ...], fault: HubFault) -> NotCachedError:
-    """Build the error for a checkpoint that is not here, with the command that would fetch it."""
+def _not_cached(spec: ModelSpec, lacks: tuple[str, ...], fault: HubFault) -> NotCachedError:
     at = f" at revision {spec.revision!r}" if spec.revision else ""
     text = (
         f"checkpoint {spec.name!r} ({spec.location}{at}) is not cached: lacks {', '.join(lacks)}; "
@@ -125,7 +120,7 @@ def download_command(spec: ModelSpec) -> str:
     return shlex.join(["hf", "download", spec.location, *names, *at])
 
 
-def offline_fault() -> HubFault | None:
+def _offline_fault() -> HubFault | None:
     """Return the fault that offline mode is, where it is on."""
     from huggingface_hub import constants
     from huggingface_hub.errors import OfflineModeIsEnabled

@@ -46,18 +46,6 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
-    """What was read from the files of a checkpoint."""
-
-    module: Any
-    """transformers' Wav2Vec2ForCTC, float32, eval, on the host."""
-    sha256_of: Mapping[str, str]
-    """By the name of each weight file, in the order of reading."""
-    unused: tuple[str, ...]
-    """Tensors that the files hold and the architecture has no place for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTensor:
     """A tensor as it lies in its file, not yet read."""
 
@@ -66,8 +54,14 @@ class StoredTensor:
     read: Callable[[], torch.Tensor]
 
 
-def load_weights(files: WeightFiles, architecture: Architecture) -> Weights:
+def load_weights(
+    files: WeightFiles, architecture: Architecture
+) -> tuple[Any, dict[str, str], tuple[str, ...]]:
     """Read the tensors that inference needs into a module; blocks on the disk.
+
+    Returns:
+        transformers' Wav2Vec2ForCTC, float32, eval, on the host; the SHA-256 of each file by its
+        name; the tensors that the files hold and the architecture has no place for.
 
     Raises:
         CheckpointError: a file cannot be read, is a pickle of anything but tensors, or changes
@@ -90,7 +84,7 @@ def load_weights(files: WeightFiles, architecture: Architecture) -> Weights:
         raise CheckpointError(f"{files.directory} cannot be read: {one_line(error)}") from error
     module = module.eval().requires_grad_(requires_grad=False)
     unused = sorted(named.keys() - wanted.keys() - {TRAINING_ONLY})
-    return Weights(module=module, sha256_of=digests, unused=tuple(unused))
+    return module, digests, tuple(unused)
 
 
 def _states(files: WeightFiles) -> list[tuple[int, ...]]:
