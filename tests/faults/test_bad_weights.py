@@ -146,6 +146,8 @@ def test_a_missing_shard_is_named(checkpoint):
     (checkpoint / "model-00002-of-00002.safetensors").unlink()
 
     refused(checkpoint, r"model-00002-of-00002\.safetensors")
+    lacks = "not cached: lacks model-00002-of-00002.safetensors"
+    assert why_not_loadable(parse_model(str(checkpoint))) == lacks
 
 
 def test_a_shard_that_the_index_does_not_name_is_not_read(checkpoint):
