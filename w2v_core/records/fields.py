@@ -1,8 +1,7 @@
 """The registry: every key of a fingerprint and every figure of a record, each once.
 
-What a name means stands here and nowhere else: its unit, how it is shown, whether it identifies
-what was measured or where, and why it matters. Readers ask the registry; a contract test holds that
-what is asked for is written by a backend.
+What a name means stands here: its unit, how it is shown, whether it identifies what was measured or
+where, and why it matters. A contract test holds that what is asked for is written by a backend.
 """
 
 from __future__ import annotations
