@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,9 @@ def _given(config: pytest.Config, name: str) -> str | None:
     return str(value) if named or str(value) != str(default) else None
 
 
+@cache
 def _defaults() -> dict[str, Any]:
-    """Ask pytest-benchmark for the defaults of its options."""
+    """Ask pytest-benchmark for the defaults of its options; it asks git seven times for that."""
     from pytest_benchmark.plugin import pytest_addoption
 
     parser = pytest.Parser(_ispytest=True)

@@ -127,12 +127,11 @@ def properties(record: CellRecord) -> list[tuple[str, object]]:
 
 def own_verdict(record: CellRecord) -> str:
     """Judge a cell by itself, without a baseline: sound, and under its WER ceiling if any."""
-    from w2v_core.verdict.wer import ceiling_finding
+    from w2v_core.verdict.judge import judge_alone
 
-    finding = ceiling_finding(record)
-    if not record.valid:
-        return "FAIL"
-    return finding.verdict if finding is not None else "not judged"
+    (cell,) = judge_alone([record]).cells
+    is_held = any(finding.kind == "wer-ceiling" for finding in cell.findings)
+    return cell.verdict if is_held or cell.verdict == "FAIL" else "not judged"
 
 
 def extra_info(record: CellRecord) -> dict[str, Any]:

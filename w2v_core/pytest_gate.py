@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,12 +14,10 @@ from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.store import Session
 
 if TYPE_CHECKING:
-    from w2v_core.records.history_table import Night
     from w2v_core.session import ValidationRun
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.outcome import GateResult
-
-__all__ = ["WHOLE_RUN", "Gatekeeper", "rebase"]
+    from w2v_core.verdict.run import Run
 
 WHOLE_RUN = "run"
 """The gate item for what belongs to no cell: xdist, incomplete runs, clocks."""
@@ -75,38 +72,18 @@ class Gatekeeper:
         return Session(xdist=self._is_parallel, outcomes=outcomes, errors=dict(self.errors))
 
     @cached_property
-    def result(self) -> GateResult:
-        """The verdict over the session's records; judged on first use."""
-        from w2v_core.verdict.judge import judge, refused
-        from w2v_core.verdict.waivers import load_waivers
-
-        if isinstance(self.baseline, str):
-            return refused(self.baseline, unusable=True)
-        now = datetime.now(timezone.utc)
-        try:
-            nights = self._nights
-            waivers = load_waivers(self._path, now=now) if self._path is not None else ()
-        except RecordError as error:
-            return refused(str(error), unusable=True)
-        return judge(
-            self._run.records,
-            self.baseline,
-            session=self.session,
-            history=nights,
-            now=now,
-            waivers=waivers,
+    def run(self) -> Run:
+        """The judged run; judged on first use, when all cells are measured."""
+        history = self._history if self._history is not None and self._history.exists() else None
+        known = None if isinstance(self.baseline, str) else self.baseline
+        return self._run.judge(
+            session=self.session, baseline=self._path, known=known, history=history
         )
 
-    @cached_property
-    def _nights(self) -> Mapping[str, Sequence[Night]] | None:
-        """Earlier runs on this card by cell; None without a history."""
-        from w2v_core.records.fingerprint import key as fingerprint_key
-        from w2v_core.records.history import History
-
-        if self._history is None or not self._history.exists():
-            return None
-        with History(self._history) as opened:
-            return opened.nights(fingerprint_key(self._run.environment))
+    @property
+    def result(self) -> GateResult:
+        """The verdict over the session's records."""
+        return self.run.result
 
     def pytest_keyboard_interrupt(self) -> None:
         """Hook: Ctrl-C, ``pytest.exit`` or ``session.shouldstop`` ended the session."""
@@ -121,37 +98,17 @@ class Gatekeeper:
 
         Raises:
             ReportError: the reports cannot be written.
-            RecordError: the history cannot be written, or holds another run under these names.
+            RecordError: the history cannot be used, or holds another run under these names.
         """
         is_stopped = bool(session.shouldstop or session.shouldfail)
         if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
             return
         try:
-            self._write()
+            self._run.write(self.run)
         finally:  # a measurement that one of the two cannot take is in the other
             self._append()
         if not is_stopped:
             self._refuse_unjudged()
-
-    def _write(self) -> None:
-        """Write the reports, also where the history became unusable, which is raised then."""
-        from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
-
-        baseline = None if isinstance(self.baseline, str) else self.baseline
-        nights, problem = None, None
-        try:
-            nights = self._nights
-        except RecordError as error:
-            problem = error
-        self._run.write(
-            session=self.session,
-            gate=self.result if self.is_on else None,
-            calibration=calibrate_from_baseline(baseline) if baseline is not None else None,
-            history=nights,
-            baseline=baseline,
-        )
-        if problem is not None:
-            raise problem
 
     def _append(self) -> None:
         from w2v_core.records.history import History
@@ -266,47 +223,3 @@ def cell_of(item: pytest.Item) -> str | None:
     callspec: Any = getattr(item, "callspec", None)
     cell = callspec.params.get("cell") if callspec is not None else None
     return None if cell is None else str(cell)
-
-
-def rebase(run: ValidationRun, *, baseline: Path, reason: str) -> str:
-    """Approve this session's run, with the release's others like it, as the baseline.
-
-    Earlier runs that measured something else, or that are not valid, are left out.
-
-    Returns:
-        What was approved, and how far it carries.
-
-    Raises:
-        ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
-        RecordError: this session's run cannot be read.
-    """
-    from w2v_core.verdict.commands import approve_runs, approver, told_approval
-
-    runs, left_out = _runs_like(run.directory)
-    tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
-    try:
-        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=approver())
-    except ConfigError as error:
-        raise ConfigError(f"{error.args[0]}{tail}") from error
-    return f"{told_approval(approved, path)}{tail}"
-
-
-def _runs_like(directory: Path) -> tuple[list[Path], list[str]]:
-    """Find the runs beside a run that may be approved with it; say why the others may not."""
-    from w2v_core.records.store import read_run
-    from w2v_core.verdict.approve import unlike
-
-    ours = read_run(directory)
-    runs, left_out = [directory], []
-    for path in sorted(p.parent for p in directory.parent.glob("*/run.json")):
-        if path == directory:
-            continue
-        try:
-            problems = unlike(read_run(path), ours)
-        except RecordError as error:
-            problems = [str(error)]
-        if problems:
-            left_out.append(f"{path.name}: {problems[0]}")
-        else:
-            runs.append(path)
-    return runs, left_out

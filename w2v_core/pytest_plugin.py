@@ -25,7 +25,7 @@ from w2v_core.pytest_cells import (
     own_verdict,
     wer_ceiling,
 )
-from w2v_core.pytest_gate import Gatekeeper, rebase, refuse_xfail
+from w2v_core.pytest_gate import Gatekeeper, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
@@ -308,12 +308,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _rebase(session: pytest.Session) -> None:
+    from w2v_core.verdict.commands import rebase
+
     run, reason = session.config.stash[RUN], given(session.config)["reason"]
     if reason is None or not run.records:
         return
     path = given(session.config)["baseline"] or run.config.reports_dir / "baselines"
     try:
-        session.config.stash[APPROVAL] = rebase(run, baseline=path, reason=reason)
+        session.config.stash[APPROVAL] = rebase(run.directory, baseline=path, reason=reason)
     except W2VError as error:
         session.config.stash[APPROVAL] = f"not approved: {flagged(error, PYTEST)}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -25,10 +24,8 @@ if TYPE_CHECKING:
     from w2v_core.engine.engine import Engine
     from w2v_core.model.checkpoint import Checkpoint
     from w2v_core.records.cell import Cell
-    from w2v_core.records.history_table import Night
     from w2v_core.verdict.baseline import Baseline
-    from w2v_core.verdict.calibrate import Calibration
-    from w2v_core.verdict.outcome import GateResult
+    from w2v_core.verdict.run import Run
 
 __all__ = ["RunConfig", "ValidationRun"]
 
@@ -214,29 +211,28 @@ class ValidationRun:
         self.lost = lost
         collect(lost, self.backend.driver_logs(), self.directory)
 
-    def write(
+    def judge(
         self,
         *,
         session: Session | None = None,
-        gate: GateResult | None = None,
-        calibration: Calibration | None = None,
-        history: Mapping[str, Sequence[Night]] | None = None,
-        baseline: Baseline | None = None,
-    ) -> Path:
-        """Write all records, and what is known around them, to the run's directory.
+        baseline: Path | None = None,
+        known: Baseline | None = None,
+        history: Path | None = None,
+    ) -> Run:
+        """Judge the records; see ``verdict.run.judged``, which every front end comes to."""
+        from w2v_core.verdict.run import judged
+
+        return judged(
+            self.records, session=session, baseline=baseline, known=known, history=history
+        )
+
+    def write(self, run: Run | None = None) -> Path:
+        """Write all files of the run to its directory; judges each cell alone without ``run``.
 
         Raises:
             ReportError: it cannot be written.
         """
-        from w2v_core.verdict.run import Run
+        from w2v_core.verdict.run import calibrated
 
-        run = Run(
-            records=tuple(self.records),
-            session=session,
-            verdict=gate,
-            calibration=calibration,
-            nights=history,
-            baseline=baseline,
-        )
-        write_run(self.directory, run)
+        write_run(self.directory, calibrated(run if run is not None else self.judge()))
         return self.directory

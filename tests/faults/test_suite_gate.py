@@ -2,20 +2,22 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tests.helpers.records import write_run
 from tests.helpers.replay import GOOD, MUTANTS
-from tests.helpers.suite import ROOT, run_suite, tiny_inputs
+from tests.helpers.suite import ROOT, Ended, run_sessions, tiny_inputs
 from w2v_core.records.history import History
 from w2v_core.records.record import from_json
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approve_runs
+from w2v_core.verdict.commands import approve_runs, gate_runs
 
 BAD = ("failure", "error")
 VANISHED = "tiny-float32-vanished-nographs-exact"
@@ -30,7 +32,8 @@ def inputs(tmp_path_factory):
 def record(inputs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("first")
     out = folder / "out.json"
-    run_suite(*inputs, "--rounds", "1", "--reports-dir", folder, "--benchmark-json", out)
+    options = ["--rounds", "1", "--reports-dir", folder, f"--benchmark-json={out}"]
+    run_sessions({"first": [*inputs, *options]})
     return from_json(json.loads(out.read_text())["benchmarks"][0]["extra_info"]["record"])
 
 
@@ -59,19 +62,77 @@ def approve(folder, record, **changes):
     return approve_runs(runs, folder / "baseline.json", approved_by="test")[1]
 
 
-def judged_by(baseline, inputs, folder, *options):
-    """Run the suite against a baseline; return the process and JUnit's outcome by item."""
-    junit = folder / "junit.xml"
-    done = run_suite(
-        *inputs,
-        *("--rounds", "1", "--reports-dir", folder, "--baseline", baseline),
-        *(f"--junit-xml={junit}", *options),
-    )
-    outcomes = {}
-    for case in ET.parse(junit).iter("testcase"):
-        kinds = [child.tag for child in case if child.tag in (*BAD, "skipped")]
-        outcomes[case.get("name")] = kinds[0] if kinds else "passed"
-    return done, outcomes
+STOPS = {
+    "by-ctrl-c": pytest.ExitCode.INTERRUPTED,
+    "by-pytest-exit": pytest.ExitCode.INTERRUPTED,
+    "by-error": pytest.ExitCode.TESTS_FAILED,
+}
+REBASED = ("--rebase", "new pool")
+BASELINES = {
+    # So slow that no noise of the machine makes the measured cell slower, and not so slow that the
+    # measured one is too fast to be true.
+    "vanished": {"faster": 0.4, "cells": [VANISHED]},
+    "slower": {"faster": 100.0},
+    "same": {},
+}
+NIGHTS = {
+    "vanished": ("vanished",),
+    "slower": ("slower",),
+    "stopped-by-the-gate": ("slower", "-x"),
+    "deselected": ("same", "-k", "test_gate"),
+    "raises": ("same", "break=measuring"),
+    "no-baseline": ("none",),
+    "rebase-of-few": ("slower", *REBASED),
+    "rebase-without-a-reason": ("slower", "--rebase", ""),
+    "rebase": ("slower", *REBASED),
+    **{stop: ("same", f"break={stop}", "-x", "--dtypes", "float32,bfloat16") for stop in STOPS},
+}
+
+
+@dataclass
+class Night:
+    """A session against a baseline, and what it left."""
+
+    ended: Ended
+    folder: Path
+
+    @property
+    def baseline(self):
+        return self.folder / "baseline.json"
+
+    @property
+    def outcomes(self):
+        """JUnit's outcome by item."""
+        return {
+            case.get("name"): next((k.tag for k in case if k.tag in (*BAD, "skipped")), "passed")
+            for case in ET.parse(self.folder / "junit.xml").iter("testcase")
+        }
+
+    @property
+    def run(self):
+        """The one run's directory."""
+        (run,) = (self.folder / "reports" / "dev").glob("*/")
+        return run
+
+
+@pytest.fixture(scope="module")
+def nights(inputs, record, tmp_path_factory):
+    """All nights, in one process, each in a folder and with a baseline of its own."""
+    root, sessions = tmp_path_factory.mktemp("nights"), {}
+    approved = {name: approve(root / name, record, **c) for name, c in BASELINES.items()}
+    for name, (against, *options) in NIGHTS.items():
+        folder = root / f"night-{name}"
+        folder.mkdir()
+        if against in approved:
+            shutil.copy(approved[against], folder / "baseline.json")
+        if name in {"rebase", "rebase-without-a-reason"}:
+            copies(folder / "reports" / "dev", record)
+        files = {"baseline": "baseline.json", "history": "history.sqlite", "reports-dir": "reports"}
+        places = [f"--{option}={folder / file}" for option, file in files.items()]
+        junit = f"--junit-xml={folder / 'junit.xml'}"
+        sessions[name] = [*inputs, "--rounds", "1", *places, junit, *options]
+    ended = run_sessions(sessions)
+    return {name: Night(ended[name], root / f"night-{name}") for name in NIGHTS}
 
 
 @pytest.fixture(scope="module")
@@ -116,120 +177,104 @@ def test_the_night_that_the_mutants_are_made_from_is_green(sessions):
     assert complaints(sessions, GOOD) == (pytest.ExitCode.OK, [])
 
 
-def test_a_vanished_cell_is_red_and_the_measured_one_is_not(inputs, record, tmp_path):
-    # The baseline is so slow that no noise of the machine makes the measured cell slower, and not
-    # so slow that the measured one is too fast to be true.
-    baseline = approve(tmp_path, record, faster=0.4, cells=[VANISHED])
+def test_a_vanished_cell_is_red_and_the_measured_one_is_not(nights, record):
+    night = nights["vanished"]
 
-    done, outcomes = judged_by(baseline, inputs, tmp_path)
-
-    assert done.returncode == 1
-    assert outcomes[f"test_gate[{VANISHED}]"] == "failure"
-    assert outcomes[f"test_gate[{record.cell}]"] != "failure", done.stdout
+    assert night.ended.returncode == 1
+    assert night.outcomes[f"test_gate[{VANISHED}]"] == "failure"
+    assert night.outcomes[f"test_gate[{record.cell}]"] != "failure", night.ended.stdout
 
 
-def test_a_cell_that_got_far_slower_is_red(inputs, record, tmp_path):
-    baseline = approve(tmp_path, record, faster=100.0)
+def test_a_cell_that_got_far_slower_is_red(nights, record):
+    night = nights["slower"]
 
-    done, outcomes = judged_by(baseline, inputs, tmp_path)
-
-    assert done.returncode == 1
-    assert outcomes[f"test_gate[{record.cell}]"] == "failure"
-    assert outcomes[f"test_steady_state_throughput[{record.cell}]"] == "passed"
+    assert night.ended.returncode == 1
+    assert night.outcomes[f"test_gate[{record.cell}]"] == "failure"
+    assert night.outcomes[f"test_steady_state_throughput[{record.cell}]"] == "passed"
 
 
-def test_a_deselected_cell_is_red(inputs, record, tmp_path):
-    baseline = approve(tmp_path, record)
+def test_a_deselected_cell_is_red(nights, record):
+    night = nights["deselected"]
 
-    done, outcomes = judged_by(baseline, inputs, tmp_path, "-k", "test_gate")
-
-    assert done.returncode == 1
-    assert outcomes[f"test_gate[{record.cell}]"] == "failure"
+    assert night.ended.returncode == 1
+    assert night.outcomes[f"test_gate[{record.cell}]"] == "failure"
 
 
-def test_every_run_is_appended_to_the_history(inputs, record, tmp_path):
-    path = tmp_path / "history.sqlite"
-    for _ in range(2):
-        run_suite(*inputs, "--rounds", "1", "--reports-dir", tmp_path, "--history", path)
+def test_a_cell_that_raised_is_red_at_the_gate_and_on_the_page(nights, record):
+    night = nights["raises"]
+    why = "RuntimeError: the link went down"
 
-    with History(path) as history:
-        assert list(history.query()["cell"]) == [record.cell] * 2
-
-
-STOPPER = """
-import pytest
-
-@pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem):
-    yield
-    {stop}
-"""
+    assert night.outcomes[f"test_gate[{record.cell}]"] == "failure"
+    assert why in night.ended.stdout
+    assert why in (night.run / "summary.md").read_text()
+    assert why in (night.run / "summary.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("stop", "code"),
-    [
-        ("raise KeyboardInterrupt", pytest.ExitCode.INTERRUPTED),
-        ("pytest.exit('enough')", pytest.ExitCode.INTERRUPTED),
-        ("raise RuntimeError", pytest.ExitCode.TESTS_FAILED),
-    ],
-)
-def test_a_session_stopped_after_its_first_cell_leaves_an_incomplete_run(
-    stop, code, inputs, record, tmp_path, monkeypatch
-):
-    (tmp_path / "stopper.py").write_text(STOPPER.format(stop=stop))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    history, reports = tmp_path / "history.sqlite", tmp_path / "reports"
-    options = ["--rounds", "1", "--reports-dir", reports, "--history", history]
-    baseline = approve(tmp_path, record)
+def test_a_run_and_its_page_say_what_the_gate_says(nights, record):
+    """One judge: the items, verdict.json and ``w2v gate`` on the files."""
+    night = nights["slower"]
+    stored = json.loads((night.run / "verdict.json").read_text())
+    again = gate_runs([night.run], night.baseline)
 
-    done = run_suite(
-        *inputs,
-        *("--dtypes", "float32,bfloat16", "--baseline", baseline),
-        *(*options, "-x", "-p", "stopper"),
-    )
-
-    assert done.returncode == code, done.stdout
-    assert "were not judged" not in done.stdout + done.stderr
-    assert "1 of 1 cells valid" in done.stdout
-    (run,) = reports.glob("dev/*/")
-    assert [file.name for file in run.iterdir()] == ["INCOMPLETE"]
-    assert not history.exists()
-    assert f"no reports, the run did not finish: {run}" in done.stdout
+    assert [c["verdict"] for c in stored["cells"]] == ["FAIL"]
+    assert [c.reasons for c in again.cells] == [tuple(c["reasons"]) for c in stored["cells"]]
 
 
-def test_a_session_stopped_by_its_gate_leaves_a_whole_run(inputs, record, tmp_path):
+def test_a_run_is_appended_to_its_history(nights, record):
+    with History(nights["slower"].folder / "history.sqlite") as history:
+        assert list(history.query()["cell"]) == [record.cell]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_session_stopped_after_its_first_cell_leaves_an_incomplete_run(stop, nights):
+    night = nights[stop]
+
+    assert night.ended.returncode == STOPS[stop], night.ended.stdout
+    assert "were not judged" not in night.ended.stdout
+    assert "1 of 1 cells valid" in night.ended.stdout
+    assert [file.name for file in night.run.iterdir()] == ["INCOMPLETE"]
+    assert not (night.folder / "history.sqlite").exists()
+    assert f"no reports, the run did not finish: {night.run}" in night.ended.stdout
+
+
+def test_a_session_stopped_by_its_gate_leaves_a_whole_run(nights):
     """-x at a red gate item: every cell was measured."""
-    baseline = approve(tmp_path, record, faster=100.0)
+    night = nights["stopped-by-the-gate"]
 
-    done, outcomes = judged_by(baseline, inputs, tmp_path / "reports", "-x")
-
-    assert (done.returncode, [*outcomes.values()].count("failure")) == (1, 1)
-    assert "were not judged" not in done.stdout
-    (run,) = (tmp_path / "reports" / "dev").glob("*/")
-    assert (run / "run.json").exists()
-    assert not (run / "INCOMPLETE").exists()
+    assert night.ended.returncode == 1
+    assert [*night.outcomes.values()].count("failure") == 1
+    assert "were not judged" not in night.ended.stdout
+    assert (night.run / "run.json").exists()
+    assert not (night.run / "INCOMPLETE").exists()
 
 
-def test_a_session_can_rebase_and_a_worse_one_says_why(inputs, record, tmp_path):
-    """The fifth run of a release: refused while four, approved with a reason, red without one."""
-    path = approve(tmp_path / "old", record, faster=100.0)
-    options = [*inputs, "--rounds", "1", "--reports-dir", tmp_path, "--baseline", path]
-    few = run_suite(*options, "--rebase", "new pool")
-    copies(tmp_path / "dev", record)
-    silent, told = (run_suite(*options, "--rebase", reason) for reason in ("", "new pool"))
-    approvals = load_baseline(path).approvals
+def test_a_session_that_rebases_too_few_runs_is_red_and_says_so(nights):
+    night = nights["rebase-of-few"]
 
-    assert (few.returncode, silent.returncode, told.returncode) == (1, 1, 0), told.stdout
-    assert "not approved: " in few.stdout
-    assert "worse than the baseline in force" in silent.stdout
-    assert "accepted as worse: " in told.stdout
+    assert night.ended.returncode == 1
+    assert "not approved: " in night.ended.stdout
+
+
+def test_a_worse_release_needs_a_reason(nights):
+    night = nights["rebase-without-a-reason"]
+
+    assert night.ended.returncode == 1
+    assert "worse than the baseline in force" in night.ended.stdout
+
+
+def test_a_session_can_rebase_and_a_worse_one_says_why(nights):
+    """The sixth run of a release like the five before."""
+    night = nights["rebase"]
+    approvals = load_baseline(night.baseline).approvals
+
+    assert night.ended.returncode == 0, night.ended.stdout
+    assert "accepted as worse: " in night.ended.stdout
     assert [a.reason for a in approvals] == ["first baseline", "new pool"]
     assert "is slower by 9" in approvals[-1].worse[0]
 
 
-def test_a_missing_baseline_is_red(inputs, tmp_path):
-    done, outcomes = judged_by(tmp_path / "none.json", inputs, tmp_path)
+def test_a_missing_baseline_is_red(nights):
+    night = nights["no-baseline"]
 
-    assert done.returncode == 1
-    assert outcomes["test_gate[run]"] == "failure"
+    assert night.ended.returncode == 1
+    assert night.outcomes["test_gate[run]"] == "failure"

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.helpers.suite import run_suite, tiny_inputs
+from tests.helpers.suite import run_sessions, run_suite, tiny_inputs
 
 KEYS = (
     "cell",
@@ -121,6 +121,7 @@ def test_reports_are_written(sound):
         "summary.html",
         "summary.md",
         "summary.parquet",
+        "verdict.json",
     ]
 
 
@@ -144,75 +145,83 @@ def test_a_decoder_that_drops_double_letters_turns_the_suite_red(tmp_path):
     assert "transcripts differ from the goldens" in info["invalid_reasons"][0]
 
 
-def test_a_cell_that_the_device_cannot_do_is_skipped_with_its_reason(inputs, tmp_path):
-    done = run_suite(*inputs, "--graphs", "on", "--device", "cpu", "--reports-dir", str(tmp_path))
+USAGE = {
+    "no-bucket": (["--buckets", "0"], "--buckets is 0"),
+    "no-utterance": (["--limit", "0"], "--limit is 0"),
+    "no-round": (["--rounds", "0"], "--rounds is 0"),
+    "device": (["--device", "gpu"], "unknown device 'gpu'"),
+    "model": (["--models", "canary-bas"], "did you mean 'canary-base'"),
+    "dataset": (["--datasets", "test-clen"], "'test-clean'"),
+    "device-missing": (["--device", "hpu"], "device hpu"),
+    "mark-of-a-missing-device": (["-m", "hpu"], "device hpu"),
+    "mark-in-brackets": (["-m", "(hpu)"], "device hpu"),
+    "mark-and-more": (["-m", "hpu and not slow"], "device hpu"),
+    "either-mark": (["-m", "hpu or cuda"], "device hpu"),
+    "mark-and-another-device": (["-m", "hpu", "--device", "cpu"], "contradicts -m 'hpu'"),
+    "history-no-database": (["--history={folder}/no-database"], "not a database"),
+    "history-below-a-file": (
+        ["--history={folder}/no-database/inner"],
+        "is no directory that can be written",
+    ),
+}
+OTHERS = {
+    "device-cannot": ["--graphs", "on", "--device", "cpu"],
+    "marked-and-cannot": ["--graphs", "on", "-m", "cpu"],
+    "reports-not-writable": ["--reports-dir", "/dev/null"],
+    "limit-beyond": ["--limit", "4"],
+}
+
+
+@pytest.fixture(scope="module")
+def ended(inputs, tmp_path_factory):
+    """All sessions, in one process; ``reports`` is where none of wrong usage leaves anything."""
+    folder = tmp_path_factory.mktemp("sessions")
+    (folder / "no-database").write_bytes(b"no database" * 100)
+    given = {**{name: options for name, (options, _) in USAGE.items()}, **OTHERS}
+    return run_sessions(
+        {
+            name: [
+                *inputs,
+                *("--reports-dir", folder / name / "reports"),
+                *(o.format(folder=folder) for o in options),
+            ]
+            for name, options in given.items()
+        }
+    ), folder
+
+
+def test_a_cell_that_the_device_cannot_do_is_skipped_with_its_reason(ended):
+    done = ended[0]["device-cannot"]
 
     assert done.returncode == 0
     assert "the cpu backend has no graph capture" in done.stdout
 
 
-def test_a_session_of_marked_cells_that_all_skip_is_not_green(inputs, tmp_path):
-    done = run_suite(*inputs, "--graphs", "on", "-m", "cpu", "--reports-dir", str(tmp_path))
+def test_a_session_of_marked_cells_that_all_skip_is_not_green(ended):
+    done = ended[0]["marked-and-cannot"]
 
     assert "4 skipped" in done.stdout
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
 
 
-def test_a_reports_directory_that_cannot_be_written_is_an_error(inputs):
-    done = run_suite(*inputs, "--reports-dir", "/dev/null")
+def test_a_reports_directory_that_cannot_be_written_is_an_error(ended):
+    done = ended[0]["reports-not-writable"]
 
     assert done.returncode == 1
     assert "give another with --reports-dir" in done.stdout
 
 
-def test_a_limit_beyond_the_set_is_an_error(inputs, tmp_path):
-    done = run_suite(*inputs, "--limit", "4", "--reports-dir", str(tmp_path))
+def test_a_limit_beyond_the_set_is_an_error(ended):
+    done = ended[0]["limit-beyond"]
 
     assert done.returncode == 1
     assert "ConfigError" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        pytest.param(["--buckets", "0"], "--buckets is 0", id="no-bucket"),
-        pytest.param(["--limit", "0"], "--limit is 0", id="no-utterance"),
-        pytest.param(["--rounds", "0"], "--rounds is 0", id="no-round"),
-        pytest.param(["--device", "gpu"], "unknown device 'gpu'", id="device"),
-        pytest.param(["--models", "canary-bas"], "did you mean 'canary-base'", id="model"),
-        pytest.param(["--datasets", "test-clen"], "'test-clean'", id="dataset"),
-        pytest.param(["--device", "hpu"], "device hpu", id="device-missing"),
-        pytest.param(["-m", "hpu"], "device hpu", id="mark-of-a-missing-device"),
-        pytest.param(["-m", "(hpu)"], "device hpu", id="mark-in-brackets"),
-        pytest.param(["-m", "hpu and not slow"], "device hpu", id="mark-and-more"),
-        pytest.param(["-m", "hpu or cuda"], "device hpu", id="either-mark"),
-        pytest.param(
-            ["-m", "hpu", "--device", "cpu"], "contradicts -m 'hpu'", id="mark-and-another-device"
-        ),
-    ],
-)
-def test_wrong_usage_ends_the_session_with_one_line(arguments, reason):
-    done = run_suite(*arguments)
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage_ends_the_session_with_one_line_before_anything_is_measured(name, ended):
+    sessions, folder = ended
 
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert reason in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        pytest.param(b"no database" * 100, "not a database", id="no-database"),
-        pytest.param(None, "is no directory that can be written", id="below-a-file"),
-    ],
-)
-def test_a_history_that_cannot_be_used_is_found_before_anything_is_measured(
-    content, reason, inputs, tmp_path
-):
-    history = tmp_path / "history"
-    history.write_bytes(content or b"")
-    history = history if content else history / "inner"
-    done = run_suite(*inputs, "--history", history, "--reports-dir", tmp_path / "reports")
-
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert reason in done.stderr
-    assert not (tmp_path / "reports").exists()
+    assert sessions[name].returncode == pytest.ExitCode.USAGE_ERROR
+    assert USAGE[name][1] in sessions[name].stdout
+    assert not (folder / name / "reports").exists()

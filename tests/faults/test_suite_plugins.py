@@ -1,13 +1,14 @@
 """The suite beside other people's plugins: one measurement, one record and one red a cell."""
 
 import json
-import subprocess
-import sys
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.helpers.suite import ROOT, run_suite, tiny_inputs
+from tests.helpers.suite import ROOT, Ended, run_sessions, run_suite, tiny_inputs
 
 CLAIMS = (
     "test_every_utterance_is_accounted_for",
@@ -21,39 +22,107 @@ PLUGINS = {
     "--timeout": "pytest_timeout",
     "--html": "pytest_html",
     "randomly": "pytest_randomly",
+    "--reruns": "pytest_rerunfailures",
 }
-FLAKY = """
-import w2v_core.session as session
-real, tries = session.ValidationRun.measure, []
+CELL = "tiny-float32-librispeech_corpus-nographs-exact"
+OLD = ROOT / "tests/data/d110d4f/benchmark.json"
+"""What d110d4f wrote for the same inputs."""
+NIGHTLY = (
+    *("--benchmark-autosave", "--benchmark-compare", "--benchmark-compare-fail=mean:9999%"),
+    "--benchmark-storage={folder}/saved",
+)
+GREEN = {
+    "in-order": ("-p", "no:randomly"),
+    "reversed": ("break=order",),
+    "random-order": ("-p", "randomly"),
+    "repeated": ("--count", "2"),
+    "xdist-off": ("-n", "0"),
+    "timeout-and-html": ("--timeout", "600", "--html={folder}/x.html"),
+    "one-claim": ("-k", "ceiling"),
+    "run-again": ("break=measuring-once", "--reruns", "1", "--history={folder}/h.sqlite"),
+    "all-run-again": ("break=every-test-once", "--reruns", "1", "--history={folder}/h.sqlite"),
+    "profiled": ("--benchmark-cprofile", "tottime"),
+    "first-night": NIGHTLY,
+    "second-night": NIGHTLY,
+    "compared-with-d110d4f": ("--benchmark-compare={old}",),
+}
+SESSIONS = {
+    **GREEN,
+    "raises": ("break=measuring",),
+    "hangs": ("break=hanging", "--timeout", "2"),
+    "regressed": ("--benchmark-compare={regressed}", "--benchmark-compare-fail=mean:5%"),
+    "disabled": ("--benchmark-disable",),
+    "two-workers": ("-n", "2"),
+}
 
-def measure(self, cell, **options):
-    tries.append(cell)
-    if len(tries) <= {times}:
-        raise RuntimeError("the link went down\\nand more")
-    return real(self, cell, **options)
 
-session.ValidationRun.measure = measure
-"""
+def lacks(options):
+    """Name a plugin that options need and that is not installed."""
+    needed = (m for o, m in PLUGINS.items() if any(x.startswith(o) for x in options))
+    return next((m for m in needed if find_spec(m) is None), None)
+
+
+@dataclass
+class Night:
+    """A session, and what it left."""
+
+    ended: Ended
+    folder: Path
+
+    @property
+    def runs(self):
+        return list((self.folder / "r").glob("dev/*"))
+
+    @property
+    def records(self):
+        files = [json.loads((run / "run.json").read_text()) for run in self.runs]
+        return [row["record"] for file in files for row in file["records"]]
+
+    @property
+    def benchmarks(self):
+        out = self.folder / "out.json"
+        return json.loads(out.read_text())["benchmarks"] if out.exists() else []
+
+    @property
+    def cases(self):
+        """JUnit's cases by test."""
+        cases = ET.parse(self.folder / "junit.xml").iter("testcase")
+        return {case.get("name").partition("[")[0]: case for case in cases}
+
+
+def options_of(name, folder, inputs, regressed):
+    """Return a session's options; both nights have one folder of saved runs."""
+    own = folder / name
+    own.mkdir()
+    files = [f"--junit-xml={own / 'junit.xml'}", f"--benchmark-json={own / 'out.json'}"]
+    given = (o.format(folder=folder, old=OLD, regressed=regressed) for o in SESSIONS[name])
+    return [*inputs, "--rounds", "1", "--reports-dir", own / "r", *files, *given]
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return tiny_inputs(tmp_path_factory.mktemp("inputs"))
+def nights(tmp_path_factory):
+    """All sessions, in one process."""
+    folder = tmp_path_factory.mktemp("nights")
+    inputs = tiny_inputs(tmp_path_factory.mktemp("inputs"))
+    document = json.loads(OLD.read_text())
+    document["benchmarks"][0]["stats"]["mean"] = 1e-9
+    regressed = folder / "regressed.json"
+    regressed.write_text(json.dumps(document))
+    names = [name for name, options in SESSIONS.items() if lacks(options) is None]
+    ended = run_sessions({n: options_of(n, folder, inputs, regressed) for n in names})
+    return {name: Night(ended[name], folder / name) for name in names}
 
 
-def run(inputs, folder, *options):
-    """Run one cell; return the process, its records, its benchmarks and JUnit's outcomes."""
-    files = [f"--junit-xml={folder / 'junit.xml'}", f"--benchmark-json={folder / 'out.json'}"]
-    done = run_suite(*inputs, "--rounds", "1", "--reports-dir", folder / "r", *files, *options)
-    runs = [json.loads(p.read_text()) for p in (folder / "r").glob("dev/*/run.json")]
-    records = [r["record"] for one in runs for r in one["records"]]
-    out = folder / "out.json"
-    benchmarks = json.loads(out.read_text())["benchmarks"] if out.exists() else []
-    cases = {
-        case.get("name").partition("[")[0]: case
-        for case in ET.parse(folder / "junit.xml").iter("testcase")
-    }
-    return done, records, benchmarks, cases
+@pytest.fixture
+def night(nights):
+    """Return a session by name; skips where it needs a plugin that is not installed."""
+
+    def of(name):
+        if name not in nights:
+            pytest.skip(f"needs {lacks(SESSIONS[name])}")
+        return nights[name]
+
+    return of
 
 
 def outcome(case):
@@ -62,131 +131,110 @@ def outcome(case):
     return kinds or ["passed"]
 
 
-def break_measuring(folder, monkeypatch, *, times):
-    (folder / "flaky.py").write_text(FLAKY.format(times=times))
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    return "-p", "flaky"
+@pytest.mark.parametrize("name", GREEN)
+def test_a_cell_is_measured_once_whatever_orders_repeats_or_times_its_tests(name, night):
+    one = night(name)
+
+    assert one.ended.returncode == 0, one.ended.stdout
+    assert [record["cell"] for record in one.records] == [CELL]
+    full = f"tests/validation/test_cells.py::test_cell[{CELL}]"
+    told = [(b["name"], b["fullname"]) for b in one.benchmarks]
+    assert told == [(f"test_cell[{CELL}]", full)]
 
 
 @pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param(("-p", "no:randomly"), id="in-order"),
-        pytest.param(("-p", "randomly"), id="random-order"),
-        pytest.param(("--count", "2"), id="repeated"),
-        pytest.param(("-n", "0"), id="xdist-off"),
-        pytest.param(("--timeout", "600", "--html={folder}/x.html"), id="timeout-and-html"),
-        pytest.param(("-k", "ceiling"), id="one-claim"),
-    ],
+    ("name", "why"), [("raises", "RuntimeError: the link went down"), ("hangs", "Failed: Timeout")]
 )
-def test_a_cell_is_measured_once_whatever_orders_or_repeats_its_tests(options, inputs, tmp_path):
-    for option, module in PLUGINS.items():
-        if any(o.startswith(option) for o in options):
-            pytest.importorskip(module)
-    done, records, benchmarks, _ = run(
-        inputs, tmp_path, *(o.format(folder=tmp_path) for o in options)
-    )
+def test_a_cell_that_is_not_measured_is_one_red_and_stands_in_every_report(name, why, night):
+    one = night(name)
+    (run,) = one.runs
 
-    assert done.returncode == 0, done.stdout
-    assert len(records) == 1
-    cell = records[0]["cell"]
-    full = f"tests/validation/test_cells.py::test_cell[{cell}]"
-    assert [(b["name"], b["fullname"]) for b in benchmarks] == [(f"test_cell[{cell}]", full)]
-
-
-def test_a_cell_that_raises_is_one_red_and_stands_in_the_summary(inputs, tmp_path, monkeypatch):
-    flaky = break_measuring(tmp_path, monkeypatch, times=99)
-    done, records, benchmarks, cases = run(inputs, tmp_path, *flaky, "-p", "no:randomly")
-
-    assert done.returncode == 1
-    assert [outcome(cases[c]) for c in CLAIMS] == [["error"], *[["skipped"]] * 3]
-    assert "0 of 1 cells valid" in done.stdout
-    assert "not measured: tiny-float32-" in done.stdout
-    assert "RuntimeError: the link went down" in done.stdout
-    assert (records, benchmarks) == ([], [])
-    (file,) = (tmp_path / "r").glob("dev/*/run.json")
-    (why,) = json.loads(file.read_text())["session"]["errors"].values()
-    assert why == "RuntimeError: the link went down"
-    assert why in (file.parent / "verdict.json").read_text()
+    assert one.ended.returncode == 1
+    assert [outcome(one.cases[c]) for c in CLAIMS] == [["error"], *[["skipped"]] * 3]
+    assert "0 of 1 cells valid" in one.ended.stdout
+    assert f"not measured: {CELL}: {why}" in one.ended.stdout
+    assert (one.records, one.benchmarks) == ([], [])
+    (told,) = json.loads((run / "run.json").read_text())["session"]["errors"].values()
+    assert told.startswith(why)
+    for page in ("summary.md", "summary.html", "verdict.json"):
+        text = (run / page).read_text()
+        assert CELL in text, page
+        assert why in text, page
 
 
-def test_one_worker_of_xdist_measures_and_the_cells_are_shown(inputs, tmp_path):
-    pytest.importorskip("xdist")
-    done, records, _, _ = run(inputs, tmp_path, "-n", "1")
-
-    assert done.returncode == 0, done.stdout
-    assert len(records) == 1
-    assert "1 of 1 cells valid" in done.stdout
-    assert "reports: " in done.stdout
-
-
-def test_two_workers_of_xdist_are_refused_by_name(inputs, tmp_path):
-    pytest.importorskip("xdist")
-    done, records, _, _ = run(inputs, tmp_path, "-n", "2")
-
-    assert done.returncode != 0
-    assert "-n 2 is refused" in done.stdout
-    assert records == []
-
-
-def test_a_cell_that_is_run_again_leaves_one_record(inputs, tmp_path, monkeypatch):
-    pytest.importorskip("pytest_rerunfailures")
-    flaky = break_measuring(tmp_path, monkeypatch, times=1)
-    history = ("--history", tmp_path / "h.sqlite")
-    done, records, benchmarks, _ = run(inputs, tmp_path, *flaky, "--reruns", "1", *history)
-
-    assert done.returncode == 0, done.stdout
-    assert (len(records), len(benchmarks)) == (1, 1)
-
-
-def test_junit_carries_wer_rtfx_and_verdict_beside_each_claim(inputs, tmp_path):
-    _, (record,), _, cases = run(inputs, tmp_path)
+def test_junit_carries_wer_rtfx_and_verdict_beside_each_claim(night):
+    one = night("in-order")
+    (record,) = one.records
 
     for claim in CLAIMS:
-        told = {p.get("name"): p.get("value") for p in cases[claim].iter("property")}
+        told = {p.get("name"): p.get("value") for p in one.cases[claim].iter("property")}
         assert float(told["WER"]) == record["wer"]
         assert float(told["RTFx"]) == record["rtfx"]
         assert told["verdict"] == "not judged"
 
 
-def test_cprofile_profiles_a_pass_that_is_no_round(inputs, tmp_path):
-    done, (record,), (benchmark,), _ = run(inputs, tmp_path, "--benchmark-cprofile", "tottime")
+def test_junit_holds_what_its_schema_knows_and_no_more(night):
+    """xunit2, as Jenkins reads it: a case has properties, one outcome, output."""
+    known = {"properties", "skipped", "failure", "error", "system-out", "system-err"}
+    for name in ("in-order", "raises"):
+        for case in night(name).cases.values():
+            assert set(case.attrib) <= {"classname", "name", "time"}
+            assert {child.tag for child in case} <= known
+
+
+def test_cprofile_profiles_a_pass_that_is_no_round(night):
+    one = night("profiled")
+
+    assert one.records[0]["rounds_s"] == one.benchmarks[0]["stats"]["data"]
+    assert one.benchmarks[0]["cprofile"]
+
+
+def test_the_first_night_is_saved_and_the_second_is_compared_with_it(night):
+    assert "no saved run to compare with yet" in night("first-night").ended.stdout
+    assert "(NOW)" in night("second-night").ended.stdout
+
+
+def test_a_benchmark_file_of_an_earlier_version_is_compared_with(night):
+    """Names of benchmarks are what they were, so that stored files go on comparing."""
+    text = night("compared-with-d110d4f").ended.stdout
+    rows = [line for line in text.splitlines() if line.startswith(f"test_cell[{CELL}]")]
+
+    assert any("(NOW)" in row for row in rows), text
+    assert any("d110d4f/benchmark)" in row for row in rows), text
+
+
+def test_a_regression_that_pytest_benchmark_finds_still_shows_the_cells(night):
+    ended = night("regressed").ended
+
+    assert ended.returncode == 1
+    assert "Performance has regressed" in ended.stdout
+    assert "1 of 1 cells valid" in ended.stdout
+
+
+def test_no_benchmark_is_timed_where_benchmarks_are_off_and_the_claims_still_hold(night):
+    one = night("disabled")
+
+    assert one.ended.returncode == 0, one.ended.stdout
+    assert (len(one.records), len(one.benchmarks)) == (1, 0)
+
+
+def test_two_workers_are_refused_by_name(night):
+    one = night("two-workers")
+
+    assert one.ended.returncode != 0
+    assert "-n 2 is refused" in one.ended.stdout
+    assert not list((one.folder / "r").rglob("run.json"))
+
+
+@pytest.mark.slow
+def test_one_worker_measures_and_is_told_of(tmp_path):
+    """A process of its own: one worker is no parallel timing, but the gate is told of it."""
+    pytest.importorskip("xdist")
+    options = ["-n", "1", "--rounds", "1", "--reports-dir", tmp_path / "r"]
+    done = run_suite(*tiny_inputs(tmp_path), *options)
 
     assert done.returncode == 0, done.stdout
-    assert record["rounds_s"] == benchmark["stats"]["data"]
-    assert benchmark["cprofile"]
-
-
-def test_the_first_night_is_saved_and_the_second_is_compared_with_it(inputs, tmp_path):
-    nightly = ["--benchmark-autosave", "--benchmark-compare", "--benchmark-compare-fail=mean:999%"]
-    nightly += [f"--benchmark-storage={tmp_path / 'saved'}"]
-    first, second = (run(inputs, tmp_path, *nightly)[0] for _ in range(2))
-
-    assert (first.returncode, second.returncode) == (0, 0), first.stdout + second.stdout
-    assert "no saved run to compare with yet" in first.stdout
-    assert "(NOW)" in second.stdout
-
-
-def test_a_regression_that_pytest_benchmark_finds_still_shows_the_cells(inputs, tmp_path):
-    storage = f"--benchmark-storage={tmp_path / 'saved'}"
-    run(inputs, tmp_path, storage, "--benchmark-autosave")
-    slower = ["--benchmark-compare", "--benchmark-compare-fail=mean:0%"]
-    saved = next((tmp_path / "saved").rglob("*.json"))
-    document = json.loads(saved.read_text())
-    document["benchmarks"][0]["stats"]["mean"] /= 1e3
-    saved.write_text(json.dumps(document))
-    done = run(inputs, tmp_path, storage, *slower)[0]
-
-    assert done.returncode == 1
-    assert "Performance has regressed" in done.stdout + done.stderr
     assert "1 of 1 cells valid" in done.stdout
-
-
-def test_no_benchmark_is_timed_where_benchmarks_are_off_and_the_claims_still_hold(inputs, tmp_path):
-    done, records, benchmarks, _ = run(inputs, tmp_path, "--benchmark-disable")
-
-    assert done.returncode == 0, done.stdout
-    assert (len(records), len(benchmarks)) == (1, 0)
 
 
 REFUSED = {
@@ -207,51 +255,22 @@ REFUSED = {
     "-p no:benchmark": "leave out -p no:benchmark",
 }
 ACCEPTED = (
-    "--benchmark-sort=name",
-    "--benchmark-columns=min,rounds",
-    "--benchmark-group-by=param:dtype,func",
-    "--benchmark-name=short",
-    "--benchmark-time-unit=ms",
-    "--benchmark-disable-gc",
-    "--benchmark-warmup=off",
-    "--benchmark-timer=time.perf_counter",
-    "--benchmark-only",
-    "--benchmark-verbose",
-    "--benchmark-quiet",
-    "--benchmark-save=x",
-    "--benchmark-save-data",
-    "--benchmark-enable",
+    (
+        "--benchmark-sort=name --benchmark-columns=min,rounds "
+        "--benchmark-group-by=param:dtype,func "
+        "--benchmark-name=short --benchmark-time-unit=ms --benchmark-disable-gc --benchmark-quiet "
+        "--benchmark-warmup=off --benchmark-timer=time.perf_counter --benchmark-only"
+    ),
+    "--benchmark-verbose --benchmark-save=x --benchmark-save-data --benchmark-enable",
+    "--benchmark-skip",
 )
-COLLECT = """
-import contextlib, io, json, sys
-import pytest
-
-answers = {}
-for line in json.load(sys.stdin):
-    out = io.StringIO()
-    options = ["--co", "-q", "-p", "no:cacheprovider", "-W", "ignore", *line.split()]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
-        code = pytest.main(["tests/validation", "--models", "canary-base", *options])
-    answers[line] = [int(code), out.getvalue()]
-json.dump(answers, sys.stdout)
-"""
 
 
 @pytest.fixture(scope="module")
 def answers():
-    """What collecting the suite answers to options, all in one process."""
-    lines = [*REFUSED, *ACCEPTED]
-    done = subprocess.run(
-        [sys.executable, "-c", COLLECT],
-        input=json.dumps(lines),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    """What collecting the suite answers to options."""
+    collect = ["--models", "canary-base", "--co", "-q", "-W", "ignore"]
+    return run_sessions({line: [*collect, *line.split()] for line in (*REFUSED, *ACCEPTED)})
 
 
 @pytest.mark.parametrize("line", REFUSED)
@@ -263,5 +282,5 @@ def test_an_option_that_cannot_hold_is_refused_by_name_before_anything_is_measur
 
 
 @pytest.mark.parametrize("line", ACCEPTED)
-def test_an_option_that_holds_is_taken(line, answers):
+def test_options_that_hold_are_taken(line, answers):
     assert answers[line][0] == pytest.ExitCode.OK, answers[line][1]

@@ -128,7 +128,7 @@ class Replay:
             backend=SimpleNamespace(name="cpu", graphs_unsupported=None),
             environment=dict(self._records[0].environment),
             directory=Path(),
-            write=lambda **_: None,
+            write=lambda _run: None,
             measure=lambda cell, *, timer, **_: self._measured(run.records, str(cell), timer),
         )
 

@@ -1,9 +1,22 @@
-"""The suite in a process of its own, as a nightly job runs it."""
+"""The suite from outside: in a process of its own, or many sessions one after the other in one."""
 
+from __future__ import annotations
+
+import contextlib
+import io
+import json
 import os
 import subprocess
 import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from pytest_benchmark.session import PerformanceRegression
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_chapter
@@ -13,16 +26,20 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run_suite(*arguments):
     """Run ``pytest tests/validation`` and return the finished process."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "tests/validation", "-p", "no:cacheprovider"]
+    return _process([*command, *map(str, arguments)])
+
+
+def _process(command, **options):
     return subprocess.run(
-        [*command, *map(str, arguments)],
+        command,
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
+        **options,
     )
 
 
@@ -31,4 +48,127 @@ def tiny_inputs(directory):
     model = write_checkpoint(directory / "model" / "tiny")
     corpus = directory / "corpus"
     write_chapter(corpus, {f"7-1-000{i}": "A WORD" for i in range(3)})
-    return ["--models", model, "--data-path", corpus, "--dtypes", "float32"]
+    return ["--models", str(model), "--data-path", str(corpus), "--dtypes", "float32"]
+
+
+class Ended(NamedTuple):
+    """How a session of ``run_sessions`` came out."""
+
+    returncode: int
+    stdout: str
+    """With stderr."""
+
+
+def run_sessions(sessions: Mapping[str, Sequence[object]]) -> dict[str, Ended]:
+    """Run ``pytest tests/validation`` with each set of options, torch loaded once.
+
+    A session is what a process of its own would be, but that its plugins are those of this module:
+    ``break=NAME`` among the options takes the one of that name.
+    """
+    lines = {name: [str(o) for o in options] for name, options in sessions.items()}
+    done = _process([sys.executable, "-m", "tests.helpers.suite"], input=json.dumps(lines))
+    assert done.returncode == 0, done.stderr
+    return {name: Ended(*told) for name, told in json.loads(done.stdout).items()}
+
+
+@dataclass
+class BreakMeasuring:
+    """A plugin: the first measurements raise, or take longer than any timeout."""
+
+    times: int = 99
+    sleep_s: float = 0.0
+    _real: Any = None
+
+    def pytest_configure(self) -> None:
+        from w2v_core.session import ValidationRun
+
+        real, tries = ValidationRun.measure, []
+
+        def measure(run: ValidationRun, cell: Any, **options: Any) -> Any:
+            tries.append(cell)
+            if len(tries) > self.times:
+                return real(run, cell, **options)
+            time.sleep(self.sleep_s)
+            raise RuntimeError("the link went down\nand more")
+
+        self._real, ValidationRun.measure = real, measure
+
+    def pytest_unconfigure(self) -> None:
+        from w2v_core.session import ValidationRun
+
+        ValidationRun.measure = self._real
+
+
+class FailOnce:
+    """A plugin: every test fails after its first try."""
+
+    def __init__(self) -> None:
+        self._tried: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        yield
+        if item.nodeid not in self._tried:
+            self._tried.add(item.nodeid)
+            raise AssertionError("transient")
+
+
+class Reverse:
+    """A plugin: tests run the other way round, whatever they are."""
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items):
+        items.reverse()
+
+
+@dataclass
+class Stop:
+    """A plugin: raises behind the first test that passed."""
+
+    error: BaseException
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_pyfunc_call(self):
+        yield
+        raise self.error
+
+
+PLUGINS = {
+    "measuring": BreakMeasuring,
+    "measuring-once": lambda: BreakMeasuring(times=1),
+    "hanging": lambda: BreakMeasuring(sleep_s=60),
+    "every-test-once": FailOnce,
+    "order": Reverse,
+    "by-ctrl-c": lambda: Stop(KeyboardInterrupt()),
+    "by-pytest-exit": lambda: Stop(pytest.exit.Exception("enough")),
+    "by-error": lambda: Stop(RuntimeError()),
+}
+
+
+def _session(options: Sequence[str]) -> Ended:
+    environment, out = dict(os.environ), io.StringIO()
+    broken = [o.removeprefix("break=") for o in options if o.startswith("break=")]
+    given = [o for o in options if not o.startswith("break=")]
+    quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    quiet += ["-p", "no:unraisableexception"]  # collects garbage ten times a session
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            plugins = [PLUGINS[name]() for name in broken]
+            code = pytest.main(["tests/validation", *quiet, *given], plugins=plugins)
+    except PerformanceRegression:  # leaves pytest as it is
+        out.write(traceback.format_exc())
+        code = 1
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+    return Ended(int(code), out.getvalue())
+
+
+def main() -> None:
+    """Run the sessions that stdin names; their ends go to stdout."""
+    sessions = json.load(sys.stdin)
+    json.dump({name: _session(options) for name, options in sessions.items()}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,11 +11,13 @@ import pytest
 from tests.helpers.records import CELLS, START, make_run, make_scores, write_run
 from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
-from w2v_core.records.store import StoredRun
+from w2v_core.records.store import Session, StoredRun
 from w2v_core.verdict.approve import approve
+from w2v_core.verdict.baseline import save_baseline
 from w2v_core.verdict.commands import approve_runs, gate_runs
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.judge import judge
+from w2v_core.verdict.judge import judge, judge_alone
+from w2v_core.verdict.run import judged as judged_run
 from w2v_core.verdict.wer import align_words
 
 NIGHT = 10
@@ -243,3 +245,36 @@ def test_nothing_to_judge_is_red():
 def test_alignment(old, new, expected):
     """Equal words once, differing ones in brackets."""
     assert align_words(old, new) == expected
+
+
+RAISED = Session(outcomes={CELLS[0]: "error"}, errors={CELLS[0]: "RuntimeError: link down"})
+
+
+@pytest.mark.parametrize("records", [[], tonight()[1:]], ids=["nothing-measured", "others-were"])
+@pytest.mark.parametrize("against", [lambda r: judged(r, session=RAISED), None], ids=["gate", "-"])
+def test_a_cell_that_raised_is_a_red_cell_of_its_own_that_says_why(against, records):
+    result = against(records) if against else judge_alone(records, session=RAISED)
+    cell = result.cell(CELLS[0])
+
+    assert cell.verdict == "FAIL"
+    assert [f.reason for f in cell.findings] == ["not measured: RuntimeError: link down"]
+    assert not [f for f in result.findings if CELLS[0] in f.reason]
+
+
+def test_a_cell_that_no_baseline_knows_and_that_raised_is_red():
+    session = Session(outcomes={"new": "error"}, errors={"new": "RuntimeError: link down"})
+
+    assert "link down" in judged(tonight(), session=session).cell("new").reasons[0]
+
+
+@pytest.mark.parametrize("option", ["baseline", "history"])
+def test_what_cannot_be_read_is_a_red_run_that_keeps_its_records(option, tmp_path):
+    file = tmp_path / "file.json"
+    file.write_text("{")
+    save_baseline(baseline(), tmp_path / "baseline.json")
+    options = {"baseline": tmp_path / "baseline.json", option: file}
+    run = judged_run(tonight(), **options)
+
+    assert run.result.unusable
+    assert "file.json" in run.result.reasons[0]
+    assert len(run.records) == len(tonight())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 from tests.helpers.records import make_run, write_run
 from w2v_core.errors import ConfigError
-from w2v_core.pytest_gate import rebase
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approver
+from w2v_core.verdict.commands import approver, rebase
 
 
 @pytest.fixture
@@ -24,9 +21,7 @@ def release(tmp_path):
 def session(release, night=4, *, session=None, **changes):
     options = {"sd": 0.002, **changes}
     extra = {} if session is None else {"session": session}
-    return SimpleNamespace(
-        directory=write_run(release / f"run-{night}", make_run(night, **options), **extra)
-    )
+    return write_run(release / f"run-{night}", make_run(night, **options), **extra)
 
 
 def test_the_fifth_run_of_a_release_makes_the_baseline(release, tmp_path):
@@ -41,7 +36,7 @@ def test_the_fifth_run_of_a_release_makes_the_baseline(release, tmp_path):
 
 def test_four_runs_are_not_enough(release, tmp_path):
     """The rules are those of the command."""
-    ours = SimpleNamespace(directory=release / "run-0")
+    ours = release / "run-0"
 
     with pytest.raises(ConfigError, match="has 4 runs"):
         rebase(ours, baseline=tmp_path / "b.json", reason="first")

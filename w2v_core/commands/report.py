@@ -62,7 +62,7 @@ def report(arguments: argparse.Namespace) -> int:
         return _export(run, place, options)
     run = replace(run, nights=_history(options["history"], run.records))
     if options["baseline"]:
-        run = _judged(run, place, options["baseline"])
+        run = _judged(run, options["baseline"])
     output: Path = options["output"] or _default_output(place)
     if output.is_dir():
         raise ConfigError(f"--output {printable(str(output))} is a directory; name a file in it")
@@ -114,19 +114,14 @@ def _print(options: Given, values: Mapping[str, object], paths: Sequence[Path]) 
         sys.stdout.writelines(f"{printable(str(path))}\n" for path in paths)
 
 
-def _judged(run: Run, source: Path, place: Path) -> Run:
+def _judged(run: Run, place: Path) -> Run:
     """Return the run with the verdict over it, however old it is."""
     from w2v_core.verdict.baseline import load_baseline
-    from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
-    from w2v_core.verdict.commands import gate_runs
+    from w2v_core.verdict.run import calibrated, judged
 
     baseline = load_baseline(place, run.records[0].environment)
-    return replace(
-        run,
-        verdict=gate_runs([source], place, max_age=None),
-        calibration=calibrate_from_baseline(baseline),
-        baseline=baseline,
-    )
+    again = judged(run.records, session=run.session, baseline=place, known=baseline, max_age=None)
+    return replace(calibrated(again), nights=run.nights)
 
 
 def _default_output(run: Path) -> Path:

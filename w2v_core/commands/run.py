@@ -232,13 +232,13 @@ def _accuracy(record: CellRecord) -> list[Figure]:
 
 def _spoken_against(record: CellRecord) -> list[str]:
     """Say why a record is not good: not sound, or its WER above its ceiling."""
-    from w2v_core.verdict.wer import ceiling_finding
+    from w2v_core.verdict.judge import judge_alone
 
-    reasons = [f"invalid: {reason}" for reason in record.invalid_reasons]
-    finding = ceiling_finding(record)
-    if finding is not None and finding.verdict == "FAIL":
-        reasons.append(f"WER: {finding.reason}")
-    return reasons
+    (cell,) = judge_alone([record]).cells
+    against = [finding for finding in cell.findings if finding.verdict == "FAIL"]
+    wer = [f"WER: {f.reason}" for f in against if f.kind == "wer-ceiling"]
+    unfit = [f"unfit: {f.reason}" for f in against if f.kind != "wer-ceiling"]
+    return [*(f"invalid: {reason}" for reason in record.invalid_reasons), *wer] or unfit
 
 
 def _note(validation: ValidationRun) -> None:

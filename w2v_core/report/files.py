@@ -44,13 +44,10 @@ def write_run(directory: Path, run: Run) -> None:
     """
     from w2v_core.report.markdown import render_markdown
     from w2v_core.report.page import render_page  # with scipy and jiwer behind it
-    from w2v_core.verdict.judge import judge_alone
 
-    records = run.records
-    verdict = run.verdict or judge_alone(records, session=run.session)
-    run = replace(run, verdict=verdict)
+    records, run = run.records, replace(run, verdict=run.result)
     write_run_json(directory, records, session=run.session)
-    write_verdict(directory, verdict.to_json())
+    write_verdict(directory, run.result.to_json())
     table = summary(records)
     write_text(directory / "hypotheses.jsonl", "".join(_hypotheses(records)))
     write_text(directory / "summary.csv", table.to_csv(index=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -14,9 +14,8 @@ from w2v_core.errors import ConfigError, RecordError
 from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.printable import shorten, shown
 from w2v_core.records.history import History
-from w2v_core.records.history_table import Night
 from w2v_core.records.store import RUN, Session, StoredRun, locked, read_run
-from w2v_core.verdict.approve import approve
+from w2v_core.verdict.approve import approve, unlike
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
 from w2v_core.verdict.calibrate_recorded import (
@@ -25,14 +24,14 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_pairs,
 )
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.judge import MAX_AGE, judge, refused
+from w2v_core.verdict.judge import MAX_AGE, refused
 from w2v_core.verdict.outcome import Finding, GateResult
 from w2v_core.verdict.pair import Report, run_stage
 from w2v_core.verdict.paired import judge_pairs
 from w2v_core.verdict.relative import compare, compare_many
 from w2v_core.verdict.relative_outcome import Comparison, Matrix
+from w2v_core.verdict.run import judged
 from w2v_core.verdict.selection import judged_before, left_out, mark_judged
-from w2v_core.verdict.waivers import load_waivers
 
 RELEASE = "release:"
 """Starts the name of a release in the history."""
@@ -56,25 +55,19 @@ def gate_runs(
     now = now if now is not None else datetime.now(timezone.utc)
     try:
         read = [read_run(path) for path in runs]
-        records = [record for run in read for record in run.records]
-        environment = records[0].environment if records else None
-        approved = load_baseline(baseline, environment)
-        nights = _nights(history, approved)
-        waivers = load_waivers(baseline, now=now)
         again = [f for p, run in zip(runs, read, strict=True) for f in judged_before(p, run)]
     except RecordError as error:
         return refused(str(error), policy=policy, unusable=True)
-    result = judge(
-        records,
-        approved,
-        policy=policy,
+    result = judged(
+        [record for run in read for record in run.records],
         session=_merged(read),
-        history=nights,
+        baseline=baseline,
+        history=history,
+        policy=policy,
         now=now,
         max_age=max_age,
         beside=[*left_out(runs, read), *(again if once else ())],
-        waivers=waivers,
-    )
+    ).result
     if once:
         marked = [mark_judged(p, run, result, now=now) for p, run in zip(runs, read, strict=True)]
         unmarked = [Finding(kind="integrity", verdict="PASS", reason=p) for p in marked if p]
@@ -141,6 +134,45 @@ def told_approval(approved: Baseline, path: Path) -> str:
     head = f"{len(approved.cells)} cells of {len(last.run_ids)} runs approved: {path}"
     worse = [f"accepted as worse: {change}" for change in last.worse]
     return "\n".join([head, *worse, f"reason: {last.reason}", noise])
+
+
+def rebase(directory: Path, *, baseline: Path, reason: str) -> str:
+    """Approve a run, with the others like it of its release, as the baseline.
+
+    Earlier runs that measured something else, or that are not valid, are left out.
+
+    Returns:
+        What was approved, and how far it carries.
+
+    Raises:
+        ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
+        RecordError: the run cannot be read.
+    """
+    runs, left_out = _runs_like(directory)
+    tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
+    try:
+        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=approver())
+    except ConfigError as error:
+        raise ConfigError(f"{error.args[0]}{tail}") from error
+    return f"{told_approval(approved, path)}{tail}"
+
+
+def _runs_like(directory: Path) -> tuple[list[Path], list[str]]:
+    """Find the runs beside a run that may be approved with it; say why the others may not."""
+    ours = read_run(directory)
+    runs, left_out = [directory], []
+    for path in sorted(p.parent for p in directory.parent.glob("*/run.json")):
+        if path == directory:
+            continue
+        try:
+            problems = unlike(read_run(path), ours)
+        except RecordError as error:
+            problems = [str(error)]
+        if problems:
+            left_out.append(f"{path.name}: {problems[0]}")
+        else:
+            runs.append(path)
+    return runs, left_out
 
 
 def compare_sides(
@@ -223,17 +255,6 @@ def _is_broken(finding: Finding) -> bool:
     return finding.kind in ("integrity", "steady-state") and finding.verdict == "FAIL"
 
 
-def _nights(history: Path | None, baseline: Baseline) -> Mapping[str, Sequence[Night]] | None:
-    if history is None:
-        return None
-    if not exists(history):
-        raise RecordError(
-            f"{name_of(history)}: no such history; leave it out to judge without drift"
-        )
-    with History.reading(history) as opened:
-        return opened.nights(baseline.key)
-
-
 def _merged(runs: Sequence[StoredRun]) -> Session | None:
     sessions = [run.session for run in runs if run.session is not None]
     if not sessions:
@@ -246,6 +267,7 @@ def _merged(runs: Sequence[StoredRun]) -> Session | None:
     return Session(
         xdist=any(s.xdist for s in sessions),
         outcomes=outcomes,
+        errors={cell: why for s in sessions for cell, why in s.errors.items()},
         exit_status=max((s.exit_status or 0) for s in sessions),
     )
 

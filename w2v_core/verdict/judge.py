@@ -84,18 +84,21 @@ def judge(
     now = now if now is not None else datetime.now(timezone.utc)
     if baseline is None:
         return refused("missing baseline: approve one with w2v baseline approve", policy=policy)
+    raised = session.errors if session is not None else {}
     if not run_records:
-        return refused("no record to judge: the run measured nothing", policy=policy)
+        nothing = refused("no record to judge: the run measured nothing", policy=policy)
+        return replace(nothing, cells=_not_measured(raised))
     ours = by_cell(run_records)
     again = by_cell(confirmations)
     newest = max(run_records, key=lambda r: (r.created_utc, r.run_id)).environment
+    known = {*baseline.cells, *raised}
     run = [
-        *unfit_runs([*run_records, *confirmations], session, known=baseline.cells),
+        *unfit_runs([*run_records, *confirmations], session, known=known),
         *unknown_on_both(newest, baseline.key),
         *beside,
     ]
     unfit: dict[str, list[Finding]] = {}
-    for cell in sorted(set(baseline.cells) | set(ours)):
+    for cell in sorted({*baseline.cells, *ours, *raised}):
         unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
         for record in again.get(cell, ()) if cell in baseline.cells else ():
             unfit[cell] += _unfit_here(record, baseline, now=now, max_age=max_age)
@@ -148,8 +151,10 @@ def judge_alone(
         ceilings = (ceiling_finding(record) for record in records)
         findings += [finding for finding in ceilings if finding is not None]
         cells.append(CellVerdict(cell=cell, findings=ranked(findings)))
-    run = unfit_runs(run_records, session)
-    if not run_records and not run:
+    raised = {c: w for c, w in session.errors.items() if c not in ours} if session else {}
+    cells += _not_measured(raised)
+    run = unfit_runs(run_records, session, known=raised)
+    if not cells and not run:
         run.append(failed("integrity", "no record to judge: the run measured nothing"))
     return GateResult(
         cells=tuple(rank_cells(cells)),
@@ -192,6 +197,8 @@ def _unfit(
     """Say why a cell cannot be judged for speed; empty where it can."""
     outcome = session.outcomes.get(cell, _PASSED) if session is not None else _PASSED
     if cell not in ours:
+        if session is not None and cell in session.errors:
+            return [_raised(session.errors[cell])]
         how = "vanished: in the baseline, not in the run" if outcome == _PASSED else outcome
         reason = f"not measured ({how}); run it, or approve a baseline without"
         return [failed("integrity", reason)]
@@ -218,6 +225,14 @@ def _unfit_here(
         *freshness(record, now=now, max_age=max_age, newest_baseline=baseline.newest_run),
     ]
     return [*unfit_record(record), *(failed("integrity", reason) for reason in reasons)]
+
+
+def _not_measured(errors: Mapping[str, str]) -> tuple[CellVerdict, ...]:
+    return tuple(CellVerdict(cell=c, findings=(_raised(w),)) for c, w in sorted(errors.items()))
+
+
+def _raised(why: str) -> Finding:
+    return failed("integrity", f"not measured: {why}")
 
 
 def _is_told_by_its_ceiling(outcome: str, records: Sequence[CellRecord]) -> bool:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from w2v_core.jsonfile import is_directory, name_of
+from w2v_core.errors import RecordError
+from w2v_core.jsonfile import exists, is_directory, name_of
+from w2v_core.records.fingerprint import key
+from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import VERDICT, Session, read_run, read_verdict
-from w2v_core.verdict.baseline import Baseline
+from w2v_core.verdict.baseline import Baseline, load_baseline
 from w2v_core.verdict.calibrate import Calibration
-from w2v_core.verdict.outcome import GateResult
+from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
+from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.judge import MAX_AGE, judge, judge_alone, refused
+from w2v_core.verdict.outcome import Finding, GateResult
+from w2v_core.verdict.waivers import load_waivers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +46,90 @@ class Run:
         judged = self.verdict
         against = judged is not None and (judged.baseline is not None or judged.unusable)
         return judged if against else None
+
+    @property
+    def result(self) -> GateResult:
+        """The verdict; of each cell alone where none was given."""
+        if self.verdict is not None:
+            return self.verdict
+        return judge_alone(self.records, session=self.session)
+
+
+def judged(
+    records: Sequence[CellRecord],
+    *,
+    session: Session | None = None,
+    baseline: Path | None = None,
+    known: Baseline | None = None,
+    history: Path | None = None,
+    policy: Policy | None = None,
+    now: datetime | None = None,
+    max_age: timedelta | None = MAX_AGE,
+    beside: Sequence[Finding] = (),
+) -> Run:
+    """Judge records: the one way from them to a verdict, whoever asks.
+
+    Never raises: a baseline or a history that cannot be read is a verdict too, red and unusable.
+
+    Args:
+        records: Of one run, or of several of a night.
+        session: What their test sessions know.
+        baseline: File of the one in force, or the directory that it lies in. Each cell is judged
+            alone without.
+        known: What lies there, where it has been read already.
+        history: File of the earlier runs, for the trend and for drift.
+        policy: Margins and error rates; the defaults of Policy where it is left out.
+        now: The present, for freshness; the clock's where it is left out.
+        max_age: Older records are stale; None takes any age.
+        beside: What else is known about the runs as a whole.
+    """
+    run = Run(records=tuple(records), session=session)
+    environment = records[0].environment if records else None
+    now = now if now is not None else datetime.now(timezone.utc)
+    try:
+        if baseline is not None:
+            run = replace(run, baseline=known or load_baseline(baseline, environment))
+        if run.baseline is not None:
+            run = replace(run, nights=_nights(history, run.baseline.key))
+        elif environment is not None:
+            run = replace(run, nights=_nights(history, key(environment)))
+        waivers = load_waivers(baseline, now=now) if baseline is not None else ()
+    except RecordError as error:
+        return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
+    if run.baseline is None:
+        return replace(run, verdict=judge_alone(records, session=session, policy=policy))
+    verdict = judge(
+        records,
+        run.baseline,
+        policy=policy,
+        session=session,
+        history=run.nights,
+        now=now,
+        max_age=max_age,
+        beside=beside,
+        waivers=waivers,
+    )
+    return replace(run, verdict=verdict)
+
+
+def calibrated(run: Run) -> Run:
+    """Add the error rates of a single run against the baseline; simulates 1,000 nights."""
+    if run.baseline is None:
+        return run
+    return replace(run, calibration=calibrate_from_baseline(run.baseline))
+
+
+def _nights(
+    history: Path | None, fingerprint: Mapping[str, str]
+) -> Mapping[str, Sequence[Night]] | None:
+    if history is None:
+        return None
+    if not exists(history):
+        raise RecordError(
+            f"{name_of(history)}: no such history; leave it out to judge without drift"
+        )
+    with History.reading(history) as opened:
+        return opened.nights(fingerprint)
 
 
 def load_run(path: Path) -> Run:
