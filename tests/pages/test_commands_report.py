@@ -119,7 +119,7 @@ def test_a_night_that_cannot_be_read_is_named_and_the_others_are_drawn(tonight, 
         pytest.param(["{run}", "--history", "{tmp}/gone"], 2, "does not exist", id="no-history"),
         pytest.param(["{run}", "--baseline", "{tmp}/gone"], 3, "missing baseline", id="baseline"),
         pytest.param(["{run}", "-o", "{tmp}"], 2, "is a directory", id="output"),
-        pytest.param(["{run}", "-o", "/dev/null/page.html"], 3, "another with -o", id="read-only"),
+        pytest.param(["{run}", "-o", "/dev/null/page.html"], 3, "--output FILE", id="read-only"),
     ],
 )
 def test_a_wrong_value_is_one_paragraph(tonight, tmp_path, capsys, arguments, code, part):
