@@ -157,6 +157,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Tell the gate how each cell's item came out."""
+    if call.excinfo is not None and isinstance(call.excinfo.value, W2VError):
+        flagged(call.excinfo.value, PYTEST)
     report = yield
     if "gate_cell" in getattr(item, "fixturenames", ()):
         refuse_xfail(report)

@@ -208,7 +208,7 @@ def test_a_reports_directory_that_cannot_be_written_is_an_error(ended):
     done = ended[0]["reports-not-writable"]
 
     assert done.returncode == 1
-    assert "give another with --reports-dir" in done.stdout
+    assert "use --reports-dir DIR to give another" in done.stdout
 
 
 def test_a_limit_beyond_the_set_is_an_error(ended):
