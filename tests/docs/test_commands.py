@@ -21,8 +21,6 @@ from w2v_core.records.record import to_json
 
 OLD, NEW = "1.23.0.695", "1.24.0.1007"  # the releases that the documents name
 COMMANDS = [c for d in DOCUMENTS for c in commands(d) if c.program == "w2v"]
-CODES = {"gate": 2, "compare": 2}
-"""Exit codes other than 0: the desk's 120 reference words are too few to pass in WER."""
 
 
 def chosen(*names, without=()):
@@ -87,7 +85,7 @@ def run(command, *more):
 def test_a_command_on_recorded_runs_works(command, at_desk, capsys):
     code = run(command)
 
-    assert code == CODES.get(command.words[1], 0), capsys.readouterr().err
+    assert code == 0, capsys.readouterr().err
     assert capsys.readouterr().out
 
 

@@ -15,6 +15,7 @@ COMMANDS = (
     ("compare",),
     ("pair",),
     ("calibrate",),
+    ("night",),
     ("completion",),
 )
 JUDGES = {"gate", "compare", "pair", "calibrate"}
@@ -79,10 +80,11 @@ def test_an_unknown_flag_is_one_paragraph_that_points_to_the_help(command, capsy
     needed = {"transcribe": ["x"], "report": ["x"], "gate": ["x", "--baseline", "y"]}
     needed |= {"baseline": ["x"], "compare": ["x"], "pair": ["--a", "x", "--b", "y"]}
     needed |= {"calibrate": ["--simulate"], "completion": ["bash"]}
+    needed |= {"night": ["--release", "x"]}
     code = end_of(*command, *needed.get(command[0], []), "--no-such-flag")
 
     printed = capsys.readouterr().err
-    assert code == (3 if {*command} & {*JUDGES, "baseline"} else 2)
+    assert code == (3 if {*command} & {*JUDGES, "baseline", "night"} else 2)
     assert printed.count("\n") == 1
     assert f"w2v {' '.join(command)}: '--no-such-flag' is not an argument of it" in printed
     assert "--help" in printed

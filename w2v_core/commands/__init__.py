@@ -10,6 +10,7 @@ HELP = {
     "compare": "release against release",
     "pair": "run two installations interleaved and judge the pairs",
     "calibrate": "measure the gate's false-alarm rate and power",
+    "night": "the nightly job: doctor, suite, history, verdict",
     "completion": "print a completion script for a shell",
 }
 """What ``w2v --help`` says of each, without importing it; in the order of the help."""

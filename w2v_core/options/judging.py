@@ -21,6 +21,7 @@ JUDGING: tuple[Option, ...] = (
                 help="file, or directory "
                 "where the fingerprint names the file (default reports/baselines)",
             ),
+            **on("--baseline", "night", help="judge against it; without it nothing is gated"),
             **on(
                 "--baseline",
                 "report",
@@ -34,6 +35,7 @@ JUDGING: tuple[Option, ...] = (
         help="history file",
         on={
             **on("--history", PYTEST, help="file that every run is appended to; judges drift"),
+            **on("--history", "night", help="default REPORTS/history.sqlite; a local disk"),
             **on("--history", "gate", help="also judge drift over it"),
             **on("--history", "compare", help="where release:NAME is looked up"),
             **on("--history", "calibrate", help="noise of the runs in this history"),
@@ -86,6 +88,12 @@ JUDGING: tuple[Option, ...] = (
         help="seconds for one run",
         metavar="S",
         on=on("--timeout", "pair", "calibrate"),
+    ),
+    placed(
+        "chat",
+        help="append the night as a line of JSON, for a chat's hook",
+        metavar="FILE",
+        on=on("--chat", "night"),
     ),
     # The gate's own error rates
     switch("simulate", "--simulate", "calibrate", help="noise of --noise and --pair-sd"),

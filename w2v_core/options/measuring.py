@@ -126,6 +126,7 @@ MEASURING: tuple[Option, ...] = (
         metavar="N",
         on={
             **on("--rounds", PYTEST, default=3, help="timed rounds over the whole set (default 3)"),
+            **on("--rounds", "night", default=5, help="timed rounds (default 5)"),
             **on("--repeat -r", "run"),
         },
     ),
@@ -143,7 +144,10 @@ MEASURING: tuple[Option, ...] = (
         DEVICES,
         help=f"{', '.join(DEVICES)}; a missing one is an error",
         default="auto",
-        on={**on("--device", PYTEST, "run", "transcribe", "doctor")},
+        on={
+            **on("--device", PYTEST, "run", "transcribe", "doctor"),
+            **on("--device", "night", default="hpu"),
+        },
     ),
     chosen(
         "execution",
@@ -235,13 +239,14 @@ MEASURING: tuple[Option, ...] = (
                 help="where summaries go (default reports/)",
             ),
             **on("--reports-dir", "run"),
+            **on("--reports-dir", "night", help="where all of it goes (default reports/)"),
         },
     ),
     worded(
         "release",
         default="dev",
         metavar="NAME",
-        on=on("--release", PYTEST, "run"),
+        on={**on("--release", PYTEST, "run"), **on("--release", "night", required=True)},
         help="name of the release under test, e.g. 1.24.0.1007 (default dev)",
     ),
     switch("perf", "--perf -p", "run", help="print performance only"),
