@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
-from w2v_core.errors import W2VError
+from w2v_core.errors import LFS_REMEDY, W2VError, is_lfs_pointer
 from w2v_core.printable import printable, shorten, shown
 
 MAX_BYTES = 2**30
@@ -66,8 +66,11 @@ def decode(data: bytes, *, source: str, error: type[W2VError]) -> dict[str, Any]
     """Decode a JSON object.
 
     Raises:
-        W2VError: as ``error``: the bytes are no JSON, nested too deep, or no object.
+        W2VError: as ``error``: the bytes are a Git LFS pointer, no JSON, nested too deep, or no
+            object.
     """
+    if is_lfs_pointer(data):
+        raise error(f"{source} {LFS_REMEDY}")
     try:  # not by msgspec, which refuses the lone surrogates of file names that are no UTF-8
         value = json.loads(data, parse_constant=_refuse, parse_float=_finite)
     except (ValueError, RecursionError) as problem:

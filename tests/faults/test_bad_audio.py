@@ -39,7 +39,6 @@ def test_empty_file_is_named(tmp_path):
         pytest.param(bytes(5000), id="zeros"),
         pytest.param(np.random.default_rng(0).bytes(5000), id="noise"),
         pytest.param(b"<!DOCTYPE html><html>404</html>", id="error-page"),
-        pytest.param(b"version https://git-lfs.github.com/spec/v1\n", id="lfs-pointer"),
     ],
 )
 def test_non_audio_is_named(data):

@@ -17,7 +17,7 @@ import soxr
 from w2v_core.data.containers import DamageError, read_marks
 from w2v_core.data.containers.decoder import open_file, read_frames
 from w2v_core.data.plausibility import mix, refuse_rate, remarks
-from w2v_core.errors import AudioError, AudioTooLongError
+from w2v_core.errors import LFS_REMEDY, AudioError, AudioTooLongError, is_lfs_pointer
 from w2v_core.types import SAMPLE_RATE_HZ, Utterance, Waveform
 
 AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg")
@@ -177,6 +177,8 @@ def _read(source: Path | str | bytes, *, name: str) -> bytes:
         raise AudioError(f"{name}: cannot be read ({error.strerror}); check it") from error
     if not data:
         raise AudioError(f"{name}: the file is empty (0 bytes); fetch it again")
+    if is_lfs_pointer(data):
+        raise AudioError(f"{name} {LFS_REMEDY}")
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from w2v_core.errors import RecordError
+from w2v_core.errors import LFS_REMEDY, RecordError, is_lfs_pointer
 from w2v_core.jsonfile import exists, name_of
 from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord, to_json
@@ -112,9 +113,14 @@ def pack(record: CellRecord) -> tuple[bytes, str]:
 
 
 def refuse_irregular(path: Path) -> None:
-    """Raise RecordError for a pipe or a device, which opening would wait for."""
-    if exists(path) and not path.is_file():
+    """Raise RecordError for a pipe or a device, which opening would wait for, or a pointer."""
+    if not exists(path):
+        return
+    if not path.is_file():
         raise RecordError(f"history {name_of(path)}: not a regular file; give a file")
+    with contextlib.suppress(OSError), path.open("rb") as file:  # SQLite tells what cannot be read
+        if is_lfs_pointer(file.read(128)):
+            raise RecordError(f"history {name_of(path)} {LFS_REMEDY}")
 
 
 def copied(path: Path, folder: Path) -> str:
