@@ -118,9 +118,11 @@ def make_cell():
     )
 
 
-@pytest.mark.parametrize("number", [4, 9], ids=["scored-pass", "timed-round"])
+@pytest.mark.parametrize(
+    ("number", "num_rounds"), [(4, 0), (8, 0), (12, 1)], ids=["scored-pass", "round-0", "round-1"]
+)
 def test_a_session_keeps_the_cell_that_lost_its_device_and_measures_no_other(
-    session, monkeypatch, number
+    session, monkeypatch, number, num_rounds
 ):
     """Two buckets are warmed up by the first two downloads; a pass has four batches."""
     lose_event(monkeypatch, number)
@@ -130,6 +132,7 @@ def test_a_session_keeps_the_cell_that_lost_its_device_and_measures_no_other(
     assert not record.valid
     assert record.invalid_reasons[0].startswith("accounting: the device was lost: the event")
     assert session.records == [record]
+    assert len(record.rounds_s) == num_rounds  # a pass without its transcripts is no round
     with pytest.raises(DeviceLostError, match="not measured"):
         session.measure(make_cell(), timer=time_rounds(1))
 

@@ -160,8 +160,12 @@ def _run(
         engine.backend.reset_peak_memory()
     before = engine.backend.counters()
     progressing = progress("timed rounds", total=rounds * audio_s, unit="audio s")
+    timed: Sequence[Round] = ()
     with progressing as advance, power_log(sensor) as power:
-        timed = timer(TimedPass(engine, utterances, advance))
+        if engine.lost is None:
+            timed = timer(TimedPass(engine, utterances, advance))
+    if engine.lost is not None:  # a pass that was refused takes no time: it is no figure
+        timed = [one for one in timed if not one.transcription.failures]
     return _Measurement(
         warm_up_s=warm_up_s,
         captures=captures,
