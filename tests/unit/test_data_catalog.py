@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.speech import hub_rows, voiced, write_hub_cache
 from w2v_core.data import hub
-from w2v_core.data.catalog import DATASETS, load, parse_dataset, stream
+from w2v_core.data.catalog import DATASETS, load, parse_dataset
 from w2v_core.errors import ConfigError, NotCachedError, UnknownNameError
 from w2v_core.types import Utterance
 
@@ -145,8 +145,8 @@ def test_hub_limit_beyond_the_set_names_both_numbers(dummy):
         load(dummy, limit=74)
 
 
-def test_hub_stream_yields_every_utterance_once(dummy):
-    assert sorted(ids(stream(dummy))) == [f"7-1-{i:04d}" for i in range(73)]
+def test_hub_set_yields_every_utterance_once(dummy):
+    assert sorted(ids(load(dummy).utterances)) == [f"7-1-{i:04d}" for i in range(73)]
 
 
 def test_hub_corpus_is_available_where_it_is_cached(dummy):

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.speech import encode, voiced, write_chapter
 from w2v_core.data import catalog, decoding
-from w2v_core.data.catalog import load, parse_dataset, stream
+from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.errors import AudioError, ConfigError, DataError, TranscriptError
 from w2v_core.types import Exclusion
 
@@ -190,40 +190,6 @@ def test_lost_utterance_is_noticed(spec, monkeypatch):
 
     with pytest.raises(DataError, match=r"5 utterances expected, 4 found \(7-1-0000\)"):
         load(spec)
-
-
-def test_stream_yields_the_same_utterances_as_load(spec):
-    streamed = list(stream(spec))
-
-    assert ids(streamed) == ids(load(spec).utterances)
-    np.testing.assert_array_equal(streamed[2].waveform, load(spec).utterances[2].waveform)
-
-
-def test_stream_hands_over_what_it_leaves_out(spec, folder):
-    (folder / "7-1-0000.flac").unlink()
-    (folder / "7-1-0002.flac").write_bytes(encode(voiced(16_000)))
-    left_out = []
-
-    kept = stream(spec, on_exclusion=left_out.append, allow_partial=True, max_audio_s=0.5)
-
-    assert ids(kept) == ["7-1-0001", "7-1-0003", "7-1-0004"]
-    assert ids(left_out) == ["7-1-0000", "7-1-0002"]
-
-
-def test_stream_without_a_place_for_exclusions_raises(spec, folder):
-    (folder / "7-1-0002.flac").write_bytes(encode(voiced(16_000)))
-
-    with pytest.raises(DataError, match=r"7-1-0002: 1\.0 s of audio"):
-        list(stream(spec, max_audio_s=0.5))
-
-
-def test_stream_raises_when_the_bad_file_has_its_turn(spec, folder):
-    (folder / "7-1-0003.flac").write_bytes(b"")
-    utterances = stream(spec)
-
-    assert ids(next(utterances) for _ in range(3)) == list(FIVE)[:3]
-    with pytest.raises(AudioError, match="7-1-0003"):
-        next(utterances)
 
 
 def test_stream_takes_a_bounded_number_of_recordings_ahead():

@@ -19,6 +19,7 @@ GONE = {
     "w2v_core.config": {"parse_plan"},  # form_plan() takes a kind that is parsed
     "w2v_core.pytest_gate": {"add_gate_options"},  # declared from the one table
     "w2v_core.bench.parity": {"LIMITS"},  # limits belong to a device: limit_of()
+    "w2v_core.data.catalog": {"stream"},  # nothing ran a corpus that way
     "w2v_core.data.audio": {"duration_s"},  # headers are not believed
     "w2v_core.engine.pipeline": {"PipelineResult"},
     "w2v_core.model.loading": {"FILES"},

@@ -50,7 +50,7 @@ def test_the_change_point_is_the_night_on_which_the_loss_began():
 
 def test_a_loss_below_the_slack_never_alarms():
     """One standard deviation of loss is noise, for as long as it lasts."""
-    assert not follow([0.0099] * 60).is_alarm
+    assert follow([0.0099] * 60).alarm_night is None
 
 
 def test_the_limit_itself_is_no_alarm():
@@ -59,13 +59,13 @@ def test_the_limit_itself_is_no_alarm():
     at_limit = cusum(np.asarray(scores))[-1]
 
     assert at_limit == pytest.approx(LIMIT)
-    assert not follow([0.02 - 1e-9] * 7).is_alarm
-    assert follow([0.02 + 1e-6] * 8).is_alarm
+    assert follow([0.02 - 1e-9] * 7).alarm_night is None
+    assert follow([0.02 + 1e-6] * 8).alarm_night is not None
 
 
 def test_getting_faster_is_no_alarm():
     """The sum looks one way."""
-    assert not follow([-0.05] * 60).is_alarm
+    assert follow([-0.05] * 60).alarm_night is None
 
 
 def simulate(*, sd, nights, drift, cells=24, runs=5, series=9600, seed=0):
@@ -128,7 +128,7 @@ def test_a_drifting_history_names_its_night():
     found = judge_drift({cell: series}, approved)[cell]
     began = (np.datetime64(found.change_night[:10]) - np.datetime64(START.date())).astype(int)
 
-    assert found.is_alarm
+    assert found.alarm_night is not None
     assert 13 <= began <= 17
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -204,43 +203,6 @@ def load(
         notes=(*note_foreign_characters(u.reference for u in utterances), *summarise(utterances)),
         revision=plan.revision,
     )
-
-
-def stream(
-    spec: DatasetSpec,
-    *,
-    on_exclusion: Callable[[Exclusion], None] | None = None,
-    limit: int | None = None,
-    allow_partial: bool = False,
-    max_audio_s: float = MAX_AUDIO_S,
-) -> Iterator[Utterance]:
-    """Yield the utterances one after another, a bounded number of them decoded ahead.
-
-    For corpora larger than memory. In id order from a folder, in the order of the files from the
-    hub; either way the same on every run.
-
-    Args:
-        spec: What to read.
-        on_exclusion: Called with each utterance that is left out; where None, one that would be
-            left out raises, so that none is lost unseen.
-        limit: As in ``load``.
-        allow_partial: As in ``load``.
-        max_audio_s: As in ``load``.
-
-    Raises:
-        As ``load``, but for the first file that fails to decode, when its turn comes.
-    """
-    plan = _plan(spec, limit=limit, allow_partial=allow_partial)
-    outcomes = decode_all(plan.recordings, max_audio_s=max_audio_s)
-    for outcome in chain(plan.exclusions, outcomes):
-        if isinstance(outcome, Utterance):
-            yield outcome
-        elif isinstance(outcome, AudioError):
-            raise outcome
-        elif on_exclusion is None:
-            raise DataError(f"{spec.name}: {outcome.utterance_id}: {outcome.reason}")
-        else:
-            on_exclusion(outcome)
 
 
 def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan:

@@ -67,11 +67,6 @@ class Drift:
     loss: float
     """Mean loss against the anchor since the change night, a fraction; 0 without an alarm."""
 
-    @property
-    def is_alarm(self) -> bool:
-        """Whether the series left its anchor."""
-        return self.alarm_night is not None
-
 
 def anchors(baseline: Baseline) -> dict[str, Anchor]:
     """Take the anchor of every cell from the baseline in force."""

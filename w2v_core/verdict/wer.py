@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import SequenceMatcher
+from itertools import chain, groupby
 
 from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.significance import NonInferiority, non_inferiority
+from w2v_core.scoring.wer import Piece, align
 from w2v_core.verdict.ceilings import NoThreshold, Threshold, ceiling
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import ChangedTranscript, Finding, Wer
@@ -129,14 +130,17 @@ def changed_transcripts(old: CellRecord, new: CellRecord) -> tuple[ChangedTransc
 
 def align_words(old: str, new: str) -> str:
     """Return the words of both, ``[old -> new]`` where they differ, ``~`` for nothing."""
-    a, b = old.split(), new.split()
-    parts = []
-    for operation, i, j, k, m in SequenceMatcher(a=a, b=b, autojunk=False).get_opcodes():
-        if operation == "equal":
-            parts.extend(a[i:j])
-        else:
-            parts.append(f"[{' '.join(a[i:j]) or '~'} -> {' '.join(b[k:m]) or '~'}]")
+    parts: list[str] = []
+    for is_equal, pieces in groupby(align(old.split(), new.split()), key=_is_equal):
+        run = list(pieces)
+        a = " ".join(chain.from_iterable(p.reference for p in run))
+        b = " ".join(chain.from_iterable(p.hypothesis for p in run))
+        parts.append(a if is_equal else f"[{a or '~'} -> {b or '~'}]")
     return " ".join(parts)
+
+
+def _is_equal(piece: Piece) -> bool:
+    return piece.operation == "equal"
 
 
 def _paired(old: CellRecord, new: CellRecord) -> list[tuple[UtteranceScore, UtteranceScore]]:
