@@ -104,6 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         what = f"; {interrupt}" if interrupt.args else ""
         sys.stderr.write(f"w2v: interrupted{printable(what)}\n")
+        # One that came out of an exec(), of a dataclass being made, leaves a mark by which Python
+        # would end itself with SIGINT in place of our code; the next exec() takes it away.
+        exec("")  # noqa: S102
         return INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()

@@ -57,6 +57,34 @@ def test_ctrl_c_ends_a_run_with_one_line_and_an_incomplete_directory(inputs, tmp
     assert [path.name for path in directory.iterdir()] == ["INCOMPLETE"]
 
 
+INTERRUPTED_IN = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            exec("raise KeyboardInterrupt")
+sys.meta_path.insert(0, Interrupt())
+from w2v_core.cli import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["argparse", "w2v_core.commands.run", "numpy", "torch", "w2v_core.bench.measure"]
+)
+def test_ctrl_c_while_packages_are_imported_is_one_line(module, inputs):
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IN.format(module=module), "run", *inputs],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+
+    assert done.returncode == 130
+    assert done.stderr == "w2v: interrupted\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "codes"),
     [

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from w2v_core.backends import cpu
 from w2v_core.cli import main
 from w2v_core.commands import machine
 from w2v_core.commands.doctor import (
@@ -228,3 +229,31 @@ def test_help_names_every_flag(capsys):
 
     assert end.value.code == 0
     assert "--device" in capsys.readouterr().out
+
+
+def test_emulated_bfloat16_is_a_note_that_its_speed_says_nothing():
+    text = "bfloat16 is emulated: no AVX512-BF16"
+    (check,) = [c for c in diagnose(replace(SOUND, bfloat16_emulated=text)) if c.name == "bfloat16"]
+
+    assert (check.state, check.text) == ("note", f"on cpu {text}")
+    assert states(SOUND)["bfloat16"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("flags", "held", "emulated"),
+    [
+        pytest.param("avx2 avx512f", {}, True, id="avx512"),
+        pytest.param("avx2 avx512f avx512_bf16", {}, False, id="avx512-bf16"),
+        pytest.param("avx2 amx_bf16", {}, False, id="amx"),
+        pytest.param("avx2 amx_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, True, id="held-back"),
+    ],
+)
+def test_bfloat16_is_native_with_its_instructions(monkeypatch, flags, held, emulated):
+    monkeypatch.setattr(cpu.Path, "read_text", lambda self: f"flags : {flags}")
+    monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
+    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in held.items():
+        monkeypatch.setenv(name, value)
+
+    assert (cpu.why_bfloat16_is_emulated() is not None) == emulated

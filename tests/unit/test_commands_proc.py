@@ -1,15 +1,14 @@
-"""What doctor reads under /proc and /sys, from files as Linux writes them."""
+"""What doctor reads under /proc and /sys, from files as Linux writes them, and of psutil."""
 
 import subprocess
 import sys
+from collections import namedtuple
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from w2v_core.commands import proc
-
-MEMINFO = (
-    "MemTotal: 8000 kB\nMemAvailable: 4000 kB\nSwapTotal: 900 kB\nSwapFree: 200 kB\nHugePages: 0"
-)
 
 
 @pytest.fixture
@@ -23,11 +22,14 @@ def files(tmp_path):
     return write
 
 
-def test_a_machine_without_linuxs_files_tells_nothing(tmp_path):
-    found = [proc.memory_available_bytes(tmp_path, tmp_path), proc.swap_used_bytes(tmp_path)]
-    found += [proc.cpu_quota(tmp_path), proc.steal(tmp_path), proc.turbo(tmp_path)]
+@pytest.fixture
+def memory(monkeypatch):
+    """A machine with 4,000 KiB free."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=4000 * 1024))
 
-    assert found == [None] * 5
+
+def test_without_linuxs_files_there_is_no_limit_and_no_clock(tmp_path):
+    assert [proc.cpu_quota(tmp_path), proc.turbo(tmp_path)] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -38,25 +40,21 @@ def test_a_machine_without_linuxs_files_tells_nothing(tmp_path):
         pytest.param(str(3000 * 1024), 2000 * 1024, id="container"),
     ],
 )
-def test_free_memory_is_the_machines_or_the_containers_where_less(files, tmp_path, limit, left):
-    files("meminfo", MEMINFO)
+def test_free_memory_is_the_machines_or_the_containers_where_less(
+    files, tmp_path, memory, limit, left
+):
     files("memory.max", limit)
     files("memory.current", str(1000 * 1024))
 
-    assert proc.memory_available_bytes(tmp_path, tmp_path) == left
+    assert proc.memory_available_bytes(tmp_path) == left
 
 
-def test_page_cache_that_is_given_back_on_demand_is_not_used_memory(files, tmp_path):
-    files("meminfo", MEMINFO)
+def test_page_cache_that_is_given_back_on_demand_is_not_used_memory(files, tmp_path, memory):
     files("memory.max", str(3000 * 1024))
     files("memory.current", str(2900 * 1024))
     files("memory.stat", f"anon 1024\nactive_file 7\ninactive_file {2000 * 1024}\nshmem 0\n")
 
-    assert proc.memory_available_bytes(tmp_path, tmp_path) == 2100 * 1024
-
-
-def test_swap_in_use_is_total_less_free(files):
-    assert proc.swap_used_bytes(files("meminfo", MEMINFO)) == 700 * 1024
+    assert proc.memory_available_bytes(tmp_path) == 2100 * 1024
 
 
 @pytest.mark.parametrize(
@@ -74,8 +72,19 @@ def test_the_containers_share_of_processors(files, name, text, quota):
     assert proc.cpu_quota(files(name, text)) == quota
 
 
-def test_steal_is_a_fraction_of_all_processor_time(files):
-    assert proc.steal(files("stat", "cpu  10 0 20 50 5 0 5 10 0 0\ncpu0 1 1")) == 0.1
+def test_steal_is_a_fraction_of_all_processor_time(monkeypatch):
+    """Guests' time is counted in user already."""
+    Times = namedtuple("Times", "user nice system idle iowait irq softirq steal guest")
+    monkeypatch.setattr(psutil, "cpu_times", lambda: Times(10, 0, 20, 50, 5, 0, 5, 10, 7))
+
+    assert proc.steal() == 0.1
+
+
+def test_a_system_without_hypervisors_time_tells_no_steal(monkeypatch):
+    Times = namedtuple("Times", "user system idle")
+    monkeypatch.setattr(psutil, "cpu_times", lambda: Times(1, 1, 1))
+
+    assert proc.steal() is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +100,6 @@ def test_turbo_is_read_as_the_driver_writes_it(files, name, text, on):
     assert proc.turbo(files(name, text)) is on
 
 
-@pytest.mark.skipif(not proc.PROC.joinpath("self/stat").exists(), reason="no /proc")
 def test_a_process_that_computes_is_found_and_this_one_is_not():
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:
@@ -107,7 +115,13 @@ def test_a_process_that_computes_is_found_and_this_one_is_not():
     assert any(name.startswith("python") for name in names)
 
 
-def test_a_process_name_may_hold_brackets_and_blanks(files):
-    tail = " ".join(["S", *["0"] * 10, "5", "6", "0"])
+def test_a_process_that_ends_meanwhile_is_left_out(monkeypatch):
+    ended = psutil.Process()
+    monkeypatch.setattr(
+        ended, "cpu_percent", lambda interval: (_ for _ in ()).throw(psutil.NoSuchProcess(1))
+    )
+    ended.info = {"name": "gone"}
+    monkeypatch.setattr(ended, "_pid", 0)
+    monkeypatch.setattr(psutil, "process_iter", lambda attrs: [ended])
 
-    assert proc._ticks(files("17/stat", f"17 (a) (b c) {tail}")) == {17: ("a) (b c", 11)}
+    assert proc.busiest(sample_s=0) == ()

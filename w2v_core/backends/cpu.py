@@ -136,6 +136,26 @@ def processor_name() -> str:
     return f"{platform.machine()} x{os.cpu_count()}"
 
 
+def why_bfloat16_is_emulated() -> str | None:
+    """Say that the processor has no bfloat16 arithmetic, or is held back; None where it has.
+
+    It has with AVX512-BF16 or AMX, on Arm with its bf16 extension.
+    """
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return None  # the system does not tell
+    has_it = bool(flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
+    held = [n for n in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA") if os.environ.get(n)]
+    is_wide = platform.machine() not in ("x86_64", "AMD64") or not held
+    if has_it and is_wide:
+        return None
+    why = "the processor has neither AVX512-BF16 nor AMX"
+    if has_it:
+        why = f"{' and '.join(f'{n}={os.environ[n]}' for n in held)} may hold its instructions back"
+    return f"bfloat16 is emulated: {why}; its speed says nothing about bfloat16"
+
+
 def unavailable() -> str | None:
     """Return None: the host processor is always there."""
     return None

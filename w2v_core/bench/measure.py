@@ -319,7 +319,7 @@ def _record(
         compile_s=measured.compile_s,
         failed=tuple(f.utterance_id for f in scored.failures),
         excluded={e.utterance_id: e.reason for e in corpus.exclusions},
-        notes=(*engine.checkpoint.notes, *corpus.notes),
+        notes=(*engine.checkpoint.notes, *corpus.notes, *_notes_on(engine)),
         changed_vs_golden=finding.changed,
         golden_wer=finding.golden_wer,
         logit_distance=finding.logit_distance,
@@ -335,3 +335,12 @@ def _record(
         command=provenance.command,
         scores=utterance_scores(corpus, edits, scored.texts, passes),
     )
+
+
+def _notes_on(engine: Engine) -> tuple[str, ...]:
+    """Say where the host has no bfloat16 arithmetic, so that its speed is not believed."""
+    if not engine.backend.is_host or engine.config.dtype != "bfloat16":
+        return ()
+    from w2v_core.backends.cpu import why_bfloat16_is_emulated
+
+    return tuple(filter(None, (why_bfloat16_is_emulated(),)))

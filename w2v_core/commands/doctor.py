@@ -17,8 +17,6 @@ from w2v_core.commands.parser import INPUT_ERROR
 from w2v_core.options.option import declare
 from w2v_core.report.text import printable
 
-__all__ = ["Check", "add_parser", "diagnose", "doctor"]
-
 State = Literal["ok", "note", "doubt", "missing"]
 
 GIB = 2**30
@@ -93,6 +91,7 @@ def diagnose(facts: Facts) -> list[Check]:
         _steal(facts.steal),
         _processors(facts),
         _threads(facts),
+        _bfloat16(facts.bfloat16_emulated),
     ]
 
 
@@ -277,6 +276,12 @@ def _threads(facts: Facts) -> Check:
         text=f"{text}: threads wait for each other",
         remedy=f"OMP_NUM_THREADS={max(1, int(allowed))}",
     )
+
+
+def _bfloat16(emulated: str | None) -> Check:
+    if emulated is None:
+        return Check(state="ok", name="bfloat16", text="the processor computes it")
+    return Check(state="note", name="bfloat16", text=f"on cpu {emulated}")
 
 
 def _render(checks: Sequence[Check]) -> str:

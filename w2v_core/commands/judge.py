@@ -230,13 +230,18 @@ def _print_gate(result: GateResult, *, as_json: bool) -> None:
     sys.stdout.write(f"{result.summary()}\n")
     rows: list[dict[str, Any]] = result.rows()
     if rows:
-        from tabulate import tabulate
+        from w2v_core.report.tables import text_table
 
-        shown = [{k: v for k, v in row.items() if k != "reasons"} for row in rows]
-        table = tabulate(shown, headers="keys", tablefmt="simple", floatfmt=".4g")
-        sys.stdout.write(f"{table}\n")
+        shown = [{k: _shown(v) for k, v in row.items() if k != "reasons"} for row in rows]
+        sys.stdout.write(f"{text_table(shown)}\n")
     sys.stdout.writelines(f"- {reason}\n" for reason in result.reasons)
     sys.stdout.writelines(f"- waived: {reason}\n" for reason in result.waived)
     sys.stdout.writelines(
         f"- changed since the baseline: {c.field} {c.a} -> {c.b}\n" for c in result.changes
     )
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import shutil
 import threading
@@ -14,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from w2v_core.commands import proc
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError
@@ -21,8 +22,6 @@ from w2v_core.records.fingerprint import GOVERNOR, PACKAGES
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
-
-__all__ = ["HUB_WAIT_S", "Facts", "gather", "hub_error"]
 
 HUB_WAIT_S = 2.0
 
@@ -66,12 +65,15 @@ class Facts:
     cpu_quota: float | None
     """Processors that the container may use; None without a limit."""
     num_threads: int
+    bfloat16_emulated: str | None = None
+    """Why bfloat16 says nothing about speed on the host; None where it is native."""
 
 
 def gather(choice: DeviceChoice) -> Facts:
     """Look at the machine; opens the device, and waits at most two seconds for the hub."""
     import torch
 
+    from w2v_core.backends.cpu import why_bfloat16_is_emulated
     from w2v_core.backends.hpu_probe import probe_hpu
     from w2v_core.engine.devices import available_devices, open_backend
 
@@ -102,10 +104,11 @@ def gather(choice: DeviceChoice) -> Facts:
         swap_used_bytes=proc.swap_used_bytes(),
         steal=proc.steal(),
         busiest=proc.busiest(),
-        load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        load_1min=psutil.getloadavg()[0],
         cpus_usable=proc.usable_cpus(),
         cpu_quota=proc.cpu_quota(),
         num_threads=torch.get_num_threads(),
+        bfloat16_emulated=why_bfloat16_is_emulated(),
     )
 
 

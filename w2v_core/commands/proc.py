@@ -1,4 +1,7 @@
-"""What Linux tells under /proc and /sys; elsewhere every reader returns None or nothing."""
+"""What the system tells of its load, by psutil; of its limits and clock, by Linux's own files.
+
+Where there are no such files their readers return None.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,10 @@ import re
 import time
 from pathlib import Path
 
-__all__ = [
-    "busiest",
-    "cpu_quota",
-    "memory_available_bytes",
-    "read",
-    "steal",
-    "swap_used_bytes",
-    "turbo",
-    "usable_cpus",
-]
+import psutil
 
-PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 CPUFREQ = Path("/sys/devices/system/cpu")
-STEAL = 7  # column of /proc/stat's first line, the name not counted
 SAMPLE_S = 0.2
 
 
@@ -33,25 +25,27 @@ def read(path: Path) -> str | None:
         return None
 
 
-def memory_available_bytes(proc: Path = PROC, cgroup: Path = CGROUP) -> int | None:
+def memory_available_bytes(cgroup: Path = CGROUP) -> int:
     """Return what may still be allocated: of the machine, or of the container where it is less.
 
     A container's ``memory.current`` counts the page cache too; of it, ``inactive_file`` is given
     back on demand.
     """
-    free = _meminfo(proc).get("MemAvailable")
+    free = int(psutil.virtual_memory().available)
     limit, used = read(cgroup / "memory.max"), read(cgroup / "memory.current")
     if limit is not None and limit.isdigit() and used is not None and used.isdigit():
         stat = dict(re.findall(r"^(\w+) (\d+)$", read(cgroup / "memory.stat") or "", re.MULTILINE))
         left = int(limit) - max(int(used) - int(stat.get("inactive_file", 0)), 0)
-        return left if free is None else min(free, left)
+        return min(free, left)
     return free
 
 
-def swap_used_bytes(proc: Path = PROC) -> int | None:
-    """Return how much memory lies on disk."""
-    info = _meminfo(proc)
-    return info["SwapTotal"] - info["SwapFree"] if {"SwapTotal", "SwapFree"} <= set(info) else None
+def swap_used_bytes() -> int | None:
+    """Return how much memory lies on disk; None where the system does not tell."""
+    try:
+        return int(psutil.swap_memory().used)
+    except (OSError, RuntimeError):
+        return None
 
 
 def usable_cpus() -> int:
@@ -72,13 +66,15 @@ def cpu_quota(cgroup: Path = CGROUP) -> float | None:
     return int(quota) / int(period) if quota.isdigit() and period.isdigit() else None
 
 
-def steal(proc: Path = PROC) -> float | None:
+def steal() -> float | None:
     """Return the fraction of processor time since boot that a hypervisor gave to others."""
-    first = (read(proc / "stat") or "").partition("\n")[0].split()[1:]
-    if len(first) <= STEAL:
+    times = psutil.cpu_times()._asdict()
+    if "steal" not in times:
         return None
-    ticks = [int(value) for value in first]
-    return ticks[STEAL] / max(sum(ticks), 1)
+    within_others = ("guest", "guest_nice")  # counted in user and nice
+    return float(
+        times["steal"] / max(sum(v for k, v in times.items() if k not in within_others), 1)
+    )
 
 
 def turbo(cpufreq: Path = CPUFREQ) -> bool | None:
@@ -89,42 +85,22 @@ def turbo(cpufreq: Path = CPUFREQ) -> bool | None:
     return None if boost is None else boost == "1"
 
 
-def busiest(proc: Path = PROC, *, sample_s: float = SAMPLE_S) -> tuple[tuple[str, float], ...]:
+def busiest(*, sample_s: float = SAMPLE_S) -> tuple[tuple[str, float], ...]:
     """Return the other processes that compute now, busiest first, in processors; blocks.
 
     Watches for ``sample_s``. A container sees its own processes only.
     """
-    before, started_s = _ticks(proc), time.perf_counter()
+    others = [p for p in psutil.process_iter(["name"]) if p.pid != os.getpid()]
+    for process in others:
+        _used(process)  # the first call starts the watch
     time.sleep(sample_s)
-    after, sampled_s = _ticks(proc), time.perf_counter() - started_s
-    ticks_per_s = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-    found = [
-        (name, (ticks - before[pid][1]) / ticks_per_s / sampled_s)
-        for pid, (name, ticks) in after.items()
-        if pid in before and pid != os.getpid()
-    ]
+    found = [(str(process.info["name"]), _used(process)) for process in others]
     return tuple(sorted(((n, used) for n, used in found if used > 0), key=lambda row: -row[1]))
 
 
-def _ticks(proc: Path) -> dict[int, tuple[str, int]]:
-    """Read each process's name and the processor time it has used, in clock ticks."""
-    found = {}
-    for path in proc.glob("[0-9]*/stat"):
-        name, _, rest = (read(path) or "").rpartition(")")  # the name may hold anything
-        values = rest.split()
-        if len(values) > 12:
-            found[int(path.parent.name)] = (
-                name.partition("(")[2],
-                int(values[11]) + int(values[12]),  # utime and stime, see proc(5)
-            )
-    return found
-
-
-def _meminfo(proc: Path) -> dict[str, int]:
-    """Read /proc/meminfo, in bytes."""
-    lines = (line.split() for line in (read(proc / "meminfo") or "").splitlines())
-    return {
-        line[0].rstrip(":"): int(line[1]) * 1024
-        for line in lines
-        if len(line) == 3 and line[2] == "kB" and line[1].isdigit()
-    }
+def _used(process: psutil.Process) -> float:
+    """Return the processors that a process has used since it was last asked; 0 where it ended."""
+    try:
+        return float(process.cpu_percent(interval=None)) / 100
+    except psutil.Error:
+        return 0.0

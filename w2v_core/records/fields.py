@@ -120,6 +120,7 @@ KEYS: tuple[Key, ...] = (
     Key(name="container", why=_HOST),
     Key(name="w2v_core", why=_ENGINE),
     Key(name="commit", why=_ENGINE),
+    Key(name="commit_unknown", role="volatile"),  # why the commit is None
 )
 """One row a key; the first that covers a key speaks of it."""
 

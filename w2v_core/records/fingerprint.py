@@ -73,9 +73,11 @@ def collect(backend: Described) -> dict[str, Any]:
 
     Keys are flat, so that two fingerprints can be compared line by line.
     """
+    commit, commit_unknown = source_commit()
     values: dict[str, Any] = {
         "w2v_core": __version__,
-        "commit": source_commit(),
+        "commit": commit,
+        "commit_unknown": commit_unknown,
         "python": platform.python_version(),
         "system": platform.system(),
         "kernel": platform.release(),
@@ -149,17 +151,22 @@ def difference(
     return tuple(sorted(rows, key=lambda r: (r.a == r.b, not r.matters, r.field)))
 
 
-def source_commit() -> str | None:
-    """Return the commit of the checkout that this package runs from, ``+`` where it is changed."""
+def source_commit() -> tuple[str | None, str | None]:
+    """Return the commit of the checkout that this package runs from, and why it is not known.
+
+    A ``+`` ends the commit of a changed checkout. Outside a checkout both are None.
+    """
     here = Path(__file__).resolve().parent
     if not (here.parent.parent / ".git").exists():
-        return None
+        return None, None
     try:
         commit = _git(here, "rev-parse", "--short=12", "HEAD")
         changed = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{commit}+" if changed else commit
+    except subprocess.CalledProcessError as error:  # another user's checkout, for example
+        return None, f"git: {str(error.stderr).strip().partition(chr(10))[0]}"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"git: {error}"
+    return f"{commit}+" if changed else commit, None
 
 
 def _first(environment: Mapping[str, Any], names: tuple[str, ...]) -> str:
