@@ -138,7 +138,7 @@ def command(tmp_path):
 
     def line(slowdown):
         prepared = tmp_path / f"prepared-{slowdown}"
-        for run in range(8):
+        for run in range(12):
             records = make_run(run, slowdown=slowdown, sd=0.0003, scores=LARGE)
             write_run(prepared / str(run), records)
         return f"{sys.executable} -S {script} {prepared} {{out}}"
@@ -154,6 +154,8 @@ def test_equal_commands_run_as_abba_and_pass(tmp_path, command):
     )
 
     assert [line.split(":")[0] for line in told] == [
+        "screen-warm-up-b",
+        "screen-warm-up-a",
         "screen-0-a",
         "screen-0-b",
         "screen-1-b",
@@ -163,12 +165,24 @@ def test_equal_commands_run_as_abba_and_pass(tmp_path, command):
     assert found.result.verdict == "PASS"
 
 
+def test_the_first_pair_of_a_stage_is_not_judged(tmp_path, command):
+    """Runs that are cold by a third, first of their stage, hide no loss."""
+    line_a, line_b = command(0.0), command(0.1)
+    for run in (0, 6):  # b is first in a warm-up
+        cold = make_run(run, slowdown=0.4, sd=0.0003, scores=LARGE)
+        write_run(tmp_path / "prepared-0.1" / str(run), cold)
+    found = run_pairs(line_a, line_b, pairs=2, directory=tmp_path / "out")
+
+    assert found.result.verdict == "FAIL"
+    assert all(-0.11 < c.throughput.ratio - 1 < -0.09 for c in found.result.cells)
+
+
 def test_a_slower_command_is_confirmed_and_fails(tmp_path, command):
-    """A 10 % slower installation fails on screen and confirmation; all eight runs are kept."""
+    """A 10 % slower installation fails on screen and confirmation; all runs are kept."""
     found = run_pairs(command(0.0), command(0.1), pairs=2, directory=tmp_path / "out")
 
     assert (found.result.verdict, found.result.exit_code) == ("FAIL", 1)
-    assert len(list((tmp_path / "out").glob("*/1.24/run/run.json"))) == 8
+    assert len(list((tmp_path / "out").glob("*/1.24/run/run.json"))) == 12
 
 
 @pytest.mark.parametrize(
@@ -203,7 +217,7 @@ def test_bad_use_is_refused_before_anything_runs(tmp_path, line, pairs):
 
 def test_a_directory_of_another_comparison_is_not_reused(tmp_path):
     """Old runs are never taken for new ones."""
-    write_run(tmp_path / "out" / "screen-0-a", make_run(0))
+    write_run(tmp_path / "out" / "screen-warm-up-b", make_run(0))
 
     with pytest.raises(ConfigError, match="not empty"):
         run_pairs("true {out}", "true {out}", pairs=2, directory=tmp_path / "out")
@@ -221,7 +235,7 @@ def test_a_command_calibrates_the_gate_on_its_machine(tmp_path, command):
 def test_invalid_runs_calibrate_nothing(tmp_path, command):
     """A machine whose runs are not valid has no error rate."""
     line = command(0.0)
-    for run in range(8):
+    for run in range(12):
         write_run(
             tmp_path / "prepared-0.0" / str(run),
             make_run(run, valid=False, invalid_reasons=("parity",)),

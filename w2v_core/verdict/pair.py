@@ -22,6 +22,7 @@ OUT = "{out}"
 Report = Callable[[str], None]
 
 LOG = "output.log"  # what the command printed, in the directory of its run
+_WARM_UP = "warm-up"
 _SHOWN = 2000  # characters of a failed command's output
 
 
@@ -45,17 +46,20 @@ def run_pairs(
     timeout_s: float | None = None,
     report: Report = lambda _: None,
 ) -> PairedRun:
-    """Run two commands interleaved and judge b against a; blocks for 2 or 4 times ``pairs`` runs.
+    """Run two commands interleaved and judge b against a; blocks for 2 or 4 ``pairs + 1`` runs.
 
-    Every run is a fresh process. The order within a pair alternates, so that a steady drift of the
-    machine falls on both sides alike. A screen that does not pass gets fresh pairs to confirm it.
+    Every run is a fresh process. The first pair of a stage warms caches, clocks and recipes up: it
+    is kept and not judged, as one cold run in five takes the power of all. The order within a pair
+    alternates, so that a steady drift of the machine falls on both sides alike. A screen that does
+    not pass gets fresh pairs to confirm it.
 
     Args:
         command_a: The reference installation: words, or a line split as a shell would; ``{out}``
             becomes the run's directory, as in ``--reports-dir {out}``; a container has to mount it.
         command_b: The one that is judged.
         pairs: Per stage.
-        directory: Where the runs are kept: ``screen-0-a``, ``screen-0-b``, ...
+        directory: Where the runs are kept: ``screen-warm-up-a``, ``screen-warm-up-b``,
+            ``screen-0-a``, ``screen-0-b``, ...
         policy: Margins and error rates.
         timeout_s: Of one run; None waits for ever.
         report: Told which run starts.
@@ -92,22 +96,24 @@ def run_stage(
     timeout_s: float | None = None,
     report: Report = lambda _: None,
 ) -> tuple[Pair, ...]:
-    """Run pairs without judging them, kept in ``PREFIX-0-a``, ``PREFIX-0-b``, ...; blocks.
+    """Run a warm-up and pairs, kept in ``PREFIX-0-a``, ``PREFIX-0-b``, ...; blocks.
 
-    Arguments and errors are those of run_pairs().
+    Returns the pairs without the warm-up, unjudged. Arguments and errors are those of run_pairs().
     """
     parse_count("pairs", pairs, least=MIN_PAIRS)
     commands = (_words(command_a, "a"), _words(command_b, "b"))
-    return tuple(
+    names = [_WARM_UP, *range(pairs)]
+    made = [
         _run_pair(
             commands,
-            prefix.with_name(f"{prefix.name}-{index}"),
-            first=index % 2,
+            prefix.with_name(f"{prefix.name}-{name}"),
+            first=(index + 1) % 2,
             timeout_s=timeout_s,
             report=report,
         )
-        for index in range(pairs)
-    )
+        for index, name in enumerate(names)
+    ]
+    return tuple(made[1:])
 
 
 def _worth_confirming(result: GateResult) -> bool:

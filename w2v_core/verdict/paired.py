@@ -17,6 +17,7 @@ from w2v_core.verdict.decide import Decision, Policy, decide_pairs
 from w2v_core.verdict.fitness import unfit_record, unfit_runs
 from w2v_core.verdict.judge import rank_cells, refused
 from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, evidence, failed, ranked
+from w2v_core.verdict.soundness import transcripts_key
 from w2v_core.verdict.statistics import Floats
 from w2v_core.verdict.wer import wer_findings
 
@@ -111,11 +112,12 @@ def _unfit_pairs(cell: str, pairs: Sequence[Pair]) -> list[Finding]:
             )
         ]
     known = _of(pairs[0].a, cell)
-    findings = []
+    findings, counted = [], set[int]()
     for where, side in sides:
         record = _of(side, cell)
-        recount = record.scores != known.scores or record is known  # the same need it once
-        against = unfit_record(record, known=known, recount=recount)
+        key = transcripts_key(record)
+        against = unfit_record(record, known=known, recount=key not in counted)
+        counted.add(key)
         if place(record.environment) != place(known.environment):
             against.append(failed("integrity", "made on another host or card than the first run"))
         findings += [replace(f, reason=f"side {where}: {f.reason}") for f in against]

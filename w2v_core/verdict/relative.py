@@ -16,6 +16,7 @@ from w2v_core.records.store import Session
 from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
 from w2v_core.verdict.fitness import by_cell, changed_parameters, unfit_record, unfit_runs
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
+from w2v_core.verdict.soundness import transcripts_key
 from w2v_core.verdict.statistics import (
     Effects,
     Floats,
@@ -238,12 +239,13 @@ def _unfit(a: Sequence[CellRecord], b: Sequence[CellRecord]) -> tuple[str, ...]:
     """Say why a cell of two releases cannot be compared; empty where it can."""
     if not a or not b:
         return (f"not measured in {'a' if not a else 'b'}",)
-    reasons = [
-        f"{name}: {reason}"
-        for name, records in (("a", a), ("b", b))
-        for record in records
-        for reason in (finding.reason for finding in unfit_record(record))
-    ]
+    reasons, counted = [], set[int]()
+    for name, records in (("a", a), ("b", b)):
+        for record in records:
+            key = transcripts_key(record)
+            found = unfit_record(record, recount=key not in counted)
+            counted.add(key)
+            reasons += [f"{name}: {finding.reason}" for finding in found]
     both = sorted({r.run_id for r in a} & {r.run_id for r in b})
     if both:
         reasons.append(f"not comparable, run {both[0]} stands on either side")

@@ -130,6 +130,16 @@ def _recount_reasons(record: CellRecord) -> list[str]:
     )
 
 
+def transcripts_key(record: CellRecord) -> int:
+    """Return what the recount depends on, as a number: equal ones need it once."""
+    return hash(
+        tuple(
+            (s.utterance_id, s.reference, s.hypothesis, s.substitutions, s.deletions, s.insertions)
+            for s in record.scores
+        )
+    )
+
+
 def close(a: float, b: float) -> bool:
     """Whether two figures are the same but for the rounding of what computed them."""
     return math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=1e-12)
