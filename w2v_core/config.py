@@ -16,6 +16,8 @@ FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
 PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
 DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
 DEFAULT_BUCKETS = 8
+MOST_RUNS = 8
+"""Fresh process runs that a night may ask for beyond its first, unless asked otherwise."""
 MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
 
 ChoiceT = TypeVar("ChoiceT", bound=str)

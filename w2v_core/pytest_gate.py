@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from w2v_core.records.store import Session
 if TYPE_CHECKING:
     from w2v_core.session import ValidationRun
     from w2v_core.verdict.baseline import Baseline
+    from w2v_core.verdict.confirm import Asked, Confirmed
     from w2v_core.verdict.outcome import GateResult
     from w2v_core.verdict.run import Run
 
@@ -24,6 +26,12 @@ WHOLE_RUN = "run"
 
 
 _BADNESS = ("error", "failed", "xfailed", "xpassed", "deselected", "skipped", "passed")
+
+
+_HELD = (
+    "{} cells want a fresh process, and this one holds the card until it ends: "
+    "w2v gate {} --baseline PATH --confirm 8 measures them after it"
+)
 
 
 class Gatekeeper:
@@ -36,6 +44,8 @@ class Gatekeeper:
         baseline: Path | None,
         history: Path | None,
         is_parallel: bool,
+        confirm: int = 0,
+        inconclusive: str = "skip",
     ) -> None:
         self._run = run
         self._path = baseline
@@ -47,6 +57,8 @@ class Gatekeeper:
         self._judged: set[str] = set()
         self._is_interrupted = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
+        self._most_runs = confirm
+        self._inconclusive_fails = inconclusive == "fail"
 
     @property
     def is_on(self) -> bool:
@@ -77,8 +89,25 @@ class Gatekeeper:
         history = self._history if self._history is not None and self._history.exists() else None
         known = None if isinstance(self.baseline, str) else self.baseline
         return self._run.judge(
-            session=self.session, baseline=self._path, known=known, history=history
+            session=self.session,
+            baseline=self._path,
+            known=known,
+            history=history,
+            confirmed=self._confirm if self._most_runs > 0 else None,
+            most_runs=self._most_runs,
         )
+
+    def _confirm(self, asked: Asked) -> Confirmed:
+        """Measure cells without a verdict again in fresh processes; blocks for each of them."""
+        from w2v_core.verdict.confirm import Confirmed, confirm, rerun
+
+        if not (cells := asked(())):
+            return Confirmed(records=())
+        if self._run.backend.name == "hpu":
+            return Confirmed(records=(), problem=_HELD.format(len(cells), self._run.directory))
+        self._run.release()
+        command = rerun(self._run.config.command)
+        return confirm(self._run.directory, asked=asked, command=command, report=_report)
 
     @property
     def result(self) -> GateResult:
@@ -197,7 +226,17 @@ class Gatekeeper:
         if found.verdict == "FAIL":
             self._fail(reasons)
         if found.verdict == "INCONCLUSIVE":
-            pytest.skip(f"{cell} is INCONCLUSIVE: {reasons}")
+            self._leave_open(f"{cell} is INCONCLUSIVE: {reasons}")
+
+    @property
+    def exit_code(self) -> int:
+        """What ``w2v gate`` ends with for this session; 0 where nothing was judged."""
+        return self.result.exit_code if self.is_on and self._judged else 0
+
+    def _leave_open(self, reason: str) -> NoReturn:
+        if self._inconclusive_fails:
+            self._fail(reason)
+        pytest.skip(reason)
 
     def _fail(self, reason: str) -> NoReturn:
         pytest.fail(reason, pytrace=False)
@@ -212,6 +251,12 @@ def refuse_xfail(report: pytest.TestReport) -> None:
             report.sections.append(
                 ("gate", "xfail has no effect on a gate item; waive what is red")
             )
+
+
+def _report(line: str) -> None:
+    """Tell on stderr itself, which pytest does not capture, what takes a while."""
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(f"{line}\n")
 
 
 def _worst(outcomes: Iterable[str]) -> str:

@@ -17,6 +17,7 @@ from w2v_core.markers import devices_asked_for
 from w2v_core.options.option import PYTEST, Given, declare, flagged
 from w2v_core.records.cell import Cell, form_cells
 from w2v_core.session import RunConfig
+from w2v_core.verdict.confirm import asked_cells
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -102,7 +103,7 @@ def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, .
     """Return the matrix that the options ask for on this device; raises ConfigError."""
     models = models_of(config) or [(m, m.replace("-", "_")) for m in _default_models()]
     defaults = _default_datasets([model for model, _ in models])
-    return form_cells(
+    cells = form_cells(
         models=models,
         dtypes=given(config)["dtype"],
         datasets=datasets_of(config) or [(d, d.replace("-", "_")) for d in defaults],
@@ -111,6 +112,8 @@ def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, .
         plan=plan_of(config),
         autocast=given(config)["autocast"],
     )
+    asked = asked_cells()
+    return cells if asked is None else tuple(cell for cell in cells if str(cell) in asked)
 
 
 def models_of(config: pytest.Config) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from w2v_core.pytest_cells import (
     own_verdict,
     wer_ceiling,
 )
-from w2v_core.pytest_gate import Gatekeeper, refuse_xfail
+from w2v_core.pytest_gate import Gatekeeper, cell_of, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
@@ -43,6 +43,7 @@ from w2v_core.records.store import INCOMPLETE
 from w2v_core.report.tables import matrix, text_table
 from w2v_core.report.text import printable
 from w2v_core.session import ValidationRun
+from w2v_core.verdict.confirm import asked_cells
 
 __all__ = ["golden_reasons", "measured", "prepare_device", "pytest_addoption", "wer_ceiling"]
 
@@ -77,9 +78,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = run
         config.stash[GATE] = Gatekeeper(
             run,
-            baseline=given(config)["baseline"],
-            history=given(config)["history"],
+            baseline=given(config)["baseline"] if asked_cells() is None else None,
+            history=given(config)["history"] if asked_cells() is None else None,
             is_parallel=hasattr(config, "workerinput"),
+            confirm=given(config)["confirm"],
+            inconclusive=given(config)["inconclusive"],
         )
         config.pluginmanager.register(config.stash[GATE])  # it is told of an interrupt
         config.stash[MEASUREMENTS] = CellMeasurements(
@@ -143,7 +146,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the gate's items out where no baseline is given."""
     is_gate = collection_path.name == "test_gate.py" and not config.stash[GATE].is_on
-    return True if is_gate else None
+    confirms = asked_cells() is not None and collection_path.is_file()
+    is_other = confirms and collection_path.name != "test_cells.py"
+    return True if is_gate or is_other else None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -184,6 +189,8 @@ def _needs(item: pytest.Item, device: str) -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip tests of a device that this session does not run on; put the gate's items last."""
+    if (asked := asked_cells()) is not None:
+        items[:] = [item for item in items if cell_of(item) in asked]
     items.sort(key=lambda item: "gate_cell" in getattr(item, "fixturenames", ()))
     device = config.stash[RUN].config.device
     for mark in DEVICE_MARKS:
@@ -303,6 +310,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput["w2v_cells"] = _told_cells(config)
         return
+    if session.exitstatus == pytest.ExitCode.OK and not runs_nothing:
+        session.exitstatus = config.stash[GATE].exit_code
     if not is_asked or runs_nothing:
         return
     if session.exitstatus == pytest.ExitCode.OK and device not in config.stash[RAN]:
@@ -313,7 +322,7 @@ def _rebase(session: pytest.Session) -> None:
     from w2v_core.verdict.commands import rebase
 
     run, reason = session.config.stash[RUN], given(session.config)["reason"]
-    if reason is None or not run.records:
+    if reason is None or not run.records or asked_cells() is not None:
         return
     path = given(session.config)["baseline"] or run.config.reports_dir / "baselines"
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -17,6 +18,8 @@ from w2v_core.records.store import Session, new_run_id, reserve
 from w2v_core.report.files import write_run
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from w2v_core.backends.base import Backend
     from w2v_core.bench.measure import Provenance, RoundTimer
     from w2v_core.bench.profile import Profile
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from w2v_core.model.checkpoint import Checkpoint
     from w2v_core.records.cell import Cell
     from w2v_core.verdict.baseline import Baseline
+    from w2v_core.verdict.confirm import Asked, Confirmed
     from w2v_core.verdict.run import Run
 
 __all__ = ["RunConfig", "ValidationRun"]
@@ -129,6 +133,11 @@ class ValidationRun:
                 advance(1)
         return self._checkpoints[model]
 
+    def release(self) -> None:
+        """Let go of the weights, for processes that measure after this one."""
+        self._checkpoints.clear()
+        gc.collect()
+
     def corpus(self, dataset: str) -> Corpus:
         """Decode a corpus once; see ``data.catalog.load`` for what it raises."""
         from w2v_core.data.catalog import load, parse_dataset
@@ -218,12 +227,20 @@ class ValidationRun:
         baseline: Path | None = None,
         known: Baseline | None = None,
         history: Path | None = None,
+        confirmed: Callable[[Asked], Confirmed] | None = None,
+        most_runs: int = 0,
     ) -> Run:
         """Judge the records; see ``verdict.run.judged``, which every front end comes to."""
         from w2v_core.verdict.run import judged
 
         return judged(
-            self.records, session=session, baseline=baseline, known=known, history=history
+            self.records,
+            session=session,
+            baseline=baseline,
+            known=known,
+            history=history,
+            confirmed=confirmed,
+            most_runs=most_runs,
         )
 
     def write(self, run: Run | None = None) -> Path:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.helpers.records import write_run
 from tests.helpers.replay import GOOD, MUTANTS
-from tests.helpers.suite import ROOT, Ended, run_sessions, tiny_inputs
+from tests.helpers.suite import ROOT, Ended, run_sessions, run_suite, tiny_inputs
 from w2v_core.records.history import History
 from w2v_core.records.record import from_json
 from w2v_core.verdict.baseline import load_baseline
@@ -130,7 +130,7 @@ def nights(inputs, record, tmp_path_factory):
         files = {"baseline": "baseline.json", "history": "history.sqlite", "reports-dir": "reports"}
         places = [f"--{option}={folder / file}" for option, file in files.items()]
         junit = f"--junit-xml={folder / 'junit.xml'}"
-        sessions[name] = [*inputs, "--rounds", "1", *places, junit, *options]
+        sessions[name] = [*inputs, "--rounds", "1", "--confirm", "0", *places, junit, *options]
     ended = run_sessions(sessions)
     return {name: Night(ended[name], root / f"night-{name}") for name in NIGHTS}
 
@@ -280,3 +280,22 @@ def test_a_missing_baseline_is_red(nights):
 
     assert night.ended.returncode == 1
     assert night.outcomes["test_gate[run]"] == "failure"
+
+
+@pytest.mark.slow  # three sessions, two of them fresh ones
+def test_a_cell_without_a_verdict_is_measured_again_in_fresh_processes(inputs, record, tmp_path):
+    """Slower by less than one run can show: two fresh runs, kept with the run, and one verdict."""
+    baseline = approve(tmp_path, record, faster=1.06)
+    options = ["--rounds", "1", "--reports-dir", tmp_path / "reports", "--baseline", baseline]
+
+    done = run_suite(*inputs, *options, "--confirm", "2")
+
+    (run,) = (tmp_path / "reports").glob("dev/*/")
+    fresh = sorted(run.glob("confirm/*/dev/*/run.json"))
+    told = json.loads((run / "verdict.json").read_text())
+    again = gate_runs([run], baseline)
+    assert [path.parents[2].name for path in fresh] == ["1", "2"], done.stdout + done.stderr
+    assert [c["throughput"]["runs"] for c in told["cells"]] == [2]
+    assert "confirm: fresh run 2 of 1 cells" in done.stderr
+    assert (again.verdict, again.exit_code) == (told["verdict"], told["exit_code"])
+    assert done.returncode == told["exit_code"]

@@ -45,6 +45,7 @@ QUIET = (
         "--tb=short",
         "--rounds",
         "1",
+        *("--confirm", "0"),  # nothing can be measured here
     ),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # the plugin serves many sessions here
 )

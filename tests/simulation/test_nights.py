@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from w2v_core.config import MOST_RUNS
 from w2v_core.verdict.calibrate import judge_runs
 from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Policy
-from w2v_core.verdict.night import MOST_RUNS
 
 POLICY = Policy()
 RUNS = 1 + MOST_RUNS

@@ -29,6 +29,7 @@ FOREIGN = {
     "commands/modes.py": set(),
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download
     "model/checkpoint_hub.py": {"--revision"},  # hf download
+    "verdict/confirm.py": {"--reports-dir", "--junit-xml", "--benchmark-json"},  # runs either
     "records/fingerprint.py": {"--short", "--porcelain", "--untracked-files"},  # git
 }
 """Flags of other programs, by the module that runs or names them."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EXIT_CODES = "Exit codes: 0 pass, 1 regression, 2 inconclusive, 3 unusable input."
 SOURCES = ("simulate", "history", "command")
+INCONCLUSIVE_CODE = 2
 JUDGED = f"{EXIT_CODES} Line 1, and by_kind of --json, tell speed from WER."
 
 
@@ -50,15 +51,19 @@ def _gate(arguments: argparse.Namespace) -> int:
     from w2v_core.verdict.judge import MAX_AGE
 
     options = given("gate", arguments)
+    inconclusive: int = {"skip": INCONCLUSIVE_CODE, "fail": 1}[options["inconclusive"]]
     result = gate_runs(
         arguments.runs,
         options["baseline"],
+        most_runs=options["confirm"],
+        report=_report,
         history=options["history"],
         max_age=None if options["any_age"] else MAX_AGE,
         once=not options["any_age"],
     )
     _print_gate(result, as_json=options["json"])
-    return result.exit_code
+    code = result.exit_code
+    return inconclusive if code == INCONCLUSIVE_CODE else code
 
 
 def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

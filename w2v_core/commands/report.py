@@ -17,6 +17,7 @@ from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.options.option import Given, declare
 from w2v_core.records.record import CellRecord
+from w2v_core.records.store import CONFIRM
 from w2v_core.report.text import printable
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ def _history(path: Path | None, records: Sequence[CellRecord]) -> Nights | None:
 def _records_below(directory: Path) -> Iterator[CellRecord]:
     """Yield the records of all runs, one run in memory; what cannot be read is named on stderr."""
     for file in sorted(directory.rglob("run.json")):
-        yield from _read(file)
+        if CONFIRM not in file.parts:
+            yield from _read(file)
 
 
 def _read(file: Path) -> tuple[CellRecord, ...]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from w2v_core.config import MOST_RUNS, parse_count
 from w2v_core.options.option import PYTEST, Option
 from w2v_core.options.rows import listed, on, placed, switch
 
@@ -58,6 +61,43 @@ JUDGING: tuple[Option, ...] = (
         },
     ),
     Option(name="by", help="who approves (default: the user's name)", on=on("--by", "baseline")),
+    Option(
+        name="confirm",
+        type=int,
+        parse=partial(parse_count, "confirm", least=0),
+        metavar="N",
+        help="most fresh runs of the cells without a verdict",
+        on={
+            **on(
+                "--confirm",
+                PYTEST,
+                default=MOST_RUNS,
+                help="with --baseline: measure cells without a verdict again, in up to N fresh "
+                f"processes (default {MOST_RUNS}; 0 does not)",
+            ),
+            **on(
+                "--confirm",
+                "gate",
+                default=0,
+                help="run the run's own command again for cells without a verdict, up to N times",
+            ),
+        },
+    ),
+    listed(
+        "inconclusive",
+        ("skip", "fail"),
+        default="skip",
+        help="what INCONCLUSIVE is: skip (default) or fail",
+        on={
+            **on(
+                "--inconclusive",
+                PYTEST,
+                help="INCONCLUSIVE cells are skipped, and the exit code is 2 (skip, the default), "
+                "or they fail, and it is 1 (fail)",
+            ),
+            **on("--inconclusive", "gate", help="exit code of INCONCLUSIVE: skip 2, fail 1"),
+        },
+    ),
     switch("any_age", "--any-age", "gate", help="judge runs older than 36 hours, or judged before"),
     listed(
         "format",

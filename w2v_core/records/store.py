@@ -31,6 +31,8 @@ INCOMPLETE = "INCOMPLETE"
 """The mark of a run that has not finished."""
 RUN = "run.json"
 VERDICT = "verdict.json"
+CONFIRM = "confirm"
+"""The directory of a run's fresh runs: those of the same night that confirmed it."""
 
 VERDICT_SCHEMA_VERSION = 1
 _RUN_SCHEMA_VERSION = 1
@@ -157,6 +159,17 @@ def read_run(path: Path) -> StoredRun:
         if session is None
         else convert(session, Session, source=f"{name} session", error=RecordError),
     )
+
+
+def read_confirmations(directory: Path) -> tuple[CellRecord, ...]:
+    """Read the records of a run's fresh runs, oldest first; of a file there are none.
+
+    Raises:
+        RecordError: one of them cannot be read.
+    """
+    files = sorted(directory.glob(f"{CONFIRM}/*/*/*/{RUN}")) if is_directory(directory) else []
+    records = [r for file in files for r in read_run(file.parent).records]
+    return tuple(sorted(records, key=lambda r: (r.created_utc, r.run_id)))
 
 
 def write_verdict(directory: Path, verdict: Mapping[str, Any]) -> None:

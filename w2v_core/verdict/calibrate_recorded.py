@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from w2v_core.config import parse_count
+from w2v_core.config import MOST_RUNS, parse_count
 from w2v_core.errors import ConfigError
 from w2v_core.records.history_table import Night
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.calibrate import Calibration, simulate_nights, simulate_runs
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.night import MOST_RUNS
 from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, moderate, paired_effects
 

@@ -14,7 +14,16 @@ from w2v_core.errors import ConfigError, RecordError
 from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.printable import shorten, shown
 from w2v_core.records.history import History
-from w2v_core.records.store import RUN, Session, StoredRun, locked, read_run
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import (
+    CONFIRM,
+    RUN,
+    Session,
+    StoredRun,
+    locked,
+    read_confirmations,
+    read_run,
+)
 from w2v_core.verdict.approve import approve, unlike
 from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
@@ -23,6 +32,7 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_nights,
     calibrate_from_pairs,
 )
+from w2v_core.verdict.confirm import Asked, Confirmed, confirm, rerun
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import MAX_AGE, refused
 from w2v_core.verdict.outcome import Finding, GateResult
@@ -46,11 +56,15 @@ def gate_runs(
     now: datetime | None = None,
     max_age: timedelta | None = MAX_AGE,
     once: bool = False,
+    most_runs: int = 0,
+    report: Report = lambda _: None,
 ) -> GateResult:
     """Judge run directories or files against a baseline file, or a directory of baselines.
 
     Never raises for bad input: what cannot be read is a FAIL with exit code 3 and its reason.
-    ``once`` remembers beside each run that it was judged, and is red where it had been.
+    ``once`` remembers beside each run that it was judged, and is red where it had been. With
+    ``most_runs``, cells without a verdict are measured again by the first run's own command, below
+    its directory, in up to so many processes (see confirm.py).
     """
     now = now if now is not None else datetime.now(timezone.utc)
     try:
@@ -58,8 +72,9 @@ def gate_runs(
         again = [f for p, run in zip(runs, read, strict=True) for f in judged_before(p, run)]
     except RecordError as error:
         return refused(str(error), policy=policy, unusable=True)
+    records = [record for run in read for record in run.records]
     result = judged(
-        [record for run in read for record in run.records],
+        records,
         session=_merged(read),
         baseline=baseline,
         history=history,
@@ -67,12 +82,31 @@ def gate_runs(
         now=now,
         max_age=max_age,
         beside=[*left_out(runs, read), *(again if once else ())],
+        confirmed=lambda asked: _confirm(runs, records, asked, most_runs=most_runs, report=report),
+        most_runs=most_runs,
     ).result
     if once:
         marked = [mark_judged(p, run, result, now=now) for p, run in zip(runs, read, strict=True)]
         unmarked = [Finding(kind="integrity", verdict="PASS", reason=p) for p in marked if p]
         result = replace(result, findings=(*result.findings, *unmarked))
     return result
+
+
+def _confirm(
+    runs: Sequence[Path],
+    records: Sequence[CellRecord],
+    asked: Asked,
+    *,
+    most_runs: int,
+    report: Report,
+) -> Confirmed:
+    """Read what was measured again, and measure again what still has no verdict where asked to."""
+    if most_runs < 1:
+        return Confirmed(records=tuple(r for run in runs for r in read_confirmations(run)))
+    if not is_directory(runs[0]):
+        problem = f"{name_of(runs[0])} is no run directory to confirm in"
+        return Confirmed(records=(), problem=problem)
+    return confirm(runs[0], asked=asked, command=rerun(records[0].command), report=report)
 
 
 def approve_runs(
@@ -292,7 +326,7 @@ def read_side(text: str, *, history: Path | None = None) -> list[StoredRun]:
         )
     if not is_directory(path) or exists(path / RUN):
         return [read_run(path)]
-    runs = sorted(p.parent for p in path.glob(f"**/{RUN}"))
+    runs = sorted(p.parent for p in path.glob(f"**/{RUN}") if CONFIRM not in p.parts)
     if not runs:
         raise RecordError(f"{name_of(path)} holds no {RUN}; give a run directory, or one of runs")
     return [read_run(run) for run in runs]

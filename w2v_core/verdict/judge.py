@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
-import numpy as np
-
+from w2v_core.config import MOST_RUNS
 from w2v_core.records.fingerprint import difference
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
@@ -28,21 +27,17 @@ from w2v_core.verdict.fitness import (
     unfit_runs,
     unknown_on_both,
 )
-from w2v_core.verdict.night import judge_night
 from w2v_core.verdict.outcome import (
     AgainstBaseline,
     CellVerdict,
     Finding,
     GateResult,
-    Throughput,
-    evidence,
     failed,
-    machine_evidence,
     ranked,
 )
-from w2v_core.verdict.robust import FEWEST_CELLS
 from w2v_core.verdict.secondary import beyond_limits
 from w2v_core.verdict.soundness import SIMULATED
+from w2v_core.verdict.throughput import judge_throughput, next_cells, runs_of
 from w2v_core.verdict.waivers import Waiver, apply_waivers
 from w2v_core.verdict.wer import ceiling_finding, wer_findings
 
@@ -89,7 +84,6 @@ def judge(
         nothing = refused("no record to judge: the run measured nothing", policy=policy)
         return replace(nothing, cells=_not_measured(raised))
     ours = by_cell(run_records)
-    again = by_cell(confirmations)
     newest = max(run_records, key=lambda r: (r.created_utc, r.run_id)).environment
     known = {*baseline.cells, *raised}
     run = [
@@ -97,13 +91,12 @@ def judge(
         *unknown_on_both(newest, baseline.key),
         *beside,
     ]
-    unfit: dict[str, list[Finding]] = {}
-    for cell in sorted({*baseline.cells, *ours, *raised}):
-        unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
-        for record in again.get(cell, ()) if cell in baseline.cells else ():
-            unfit[cell] += _unfit_here(record, baseline, now=now, max_age=max_age)
-    runs = [*_runs(run_records), *_runs(confirmations)]
-    speeds, machine = _throughputs(runs, baseline, unfit, policy)
+    unfit = _unfit_cells(
+        ours, by_cell(confirmations), baseline, session=session, now=now, max_age=max_age
+    )
+    runs = [*runs_of(run_records), *runs_of(confirmations)]
+    fit = [cell for cell in baseline.cells if not unfit[cell]]
+    speeds, machine = judge_throughput(runs, baseline, fit, policy)
     wers = wer_findings({c: (baseline.cells[c][-1], ours[c][-1]) for c in speeds}, policy=policy)
     drifts = judge_drift(_joined(history, ours, speeds), baseline) if history is not None else {}
     cells = []
@@ -185,6 +178,54 @@ def rank_cells(cells: Sequence[CellVerdict]) -> list[CellVerdict]:
     )
 
 
+def wanted_cells(
+    run_records: Sequence[CellRecord],
+    baseline: Baseline,
+    *,
+    confirmations: Sequence[CellRecord] = (),
+    most_runs: int = MOST_RUNS,
+    policy: Policy | None = None,
+    session: Session | None = None,
+    now: datetime | None = None,
+    max_age: timedelta | None = MAX_AGE,
+) -> tuple[str, ...]:
+    """Return the cells that a fresh run of this night has to measure; none where it is decided.
+
+    Arguments are those of judge(), and the most fresh runs that may be made.
+    """
+    if not run_records or unfit_runs([*run_records, *confirmations], session):
+        return ()
+    now = now if now is not None else datetime.now(timezone.utc)
+    ours, again = by_cell(run_records), by_cell(confirmations)
+    unfit = _unfit_cells(ours, again, baseline, session=session, now=now, max_age=max_age)
+    return next_cells(
+        [*runs_of(run_records), *runs_of(confirmations)],
+        baseline,
+        [cell for cell in baseline.cells if not unfit[cell]],
+        policy if policy is not None else Policy(),
+        most_runs=most_runs,
+    )
+
+
+def _unfit_cells(
+    ours: Mapping[str, Sequence[CellRecord]],
+    again: Mapping[str, Sequence[CellRecord]],
+    baseline: Baseline,
+    *,
+    session: Session | None,
+    now: datetime,
+    max_age: timedelta | None,
+) -> dict[str, list[Finding]]:
+    """Say by cell why it cannot be judged for speed; empty where it can."""
+    unfit: dict[str, list[Finding]] = {}
+    raised = session.errors if session is not None else {}
+    for cell in sorted({*baseline.cells, *ours, *raised}):
+        unfit[cell] = _unfit(cell, ours, baseline, session=session, now=now, max_age=max_age)
+        for record in again.get(cell, ()) if cell in baseline.cells else ():
+            unfit[cell] += _unfit_here(record, baseline, now=now, max_age=max_age)
+    return unfit
+
+
 def _unfit(
     cell: str,
     ours: Mapping[str, Sequence[CellRecord]],
@@ -239,55 +280,6 @@ def _is_told_by_its_ceiling(outcome: str, records: Sequence[CellRecord]) -> bool
     """Whether a test was red for its WER, which is judged as such, and its speed as well."""
     found = (ceiling_finding(record) for record in records)
     return outcome == "failed" and any(f is not None and f.verdict == "FAIL" for f in found)
-
-
-def _throughputs(
-    runs: Sequence[Mapping[str, CellRecord]],
-    baseline: Baseline,
-    unfit: Mapping[str, Sequence[Finding]],
-    policy: Policy,
-) -> tuple[dict[str, tuple[Throughput, Finding]], Finding | None]:
-    """Judge the fit cells, and the machine; the family is the baseline's, whatever was lost."""
-    cells = sorted(baseline.cells)
-    theirs = _padded([baseline.log_rtfx(cell) for cell in cells])
-    fit = [cell for cell in cells if not unfit[cell] and cell in runs[0]]
-    if not fit:
-        return {}, None
-    values = [
-        np.asarray([np.log(run[c].rtfx) if c in fit and c in run else np.nan for c in cells])
-        for run in runs
-    ]
-    decision, machine = judge_night(theirs, values, policy)
-    found = {}
-    for index, cell in enumerate(cells):
-        if cell in fit:
-            fresh = sum(cell in run for run in runs[1:])
-            found[cell] = evidence(
-                decision,
-                index,
-                runs=max(fresh, 1),
-                baseline_runs=len(baseline.cells[cell]),
-                policy=policy,
-            )
-    if machine is None or len(fit) < FEWEST_CELLS:
-        return found, None
-    return found, machine_evidence(machine, cells=len(fit), policy=policy)
-
-
-def _runs(records: Sequence[CellRecord]) -> list[dict[str, CellRecord]]:
-    """Return the records of each process run by cell, the earliest run first."""
-    runs: dict[str, dict[str, CellRecord]] = {}
-    for record in sorted(records, key=lambda r: (r.created_utc, r.run_id)):
-        runs.setdefault(record.run_id, {})[record.cell] = record
-    return list(runs.values())
-
-
-def _padded(rows: Sequence[Sequence[float]]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Stack rows of different lengths, NaN where a row ends."""
-    table = np.full((len(rows), max(1, *(len(row) for row in rows))), np.nan)
-    for index, row in enumerate(rows):
-        table[index, : len(row)] = row
-    return table
 
 
 def _joined(

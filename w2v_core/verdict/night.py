@@ -27,6 +27,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from w2v_core.config import MOST_RUNS
 from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Decision, Policy, count_runs
 from w2v_core.verdict.robust import (
     FEWEST_CELLS,
@@ -42,8 +43,6 @@ from w2v_core.verdict.statistics import Effects, Floats, t_quantile
 
 Mask = npt.NDArray[np.bool_]
 
-MOST_RUNS = 8
-"""Fresh process runs of one night, beyond the first, unless asked otherwise."""
 LOOKS = (1, 2, 4, 6, 8)
 _EARLY = {4: 0.1, 6: 0.1}  # looks at which a very clear loss fails, and their share of alpha
 _LATE = 0.8
@@ -296,11 +295,16 @@ def judge_night(
     Returns:
         The cells' decision, and the machine's; None of it where the cells are too few to tell.
     """
-    nights = Nights(baseline[None], policy)
+    night = Nights(baseline[None], policy)
     for values in runs:
-        nights.add(values[None])
-    cells, machine = (_only_night(decision) for decision in nights.decide())
-    return cells, machine if nights.separates else None
+        night.add(values[None])
+    return decided(night)
+
+
+def decided(night: Nights) -> tuple[Decision, Decision | None]:
+    """Return what was decided of a single night, as judge_night() does."""
+    cells, machine = (_only_night(decision) for decision in night.decide())
+    return cells, machine if night.separates else None
 
 
 def _only_night(decision: Decision) -> Decision:

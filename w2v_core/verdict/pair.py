@@ -11,7 +11,7 @@ from pathlib import Path
 from w2v_core.config import parse_count
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
-from w2v_core.records.store import read_run
+from w2v_core.records.store import CONFIRM, read_run
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
@@ -168,7 +168,9 @@ def _run(command: Sequence[str], out: Path, *, timeout_s: float | None) -> tuple
 
 def _find_run(out: Path) -> Path:
     """Find the one ``run.json`` below a directory, or the one JSON file where there is none."""
-    found = sorted(out.rglob("run.json")) or sorted(out.rglob("*.json"))
+    found = sorted(
+        p for p in out.rglob("run.json") if CONFIRM not in p.relative_to(out).parts
+    ) or sorted(out.rglob("*.json"))
     if len(found) != 1:
         raise RecordError(
             f"{out} holds {len(found)} runs instead of one; does the command write to {OUT}?"

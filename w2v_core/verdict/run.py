@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
+from w2v_core.config import MOST_RUNS
 from w2v_core.errors import RecordError
 from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.records.fingerprint import key
@@ -17,8 +19,9 @@ from w2v_core.records.store import VERDICT, Session, read_run, read_verdict
 from w2v_core.verdict.baseline import Baseline, load_baseline
 from w2v_core.verdict.calibrate import Calibration
 from w2v_core.verdict.calibrate_recorded import calibrate_from_baseline
+from w2v_core.verdict.confirm import Asked, Confirmed, not_confirmed
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.judge import MAX_AGE, judge, judge_alone, refused
+from w2v_core.verdict.judge import MAX_AGE, judge, judge_alone, refused, wanted_cells
 from w2v_core.verdict.outcome import Finding, GateResult
 from w2v_core.verdict.waivers import load_waivers
 
@@ -66,6 +69,8 @@ def judged(
     now: datetime | None = None,
     max_age: timedelta | None = MAX_AGE,
     beside: Sequence[Finding] = (),
+    confirmed: Callable[[Asked], Confirmed] | None = None,
+    most_runs: int = MOST_RUNS,
 ) -> Run:
     """Judge records: the one way from them to a verdict, whoever asks.
 
@@ -82,6 +87,8 @@ def judged(
         now: The present, for freshness; the clock's where it is left out.
         max_age: Older records are stale; None takes any age.
         beside: What else is known about the runs as a whole.
+        confirmed: Reads or makes the night's fresh runs, given what asks for them (confirm.py).
+        most_runs: How many of them may be asked for.
     """
     run = Run(records=tuple(records), session=session)
     environment = records[0].environment if records else None
@@ -98,15 +105,32 @@ def judged(
         return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
     if run.baseline is None:
         return replace(run, verdict=judge_alone(records, session=session, policy=policy))
+    again = Confirmed(records=())
+    if confirmed is not None:
+        asked = partial(
+            wanted_cells,
+            records,
+            run.baseline,
+            most_runs=most_runs,
+            policy=policy,
+            session=session,
+            now=now,
+            max_age=max_age,
+        )
+        try:
+            again = confirmed(lambda found: asked(confirmations=found))
+        except RecordError as error:
+            return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
     verdict = judge(
         records,
         run.baseline,
+        confirmations=again.records,
         policy=policy,
         session=session,
         history=run.nights,
         now=now,
         max_age=max_age,
-        beside=beside,
+        beside=[*beside, *not_confirmed(again)],
         waivers=waivers,
     )
     return replace(run, verdict=verdict)

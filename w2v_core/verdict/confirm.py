@@ -1,0 +1,148 @@
+"""A night is measured again until it is decided: fresh processes of the cells without a verdict.
+
+Each process measures what the sequential rule asks for (night.py) and leaves an ordinary run below
+``RUN/confirm/``, where ``w2v gate RUN`` finds it too. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from w2v_core.errors import RecordError
+from w2v_core.jsonfile import name_of
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import CONFIRM, read_confirmations, read_run
+from w2v_core.verdict.outcome import Finding
+
+CELLS_VARIABLE = "W2V_CONFIRM_CELLS"
+"""Environment variable of a fresh process: the cells that it measures, as a JSON list."""
+DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
+"""Environment variable of a run: the file that it writes its directory's name to."""
+LOG = "output.log"
+
+Asked = Callable[[Sequence[CellRecord]], Sequence[str]]
+"""From the confirmations so far to the cells that the next run has to measure; none ends it."""
+Command = Callable[[Path], Sequence[str]]
+"""From a reports directory to the command line of a run that writes there."""
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmed:
+    """What the fresh processes of a night left."""
+
+    records: tuple[CellRecord, ...]
+    problem: str | None = None
+    """Why no further run was made although one was asked for; None where none was."""
+
+
+def confirm(
+    directory: Path,
+    *,
+    asked: Asked,
+    command: Command,
+    report: Report = lambda _: None,
+    timeout_s: float | None = None,
+) -> Confirmed:
+    """Measure again what is asked for, run by run; blocks for as many processes.
+
+    The processes need the device: whoever measured the night's first run has to have let go of it.
+    A card of SynapseAI is held by a process until it ends.
+
+    Args:
+        directory: The night's run; the fresh ones are written below it.
+        asked: See Asked.
+        command: See Command.
+        report: Told of each run before it starts.
+        timeout_s: Of one run; None waits for ever.
+    """
+    records: list[CellRecord] = list(read_confirmations(directory))
+    number = len({r.run_id for r in records})
+    while cells := asked(records):
+        number += 1
+        report(f"confirm: fresh run {number} of {len(cells)} cells")
+        folder = directory / CONFIRM / str(number)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            found = _measure(command(folder), cells, folder, timeout_s=timeout_s)
+        except RecordError as error:
+            return Confirmed(records=tuple(records), problem=str(error))
+        records += found
+    return Confirmed(records=tuple(records))
+
+
+def not_confirmed(confirmed: Confirmed) -> tuple[Finding, ...]:
+    """Return the finding on a night that could not be measured again as it asked to be."""
+    if confirmed.problem is None:
+        return ()
+    reason = f"not confirmed: {confirmed.problem}"
+    return (Finding(kind="integrity", verdict="INCONCLUSIVE", reason=reason),)
+
+
+def rerun(command: str) -> Command:
+    """Return how a recorded command line is run again, its files kept out of the first run's way.
+
+    Of two equal options the last one counts.
+    """
+    program, *arguments = shlex.split(command)
+
+    def line(folder: Path) -> list[str]:
+        where = ["--reports-dir", str(folder)]
+        if program == "w2v":
+            return [sys.executable, "-m", "w2v_core", *arguments, *where]
+        files = [f"--junit-xml={folder / 'junit.xml'}", f"--benchmark-json={folder / 'bench.json'}"]
+        return [sys.executable, "-m", "pytest", *arguments, *where, *files]
+
+    return line
+
+
+def asked_cells() -> tuple[str, ...] | None:
+    """Return the cells that this process was started to measure again; None where it was not."""
+    text = os.environ.get(CELLS_VARIABLE)
+    return None if text is None else tuple(str(cell) for cell in json.loads(text))
+
+
+def _measure(
+    command: Sequence[str], cells: Sequence[str], folder: Path, *, timeout_s: float | None
+) -> tuple[CellRecord, ...]:
+    note = folder / "directory"
+    environment = {
+        **os.environ,
+        CELLS_VARIABLE: json.dumps(list(cells)),
+        DIRECTORY_NOTE: str(note),
+    }
+    try:
+        done = subprocess.run(
+            list(command),
+            env=environment,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RecordError(f"a fresh run could not be made: {error}") from error
+    log = folder / LOG
+    log.write_bytes(done.stdout)
+    try:
+        found = read_run(Path(note.read_text())).records
+    except (OSError, RecordError) as error:
+        raise RecordError(
+            f"a fresh run left no record (exit status {done.returncode}), see {name_of(log)} in "
+            f"{CONFIRM}/{folder.name}: {error}"
+        ) from error
+    missing = sorted(set(cells) - {r.cell for r in found})
+    if missing:
+        raise RecordError(
+            f"a fresh run lacks {missing[0]} (exit status {done.returncode}), see "
+            f"{name_of(log)} in {CONFIRM}/{folder.name}"
+        )
+    return found
