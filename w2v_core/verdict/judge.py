@@ -18,7 +18,7 @@ from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.decide import VERDICTS, Policy
-from w2v_core.verdict.drift import Drift, judge_drift
+from w2v_core.verdict.drift import Drift, judge_drift, judge_machine_drift
 from w2v_core.verdict.fitness import (
     against_baseline,
     by_cell,
@@ -98,7 +98,11 @@ def judge(
     fit = [cell for cell in baseline.cells if not unfit[cell]]
     speeds, machine = judge_throughput(runs, baseline, fit, policy)
     wers = wer_findings({c: (baseline.cells[c][-1], ours[c][-1]) for c in speeds}, policy=policy)
-    drifts = judge_drift(_joined(history, ours, speeds), baseline) if history is not None else {}
+    nights = _joined(history, ours, speeds) if history is not None else {}
+    drifts = judge_drift(nights, baseline) if nights else {}
+    machine_drift = judge_machine_drift(nights, baseline) if nights else None
+    if machine_drift is not None:
+        run.append(_drift_finding(machine_drift, what="this machine is "))
     cells = []
     for cell, findings in unfit.items():
         throughput, speed = speeds.get(cell, (None, None))
@@ -295,12 +299,14 @@ def _joined(
     return joined
 
 
-def _drift_finding(drift: Drift) -> Finding:
+def _drift_finding(drift: Drift, *, what: str = "") -> Finding:
     nights = len(drift.statistic)
     if drift.alarm_night is None:
-        return Finding(kind="drift", verdict="PASS", reason=f"no drift over {nights} nights")
+        return Finding(
+            kind="drift", verdict="PASS", reason=f"no drift on the last of {nights} nights"
+        )
     return failed(
         "drift",
-        f"slower by {drift.loss * 100:.2g} % than the anchor since {drift.change_night}; the alarm "
-        f"rose on {drift.alarm_night}",
+        f"{what}slower by {drift.loss * 100:.2g} % than the anchor since {drift.change_night}; "
+        f"the alarm rose on {drift.alarm_night}",
     )
