@@ -21,7 +21,7 @@ BUDGETS = {
     "scoring": 800,  # drawn at 700
     "suite": 100,  # not drawn
     "top": 2900,  # not drawn; front ends, session, front door, former names
-    "verdict": 4800,  # drawn at 2,300; noise models, relative releases, calibration
+    "verdict": 5200,  # drawn at 2,300; noise models, nights, releases, calibration
 }
 """Lines of Python a room; beside it what the drawing of the house had, and what came after it."""
 MAX_FILE = 300
@@ -34,7 +34,7 @@ LONG_FILES = {
     "pytest_plugin.py": 341,
     "records/fields.py": 311,
     "records/history.py": 320,
-    "verdict/commands.py": 322,
+    "verdict/commands.py": 330,
     "verdict/judge.py": 324,
     "verdict/night.py": 347,
     "verdict/outcome.py": 365,
@@ -49,7 +49,7 @@ LONG_FUNCTIONS = {
     "verdict/calibrate.py:simulate_nights": 58,
     "verdict/calibrate.py:simulate_runs": 64,
     "verdict/judge.py:judge": 84,
-    "verdict/run.py:judged": 59,
+    "verdict/run.py:judged": 76,
 }
 """Functions that are longer still, and what they may not pass."""
 SOURCES = {str(p.relative_to(ROOT)): p.read_text() for p in sorted(ROOT.rglob("*.py"))}

@@ -14,14 +14,12 @@ from w2v_core.errors import ConfigError, RecordError
 from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.printable import shorten, shown
 from w2v_core.records.history import History
-from w2v_core.records.record import CellRecord
 from w2v_core.records.store import (
     CONFIRM,
     RUN,
     Session,
     StoredRun,
     locked,
-    read_confirmations,
     read_run,
 )
 from w2v_core.verdict.approve import approve, unlike
@@ -32,7 +30,7 @@ from w2v_core.verdict.calibrate_recorded import (
     calibrate_from_nights,
     calibrate_from_pairs,
 )
-from w2v_core.verdict.confirm import Asked, Confirmed, confirm, rerun
+from w2v_core.verdict.confirm import confirm_runs
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import MAX_AGE, refused
 from w2v_core.verdict.outcome import Finding, GateResult
@@ -82,7 +80,9 @@ def gate_runs(
         now=now,
         max_age=max_age,
         beside=[*left_out(runs, read), *(again if once else ())],
-        confirmed=lambda asked: _confirm(runs, records, asked, most_runs=most_runs, report=report),
+        confirmed=lambda asked: confirm_runs(
+            runs, records, asked, most_runs=most_runs, report=report
+        ),
         most_runs=most_runs,
     ).result
     if once:
@@ -90,23 +90,6 @@ def gate_runs(
         unmarked = [Finding(kind="integrity", verdict="PASS", reason=p) for p in marked if p]
         result = replace(result, findings=(*result.findings, *unmarked))
     return result
-
-
-def _confirm(
-    runs: Sequence[Path],
-    records: Sequence[CellRecord],
-    asked: Asked,
-    *,
-    most_runs: int,
-    report: Report,
-) -> Confirmed:
-    """Read what was measured again, and measure again what still has no verdict where asked to."""
-    if most_runs < 1:
-        return Confirmed(records=tuple(r for run in runs for r in read_confirmations(run)))
-    if not is_directory(runs[0]):
-        problem = f"{name_of(runs[0])} is no run directory to confirm in"
-        return Confirmed(records=(), problem=problem)
-    return confirm(runs[0], asked=asked, command=rerun(records[0].command), report=report)
 
 
 def approve_runs(

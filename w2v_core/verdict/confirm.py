@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from w2v_core.errors import RecordError
-from w2v_core.jsonfile import name_of
+from w2v_core.jsonfile import is_directory, name_of
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import CONFIRM, read_confirmations, read_run
 from w2v_core.verdict.outcome import Finding
@@ -76,6 +76,23 @@ def confirm(
             return Confirmed(records=tuple(records), problem=str(error))
         records += found
     return Confirmed(records=tuple(records))
+
+
+def confirm_runs(
+    runs: Sequence[Path],
+    records: Sequence[CellRecord],
+    asked: Asked,
+    *,
+    most_runs: int,
+    report: Report,
+) -> Confirmed:
+    """Read what was measured again, and measure again what still has no verdict where asked to."""
+    if most_runs < 1:
+        return Confirmed(records=tuple(r for run in runs for r in read_confirmations(run)))
+    if not is_directory(runs[0]):
+        problem = f"{name_of(runs[0])} is no run directory to confirm in"
+        return Confirmed(records=(), problem=problem)
+    return confirm(runs[0], asked=asked, command=rerun(records[0].command), report=report)
 
 
 def not_confirmed(confirmed: Confirmed) -> tuple[Finding, ...]:

@@ -105,22 +105,22 @@ def judged(
         return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
     if run.baseline is None:
         return replace(run, verdict=judge_alone(records, session=session, policy=policy))
-    again = Confirmed(records=())
-    if confirmed is not None:
-        asked = partial(
-            wanted_cells,
-            records,
-            run.baseline,
-            most_runs=most_runs,
-            policy=policy,
-            session=session,
-            now=now,
-            max_age=max_age,
-        )
-        try:
+    asked = partial(
+        wanted_cells,
+        records,
+        run.baseline,
+        most_runs=most_runs,
+        policy=policy,
+        session=session,
+        now=now,
+        max_age=max_age,
+    )
+    try:
+        again = Confirmed(records=())
+        if confirmed is not None:
             again = confirmed(lambda found: asked(confirmations=found))
-        except RecordError as error:
-            return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
+    except RecordError as error:
+        return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
     verdict = judge(
         records,
         run.baseline,
