@@ -13,10 +13,11 @@ from tests import hpusim
 from tests.contract.backends import passed
 from tests.hpusim import Config, Runtime
 from w2v_core.backends import hpu as hpu_module
+from w2v_core.backends import hpu_graphs
 from w2v_core.backends.hpu import HpuBackend
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.config import MAX_STREAMS
-from w2v_core.errors import BucketOverflowError, DeviceError, GraphError
+from w2v_core.errors import BucketOverflowError, DeviceError, DeviceLostError, GraphError
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
 
@@ -187,6 +188,22 @@ def test_eager_mode_compiles_instead_of_capturing(simulator: None) -> None:
         assert found == [[5], [6]]
         assert rt.stats["captures"] == 0
         assert backend.counters().compilations == 1
+
+
+@pytest.mark.parametrize(("lazy", "nth"), [(True, 1), (True, 2), (False, 1)])
+def test_capture_whose_event_is_lost_ends_by_its_deadline(
+    simulator: None, monkeypatch: pytest.MonkeyPatch, lazy: bool, nth: int
+) -> None:
+    """Before the capture and after its run; what a queued command may read is kept."""
+    monkeypatch.setattr(hpu_graphs, "_kept", [])
+    with hpusim.fresh(Config(lazy=lazy)) as rt:
+        backend = HpuBackend(load_bridge())
+        with backend.compute():
+            given = inputs()
+            rt.faults.lost_events.add(rt.stats["events"] + nth)
+            with pytest.raises(DeviceLostError, match=r"not come to rest within 0\.05 s"):
+                backend.capture(step, *given, timeout_s=0.05)
+    assert len(hpu_graphs._kept) == nth - 1
 
 
 def test_more_buckets_than_dynamo_keeps_are_all_compiled(simulator: None) -> None:
