@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from w2v_core.verdict.outcome import GateResult
 
 _SUITE = Path("tests/validation")
-_DONE = (0, 1)  # pytest's statuses of a session that ran to its end
+_DONE = (0, 1, 2)  # of a session that ran to its end; an interrupted one leaves no whole run
 _TOLD = 400  # characters of an annotation
 _FIRST_REASONS = 3
 
@@ -41,7 +41,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Check the machine, run the suite, append to the history and, with --baseline, "
         "judge. On GitHub Actions the job's page gets the summary, and what is red or open an "
         "annotation.",
-        epilog="Exit codes: 0 nothing is red, 1 something is, 3 nothing could be measured: no "
+        epilog="Exit codes: 0 all passed, 1 something is red, 2 INCONCLUSIVE, 3 not measured: no "
         "device, or the suite did not come to its end.",
     )
     declare("night", parser.add_argument)
@@ -116,7 +116,7 @@ def _tell(directory: Path, status: int, *, junit: Path, chat: Path | None, relea
     told = judged.summary() + ("" if judged.baseline is not None else "; against no baseline")
     sys.stdout.write(f"{printable(told)}\n")
     sys.stdout.write(f"run: {printable(str(directory))}\n")
-    code = 1 if status or judged.verdict == "FAIL" else 0
+    code = 1 if judged.verdict == "FAIL" else status  # 2 where it stays INCONCLUSIVE
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as page:
             page.write((directory / "summary.md").read_text())
@@ -126,7 +126,7 @@ def _tell(directory: Path, status: int, *, junit: Path, chat: Path | None, relea
         chat,
         release=release,
         code=code,
-        verdict="FAIL" if code else judged.verdict,
+        verdict="FAIL" if code == 1 else judged.verdict,
         told=told,
         reasons=[f"{name}: {message}" for name, message in red]
         or list(judged.reasons if judged.verdict != "PASS" else ()),
