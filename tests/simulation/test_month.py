@@ -83,6 +83,11 @@ def test_the_mended_night_is_no_throughput_loss(judged):
     assert judged[FIXED].by_kind["throughput"] != "FAIL"
 
 
+@pytest.mark.parametrize("number", [FIXED + 1, WORSE + 1, WORSE + 2])
+def test_a_night_after_what_is_over_passes(judged, number):
+    assert judged[number].verdict == "PASS"
+
+
 def test_the_night_of_the_worse_transcripts_is_red_for_its_wer(judged):
     assert judged[WORSE].by_kind["wer"] == "FAIL"
     assert "WER" in judged[WORSE].cell(CELLS[1]).reasons[0]

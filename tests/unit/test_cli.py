@@ -14,6 +14,7 @@ from w2v_core.cli import main
 from w2v_core.commands import run as run_command
 from w2v_core.engine import pipeline
 from w2v_core.errors import ReportError
+from w2v_core.records.history import History
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,15 @@ def test_run_writes_reports_where_asked(model, corpus, tmp_path):
     assert len(list(reports.glob("dev/*/summary.csv"))) == 1
 
 
+def test_run_appends_to_the_history_where_asked(model, corpus, tmp_path):
+    history = tmp_path / "h.sqlite"
+    for _ in range(2):
+        main(["run", "--model", model, "--data_path", corpus, "--history", str(history)])
+
+    with History.reading(history) as opened:
+        assert len(opened.records()) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "parts"),
     [
@@ -86,6 +96,8 @@ def test_run_writes_reports_where_asked(model, corpus, tmp_path):
             id="graphs",
         ),
         pytest.param(["--reports-dir", "/dev/null"], 3, ["--reports-dir"], id="read-only"),
+        pytest.param(["--history", "/dev/null"], 3, ["not a regular file"], id="no-history"),
+        pytest.param(["--history", ""], 2, ["--history is empty"], id="empty-history"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_limit(model, corpus, capsys, arguments, code, parts):

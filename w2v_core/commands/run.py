@@ -17,6 +17,7 @@ from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.options.option import Given, declare, options_of
 from w2v_core.progress import bars
 from w2v_core.records.cell import Cell, form_cells
+from w2v_core.records.history import History
 from w2v_core.records.record import TIMED_REGION, CellRecord, to_json
 from w2v_core.report.text import figure, printable
 from w2v_core.session import RunConfig, ValidationRun
@@ -81,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if keeps:
             _ = validation.directory  # one that cannot be written is an error now
+        if options["history"] is not None:
+            History.check_writable(options["history"])  # likewise
         timer = time_rounds(rounds)
         try:
             validation.measure(cell, timer=timer, rounds=rounds, profile=options["profile"])
@@ -100,6 +103,7 @@ def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> None:
 
     Raises:
         ReportError: the reports cannot be written.
+        RecordError: the history cannot be written.
     """
     try:
         if keeps:
@@ -108,6 +112,9 @@ def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> None:
         record = validation.records[-1]
         text = json.dumps(to_json(record)) if options["json"] else _render(record, options)
         sys.stdout.write(f"{text}\n")
+        if options["history"] is not None:
+            with History(options["history"]) as history:
+                history.append([record])
     _note(validation)
 
 

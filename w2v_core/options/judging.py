@@ -38,6 +38,7 @@ JUDGING: tuple[Option, ...] = (
         help="history file",
         on={
             **on("--history", PYTEST, help="file that every run is appended to; judges drift"),
+            **on("--history", "run", help="append the record to this history file"),
             **on("--history", "night", help="default REPORTS/history.sqlite; a local disk"),
             **on("--history", "gate", help="also judge drift over it"),
             **on("--history", "compare", help="where release:NAME is looked up"),
