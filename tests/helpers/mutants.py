@@ -208,7 +208,7 @@ RECORD_MUTANTS: dict[str, tuple[Bend, str]] = {
     "graphs-never-captured": (first(graph_captures=0), "graph captures 0"),
     "more-graphs-captured": (first(graph_captures=9), "graph captures 9"),
     "one-round-stood-still": (
-        one(lambda r, _: replace(r, rounds_s=(r.rounds_s[0] * 500, *r.rounds_s[1:]))),
+        one(lambda r, _: replace(r, rounds_s=(*sorted(r.rounds_s)[:-1], max(r.rounds_s) * 500))),
         "a round stood still",
     ),
     "padded-to-twice-the-size": (first(padding_efficiency=0.46), "padding efficiency 0.46"),
