@@ -254,7 +254,7 @@ def refuse_xfail(report: pytest.TestReport) -> None:
 
 
 def _report(line: str) -> None:
-    """Tell on stderr itself, which pytest does not capture, what takes a while."""
+    """Tell on stderr what takes a while; pytest shows it with -s, and of an item that is red."""
     if sys.__stderr__ is not None:
         sys.__stderr__.write(f"{line}\n")
 
