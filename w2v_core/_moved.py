@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -94,8 +93,11 @@ def names_of(old: str, homes: Sequence[str]) -> Callable[[str], object]:
     return find
 
 
-class _Finder(MetaPathFinder, Loader):
-    """Finds what no other finder does: it is asked last."""
+class _Finder:
+    """Finds and loads what no other finder does: it is asked last.
+
+    By shape alone, since ``importlib.abc`` brings the archivers of ``importlib.resources`` along.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -103,6 +105,9 @@ class _Finder(MetaPathFinder, Loader):
         del path, target
         old = fullname.removeprefix(f"{ROOT}.")
         return ModuleSpec(fullname, self) if old != fullname and old in MODULES else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        del spec
 
     def exec_module(self, module: ModuleType) -> None:
         old = module.__name__.removeprefix(f"{ROOT}.")

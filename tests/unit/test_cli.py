@@ -12,7 +12,7 @@ from tests.helpers.records import make_run, write_run
 from tests.helpers.speech import encode, write_chapter
 from w2v_core.cli import main
 from w2v_core.commands import run as run_command
-from w2v_core.engine import pipeline
+from w2v_core.engine import ctc
 from w2v_core.errors import ReportError
 from w2v_core.records.history import History
 
@@ -201,13 +201,13 @@ def test_where_no_utterance_survives_the_reasons_are_told(tmp_path, corpus, caps
 
 def test_without_multi_thread_everything_is_done_in_one_thread(model, corpus, capsys, monkeypatch):
     threads = set()
-    decode = pipeline.decode_batch
+    decode = ctc.decode_batch
 
     def decode_and_note(*arguments):
         threads.add(threading.current_thread())
         return decode(*arguments)
 
-    monkeypatch.setattr(pipeline, "decode_batch", decode_and_note)
+    monkeypatch.setattr(ctc, "decode_batch", decode_and_note)
     main(["run", "--model", model, "--data_path", corpus, "--multi_thread", "0", "--json"])
 
     assert threads == {threading.current_thread()}

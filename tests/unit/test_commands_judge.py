@@ -36,8 +36,8 @@ def test_a_slow_run_fails_the_gate(baseline, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("FAIL")
 
 
-def test_a_small_set_is_inconclusive(baseline, runs):
-    assert main(["gate", runs[6], "--baseline", baseline, "--any-age"]) == 2
+def test_a_night_of_unchanged_transcripts_and_usual_speed_passes(baseline, runs):
+    assert main(["gate", runs[6], "--baseline", baseline, "--any-age"]) == 0
 
 
 def test_an_old_run_is_stale(baseline, runs, capsys):
@@ -52,7 +52,7 @@ def test_a_run_that_cannot_be_read_is_unusable(baseline, tmp_path):
 def test_the_gate_prints_json(baseline, runs, capsys):
     main(["gate", runs[6], "--baseline", baseline, "--any-age", "--json"])
 
-    assert json.loads(capsys.readouterr().out)["verdict"] == "INCONCLUSIVE"
+    assert json.loads(capsys.readouterr().out)["verdict"] == "PASS"
 
 
 def test_too_few_runs_are_no_baseline(runs, tmp_path, capsys):

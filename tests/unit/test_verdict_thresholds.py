@@ -52,7 +52,7 @@ def test_a_canary_is_held_to_its_own_goldens(model):
 @pytest.mark.parametrize(
     ("arguments", "options", "said"),
     [
-        pytest.param(("base", "test-clean", "float32", 100), {}, "--limit 100", id="limit"),
+        pytest.param(("base", "test-clean", "float32", 100), {}, "limit of 100", id="limit"),
         pytest.param(("base", "dev-clean-dummy", "float32", None), {}, "73", id="dummy"),
         pytest.param(("my/model", "test-clean", "float32", None), {}, "my/model", id="model"),
         pytest.param(("base", "my-corpus", "float32", None), {}, "my-corpus", id="dataset"),

@@ -234,7 +234,7 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
 def _first(ids: tuple[str, ...], limit: int | None, *, name: str) -> tuple[str, ...]:
     if limit is not None and limit > len(ids):
         held = f"{name}, which holds {len(ids)} utterances; use at most {len(ids)}"
-        raise ConfigError(f"--limit {limit} is beyond {held}")
+        raise ConfigError(f"{{flag:limit}} {limit} is beyond {held}", field="limit", value=limit)
     return ids[:limit]
 
 

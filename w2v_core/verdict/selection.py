@@ -36,8 +36,8 @@ def judged_before(path: Path, run: StoredRun) -> list[Finding]:
         failed(
             "integrity",
             f"run {run_id} was judged before, at {shown(held[run_id].get('judged_utc'))}, as "
-            f"{shown(held[run_id].get('verdict'))}: did tonight's run die? --any-age judges it "
-            "again",
+            f"{shown(held[run_id].get('verdict'))}: did tonight's run die? Runs of any age are "
+            "judged again where that is asked for (w2v gate --any-age)",
         )
         for run_id in _ids(run)
         if isinstance(held.get(run_id), dict)
