@@ -17,7 +17,7 @@ OLD = json.loads((ROOT / "tests/data/d110d4f/modules.json").read_text())
 GONE = {
     "w2v_core.commands.options": {"require_text"},  # the table's own parser of text
     "w2v_core.config": {"parse_plan"},  # form_plan() takes a kind that is parsed
-    "w2v_core.pytest_gate": {"add_gate_options"},  # declared from the one table
+    "w2v_core.pytest_gate": {"add_gate_options", "rebase"},  # one table, one rule of approval
     "w2v_core.bench.parity": {"LIMITS"},  # limits belong to a device: limit_of()
     "w2v_core.data.catalog": {"stream"},  # nothing ran a corpus that way
     "w2v_core.data.audio": {"duration_s"},  # headers are not believed
@@ -27,6 +27,7 @@ GONE = {
     "w2v_core.validation": {"judge_threshold"},  # a WER over its ceiling leaves a record valid
     # Builders of markup, which are templates now:
     "w2v_core.report.accuracy_sections": {"padding", "wer", "worst_utterances"},
+    "w2v_core.report.evidence": {"vanished"},  # absent(), which counts cells that raised too
     "w2v_core.report.heat": {"status_cell"},
     "w2v_core.report.markdown": {"render"},
     "w2v_core.report.overview": {"header"},
@@ -35,12 +36,15 @@ GONE = {
         *("subsection", "table"),
     },
     "w2v_core.report.plots": {"bars", "can_draw", "points"},
-    "w2v_core.report.speed_sections": {"NO_CHARTS", "drawn_of", "trend"},
+    "w2v_core.report.speed_sections": {"MOST_ROWS", "NO_CHARTS", "drawn_of", "trend"},
     "w2v_core.report.stage_sections": {"batching", "stages"},
     "w2v_core.report.style": {"STYLE"},
     "w2v_core.report.tables": {"COLUMNS", "row"},
     "w2v_core.report.verdict_sections": {"command", "doubts", "worst_cells"},
     "w2v_core.verdict.comparison_text": {"MARKDOWN_LIMIT"},
+    # One night decides itself, by a sequential rule over its runs:
+    "w2v_core.verdict.decision": {"decide_runs"},
+    "w2v_core.verdict.statistics": {"two_sample_effects"},
 }
 MAKERS = {f"w2v_core.{old}": home for old, home in MODULES.items() if home.startswith("tests.")}
 
