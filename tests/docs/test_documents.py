@@ -208,7 +208,7 @@ def test_every_flag_of_run_stands_beside_those_of_the_vendors_script():
     parser, _ = subparser(["run"])
     flags = set(parser._option_string_actions) - {"-h", "--help"}
 
-    assert named_options("docs/from-wav2vec.md") - {"--history", "--baseline"} == flags
+    assert named_options("docs/from-wav2vec.md") - {"--baseline"} == flags
 
 
 def test_the_readme_names_every_option_of_the_suite(pytest_parser):
