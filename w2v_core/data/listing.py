@@ -74,7 +74,7 @@ def make_listing(
     if found:
         head = (
             f"{root}: {len(found)} problems in transcripts and audio; repair them (an utterance "
-            "without audio, or with an empty reference, can be excluded instead: {use:allow_partial})"
+            "without audio, or with an empty reference, can be excluded: {use:allow_partial})"
         )
         raise TranscriptError(first_ten(head, found))
     return Listing(
