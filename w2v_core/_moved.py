@@ -11,6 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 ROOT = __name__.rpartition(".")[0]
 _MAKERS = "tests.canary"  # of the canary and its corpus: in a checkout only
@@ -104,9 +108,12 @@ class _Finder:
     ) -> ModuleSpec | None:
         del path, target
         old = fullname.removeprefix(f"{ROOT}.")
-        return ModuleSpec(fullname, self) if old != fullname and old in MODULES else None
+        if old == fullname or old not in MODULES:
+            return None
+        return ModuleSpec(fullname, cast("Loader", self))
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Leave making the module to the import system."""
         del spec
 
     def exec_module(self, module: ModuleType) -> None:
