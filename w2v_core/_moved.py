@@ -65,7 +65,6 @@ MODULES: dict[str, str] = {
     "verdict.sides": "verdict.commands",
     "verdict.stratified": "verdict.statistics",
     "verdict.thresholds": "verdict.ceilings",
-    "verdict.throughput": "verdict.outcome",
 }
 """Where the names of a module that is gone are to be found, below w2v_core (the makers beside)."""
 
