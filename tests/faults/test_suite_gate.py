@@ -284,8 +284,8 @@ def test_a_missing_baseline_is_red(nights):
 
 @pytest.mark.slow  # three sessions, two of them fresh ones
 def test_a_cell_without_a_verdict_is_measured_again_in_fresh_processes(inputs, record, tmp_path):
-    """Slower by less than one run can show: two fresh runs, kept with the run, and one verdict."""
-    baseline = approve(tmp_path, record, faster=1.06)
+    """Half as fast: no first run alone is held against it; two fresh ones, and one verdict."""
+    baseline = approve(tmp_path, record, faster=2.0)
     options = ["--rounds", "1", "--reports-dir", tmp_path / "reports", "--baseline", baseline]
 
     done = run_suite(*inputs, *options, "--confirm", "2")
