@@ -55,6 +55,7 @@ class Gatekeeper:
         self.errors: dict[str, str] = {}
         """Why cells could not be measured, by cell."""
         self._judged: set[str] = set()
+        self._rebases = False
         self._is_interrupted = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
         self._most_runs = confirm
@@ -210,6 +211,7 @@ class Gatekeeper:
     def check(self, cell: str, *, rebase: bool = False) -> None:
         """Fail, skip or pass the gate item of a cell; skip it where a session rebases."""
         self._judged.add(cell)
+        self._rebases |= rebase
         if rebase:
             pytest.skip(f"{cell} is not judged: --rebase makes this run the baseline")
         result = self.result
@@ -231,7 +233,8 @@ class Gatekeeper:
     @property
     def exit_code(self) -> int:
         """What ``w2v gate`` ends with for this session; 0 where nothing was judged."""
-        return self.result.exit_code if self.is_on and self._judged else 0
+        is_judged = self.is_on and self._judged and not self._rebases
+        return self.result.exit_code if is_judged else 0
 
     def _leave_open(self, reason: str) -> NoReturn:
         if self._inconclusive_fails:

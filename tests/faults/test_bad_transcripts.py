@@ -114,6 +114,6 @@ def test_every_problem_is_counted_and_the_first_ten_are_shown(tmp_path):
 
     head, *lines = str(raised.value).splitlines()
     assert "12 problems" in head
-    assert "--allow-partial" in head
+    assert "use allow_partial" in head
     assert len(lines) == 11
     assert lines[-1].strip() == "... and 2 more"
