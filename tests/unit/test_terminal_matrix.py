@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.helpers.records import make_record
+from tests.helpers.records import make_record, make_scores
 from w2v_core.pytest_plugin import _verdict
 
 OFF = SimpleNamespace(is_on=False)
@@ -18,10 +18,14 @@ def gate(verdict):
 @pytest.mark.parametrize(
     ("changes", "verdict"),
     [
-        pytest.param({"limit": None, "wer": 0.03}, "PASS", id="within-its-ceiling"),
-        pytest.param({"limit": None, "wer": 0.05}, "FAIL", id="above-its-ceiling"),
-        pytest.param({"limit": 12, "wer": 0.03}, "not judged", id="no-ceiling"),
-        pytest.param({"limit": None, "wer": 0.03, "valid": False}, "FAIL", id="invalid"),
+        pytest.param({"limit": None}, "PASS", id="within-its-ceiling"),
+        pytest.param(
+            {"limit": None, "scores": make_scores(errors=[1] * 6 + [0] * 6)},
+            "FAIL",
+            id="above-its-ceiling",
+        ),
+        pytest.param({"limit": 12}, "not judged", id="no-ceiling"),
+        pytest.param({"limit": None, "valid": False}, "FAIL", id="invalid"),
         pytest.param({"limit": 12, "valid": False}, "FAIL", id="invalid-without-a-ceiling"),
     ],
 )
