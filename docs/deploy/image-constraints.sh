@@ -12,9 +12,10 @@ driver=${HABANALABS_VERSION_FILE:-/sys/module/habanalabs/version}
 installed=$("$python" -m pip --disable-pip-version-check list --format=freeze)
 has() { printf '%s\n' "$installed" | grep -qiE "^($1)=="; }
 
-# The project itself, of an earlier install, is what is installed anew.
-printf '%s\n' "$installed" | grep -vi '^w2v[-_.]core==' || :
-if ! has 'torch|numpy|transformers|tokenizers|huggingface[-_.]hub|datasets'; then
+if has 'torch|numpy|transformers|tokenizers|huggingface[-_.]hub|datasets'; then
+    # The project itself, of an earlier install, is what is installed anew.
+    printf '%s\n' "$installed" | grep -vi '^w2v[-_.]core==' || :
+else # a venv's own setuptools is not held: torch may ask for a newer one
     cat "$(dirname "$0")/../../constraints.txt"
 fi
 if [ -r "$driver" ] && ! has 'habana[-_.]pyhlml'; then

@@ -159,6 +159,13 @@ def test_the_same_line_pins_everything_on_a_fresh_machine(image, registry, tmp_p
     }
 
 
+def test_a_fresh_machines_own_tools_are_not_held(tmp_path):
+    """A venv brings an old setuptools, and torch asks for a newer one."""
+    constraints = _run_script(tmp_path, r"printf 'pip==23.2.1\nsetuptools==65.5.0\n'")
+
+    assert constraints == (ROOT / "constraints.txt").read_text()
+
+
 @pytest.mark.parametrize("name", sorted(KEPT))
 def test_one_package_of_the_image_is_enough_to_choose_no_other(tmp_path, name):
     """Pins beside an image's packages would not fit them."""
