@@ -43,6 +43,11 @@ class HubFault:
     reason: str
     """One sentence without a full stop: what happened, and what to do where a download won't do."""
 
+    @property
+    def can_fetch(self) -> bool:
+        """Whether a command that downloads could help; where not, it would fail alike."""
+        return self.kind not in ("repository", "revision", "name")
+
 
 def explain(error: BaseException, *, repository: str, revision: str | None = None) -> HubFault:
     """Tell what an exception out of huggingface_hub means for ``repository``.

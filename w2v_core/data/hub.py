@@ -31,7 +31,6 @@ from w2v_core.hub_errors import explain
 
 WITHOUT_HUB = "canary-speech, librispeech:PATH and manifest:PATH need no hub"
 LFS_POINTER_BYTES = 200
-NO_DOWNLOAD_HELPS = ("repository", "revision", "name")  # the same command would fail alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +179,7 @@ def _snapshot(
             name,
             revision=revision,
             reason=fault.reason,
-            can_fetch=fault.kind not in NO_DOWNLOAD_HELPS,
+            can_fetch=fault.can_fetch,
         ) from error
     if not paths:
         reason = f"snapshot {folder.name} holds no {corpus.pattern}"

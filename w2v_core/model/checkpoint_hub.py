@@ -22,7 +22,6 @@ from w2v_core.model.checkpoint_files import (
     pickles_unreadable,
 )
 
-NO_DOWNLOAD_HELPS = ("repository", "revision", "name")  # the same command would fail alike
 BUNDLED = "or use a bundled checkpoint: canary-base or canary-large"
 
 
@@ -106,7 +105,7 @@ def _not_cached(spec: ModelSpec, lacks: tuple[str, ...], fault: HubFault) -> Not
         f"checkpoint {spec.name!r} ({spec.location}{at}) is not cached: lacks {', '.join(lacks)}; "
         f"and it cannot be fetched: {fault.reason}"
     )
-    if fault.kind in NO_DOWNLOAD_HELPS:
+    if not fault.can_fetch:
         return NotCachedError(f"{text}; {BUNDLED}")
     return NotCachedError(
         f"{text}. Fetch it where there is a network with: {download_command(spec)} ; {BUNDLED}"
