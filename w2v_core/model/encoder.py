@@ -7,13 +7,21 @@ captured in an HPU or CUDA graph and exported.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.layers import LayerNorm, Linear, check_family, frozen, no_autocast
+from w2v_core.model.layers import (
+    LayerNorm,
+    Linear,
+    check_family,
+    frozen,
+    no_autocast,
+    product,
+)
 
 Attend = Callable[[torch.Tensor], torch.Tensor]
 """Joined queries, keys and values (N, 3H) -> context (N, H)."""
@@ -77,10 +85,10 @@ class PositionalConvolution(nn.Module):
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map (B, T, H), zero outside the utterances, to (B, T, H)."""
-        kernel = self.weight.shape[2]
-        result = F.conv1d(
-            frames.transpose(1, 2), self.weight, self.bias, padding=kernel // 2, groups=self.groups
-        )
+        padding = self.weight.shape[2] // 2
+        channels = frames.transpose(1, 2)
+        convolved = partial(F.conv1d, padding=padding, groups=self.groups)
+        result = product(convolved, channels, self.weight, self.bias)
         return F.gelu(result[:, :, : frames.shape[1]]).transpose(1, 2)
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from w2v_core.model.layers import Family, LayerNorm, Taps, frozen, no_autocast
+from w2v_core.model.layers import Family, LayerNorm, Taps, frozen, no_autocast, product
 from w2v_core.types import FRAME_STRIDE, RECEPTIVE_FIELD
 
 WINDOW, HOP = 10, 5  # samples; kernel and stride of layer 0, HF Wav2Vec2Config
@@ -76,7 +76,7 @@ class GroupNormLayer0(nn.Module):
         weight = (self.weight * scale[:, :, None]).transpose(1, 2)  # (B, 10, C)
         shift = self.shift.to(self.dtype).expand(windows.shape[0], 1, -1)
         used = centred[:, : _used(windows)].to(self.dtype)
-        return F.gelu(torch.baddbmm(shift, used, weight.to(self.dtype)))
+        return F.gelu(product(torch.baddbmm, shift, used, weight.to(self.dtype)))
 
     def statistics(
         self, windows: torch.Tensor, valid: torch.Tensor
@@ -125,7 +125,7 @@ class LayerNormLayer0(nn.Module):
         """Map windows (B, W, 10) float32 to (B, W, C); ``valid`` has no part in it."""
         del valid
         used = windows[:, : _used(windows)].to(self.weight.dtype)
-        return F.gelu(self.norm(F.linear(used, self.weight, self.bias)))
+        return F.gelu(self.norm(product(F.linear, used, self.weight, self.bias)))
 
 
 class FrontEnd(nn.Module):

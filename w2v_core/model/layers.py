@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import platform
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -59,14 +62,42 @@ def check_family(config: Any) -> Family:  # noqa: ANN401 - Wav2Vec2Config, an un
     return family
 
 
+_NARROW_ISAS = {"SSE41", "AVX", "AVX2", "AVX2_VNNI"}
+"""Values of ONEDNN_MAX_CPU_ISA without bfloat16, oneDNN's guide on CPU dispatcher control."""
+
+
+def multiplies_bfloat16() -> bool:
+    """Return whether oneDNN multiplies bfloat16 matrices here, on x86 from AVX512 on."""
+    asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _NARROW_ISAS
+    return asked is not None and not held and bool(asked())
+
+
 def can_prepack() -> bool:
     """Return whether this torch and processor have oneDNN's prepacked bfloat16 linear."""
-    ops = torch.ops.mkldnn
-    names = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
-    available: bool = torch.backends.mkldnn.is_available()
-    if not available or not all(hasattr(ops, name) for name in names):
-        return False
-    return bool(ops._is_mkldnn_bf16_supported())
+    names = ("_linear_pointwise", "_reorder_linear_weight")
+    has_ops = all(hasattr(torch.ops.mkldnn, name) for name in names)
+    return torch.backends.mkldnn.is_available() and has_ops and multiplies_bfloat16()
+
+
+_WIDENS = platform.machine() in ("x86_64", "AMD64") and not multiplies_bfloat16()
+"""Without oneDNN's products the library's own run at a tenth of float32's speed."""
+
+
+def product(operation: Callable[..., torch.Tensor], *operands: Any) -> torch.Tensor:  # noqa: ANN401
+    """Return ``operation(*operands)``, a product of matrices, in the dtype of its operands.
+
+    A host without bfloat16 arithmetic computes it in float32, where products of bfloat16 values are
+    exact, and rounds the sums: what the instructions do, apart from the order of the sums.
+    """
+    if not _widened(operands[0]):
+        return operation(*operands)
+    wide = (o.float() if isinstance(o, torch.Tensor) else o for o in operands)
+    return operation(*wide).to(torch.bfloat16)
+
+
+def _widened(tensor: torch.Tensor) -> bool:
+    return _WIDENS and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
 
 
 def frozen(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -116,7 +147,7 @@ class Linear(nn.Module):
                 rows, self._packed, self.bias, act, [], algorithm
             )
             return packed
-        result = F.linear(rows, self.weight, self.bias)
+        result = product(F.linear, rows, self.weight, self.bias)
         return F.gelu(result) if self.gelu else result
 
 
@@ -171,10 +202,10 @@ class Taps(nn.Module):
         kernel = 2 if self.third is None else 3
         count = (rows.shape[0] - kernel) // 2 + 1
         pairs = rows[: 2 * count].view(count, 2 * self.channels)
-        result = F.linear(pairs, self.pair, self.bias)
+        result = product(F.linear, pairs, self.pair, self.bias)
         if self.third is None:
             return result
         others = rows[2 : 2 * count + 1 : 2]
-        if in_place:  # autocast leaves operations in place alone
+        if in_place and not _widened(result):  # autocast leaves operations in place alone
             return result.addmm_(others.to(result.dtype), self.third.to(result.dtype))
-        return torch.addmm(result, others, self.third)
+        return product(torch.addmm, result, others, self.third)
