@@ -10,7 +10,7 @@ import w2v_core
 ROOT = Path(w2v_core.__file__).parent
 BUDGETS = {
     "backends": 2100,  # drawn at 1,400; power, recipes and two families of torch
-    "bench": 850,  # drawn at 600; energy, recipes, aftermath
+    "bench": 900,  # drawn at 600; energy, recipes, aftermath, phases
     "commands": 2100,  # not drawn; folders, exports, both modes
     "data": 2450,  # drawn at 1,000; manifests, containers, cutting
     "engine": 1350,  # drawn at 1,000; graphs and the watchdog

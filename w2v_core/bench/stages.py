@@ -13,6 +13,9 @@ from w2v_core.engine.engine import Engine
 from w2v_core.records.record import SERIAL_STAGES, BucketUse
 from w2v_core.types import Batch, Bucket, Utterance, num_frames
 
+SAMPLED_BUCKETS = 4
+"""A plan by sorting has a bucket a batch: timing each would be a further pass over the set."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePass:
@@ -29,19 +32,36 @@ def measure_stages(engine: Engine, utterances: Sequence[Utterance]) -> StagePass
     into the slot's host buffer and the copy from there to the device, *compute* the forward with
     its arg-max, *d2h* the copy of the ids to the host, *decode* the CTC decoding. A bucket's
     fullest batch stands for all of its batches: a static shape costs the same whatever is in it,
-    and packed batches of a bucket cost nearly the same.
+    and packed batches of a bucket cost nearly the same. Of more than ``SAMPLED_BUCKETS`` buckets,
+    that many are timed, from the smallest to the largest, and each other one is taken to cost what
+    the nearest of them does, by frame.
 
     Args:
         engine: Warmed up, with no pass under way.
         utterances: The set, as ``Engine.transcribe`` takes it.
     """
     groups = _by_bucket(engine, utterances)
+    timed = {
+        bucket: _time_stages(engine, max(groups[bucket], key=lambda b: len(b.utterances)))
+        for bucket in sampled(sorted(groups))
+    }
     totals = dict.fromkeys(SERIAL_STAGES, 0.0)
-    for batches in groups.values():
-        fullest = max(batches, key=lambda batch: len(batch.utterances))
-        for stage, seconds in _time_stages(engine, fullest).items():
-            totals[stage] += seconds * len(batches)
+    for bucket, batches in groups.items():
+        nearest = min(timed, key=lambda other: abs(_frames(other) - _frames(bucket)))
+        times = len(batches) * _frames(bucket) / _frames(nearest)
+        for stage, seconds in timed[nearest].items():
+            totals[stage] += seconds * times
     return StagePass(buckets=bucket_uses(groups), serial_stage_s=totals)
+
+
+def sampled(buckets: Sequence[Bucket]) -> list[Bucket]:
+    """Take ``SAMPLED_BUCKETS`` of the buckets, evenly spread, the first and the last among them."""
+    last, steps = len(buckets) - 1, SAMPLED_BUCKETS - 1
+    return [buckets[i] for i in sorted({round(last * k / steps) for k in range(steps + 1)})]
+
+
+def _frames(bucket: Bucket) -> int:
+    return bucket.batch_size * bucket.num_frames
 
 
 def bucket_uses(groups: dict[Bucket, list[Batch]]) -> tuple[BucketUse, ...]:

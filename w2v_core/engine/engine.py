@@ -102,7 +102,8 @@ class Engine:
     def warm_up(self, num_samples: Sequence[int], *, progress: Progress = silent) -> float:
         """Plan buckets from these lengths, then compile or capture and run each; blocks.
 
-        The largest bucket goes first, so that later captures can reuse its memory.
+        The largest bucket goes first, so that later captures can reuse its memory. Where nothing is
+        compiled, on a host without graphs, it is the only one that is run.
 
         Args:
             num_samples: Lengths of the utterances to come, in samples.
@@ -124,11 +125,14 @@ class Engine:
         )
         with progress("warm-up", total=len(largest_first), unit="buckets") as advance:
             for bucket in largest_first:
-                self.run_alone(
-                    noise_batch(bucket),
-                    run=self.runner.warm_up,
-                    timeout_s=WARM_UP_PATIENCE * self.config.event_timeout_s,
-                )
+                if bucket is largest_first[0] or self.runner.compiles:
+                    self.run_alone(
+                        noise_batch(bucket),
+                        run=self.runner.warm_up,
+                        timeout_s=WARM_UP_PATIENCE * self.config.event_timeout_s,
+                    )
+                else:
+                    self.runner.admit(bucket)
                 advance(1)
         return time.perf_counter() - started_s
 

@@ -94,6 +94,15 @@ class StepRunner:
         self.runs = 0
         """Batches launched so far."""
 
+    @property
+    def compiles(self) -> bool:
+        """Whether a bucket's first run costs more than its next: it is captured or compiled."""
+        return self._graphs or self.backend.asynchronous
+
+    def admit(self, bucket: Bucket) -> None:
+        """Let ``bucket`` run as it is, with nothing to warm up."""
+        self._replays[bucket] = self.step
+
     def launch(
         self,
         slot: Slot,
@@ -138,7 +147,7 @@ class StepRunner:
                 )
                 self.captures += 1
             else:
-                self._replays[bucket] = self.step
+                self.admit(bucket)
         if self.backend.asynchronous:  # the first replay still pays; on the host the first run does
             self(bucket, waveforms, num_samples)
         return self(bucket, waveforms, num_samples)
