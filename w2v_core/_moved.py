@@ -69,7 +69,9 @@ MODULES: dict[str, str] = {
 """Where the names of a module that is gone are to be found, below w2v_core (the makers beside)."""
 
 RENAMED: dict[str, str] = {
+    "backends.hpu_probe.Finding": "Probe",
     "bench.environment.fingerprint": "collect",
+    "scoring.goldens.Comparison": "GoldenDifference",
     "verdict.fingerprint.fingerprint_key": "key",
     "verdict.gate.rank_findings": "ranked",
     "verdict.reading.Run": "StoredRun",
@@ -88,7 +90,7 @@ def names_of(old: str, homes: Sequence[str]) -> Callable[[str], object]:
                 module = importlib.import_module(
                     home if home.startswith("tests.") else f"{ROOT}.{home}"
                 )
-                if hasattr(module, wanted):
+                if wanted in vars(module) or (home != old and hasattr(module, wanted)):
                     return getattr(module, wanted)
         message = f"module {ROOT}.{old} has no attribute {name!r}; it is {' and '.join(homes)} now"
         raise AttributeError(message)

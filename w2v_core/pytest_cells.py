@@ -16,7 +16,7 @@ from w2v_core.records.record import CellRecord, to_json
 from w2v_core.session import ValidationRun
 
 if TYPE_CHECKING:
-    from w2v_core.bench.measure import Round, TimedPass
+    from w2v_core.bench.rounds import Round, TimedPass
     from w2v_core.types import Transcription
     from w2v_core.verdict.ceilings import Threshold
 
@@ -162,7 +162,7 @@ def _time(
     *,
     rounds: int,
 ) -> Sequence[Round]:
-    from w2v_core.bench.measure import Round
+    from w2v_core.bench.rounds import Round
 
     passes: list[Transcription] = []
 

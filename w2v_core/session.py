@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from w2v_core.backends.base import Backend
-    from w2v_core.bench.measure import Provenance, RoundTimer
+    from w2v_core.bench.cell_record import Provenance
     from w2v_core.bench.profile import Profile
+    from w2v_core.bench.rounds import RoundTimer
     from w2v_core.data.catalog import Corpus
     from w2v_core.engine.engine import Engine
     from w2v_core.model.checkpoint import Checkpoint
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.confirm import Asked, Confirmed
     from w2v_core.verdict.run import Run
-
-__all__ = ["RunConfig", "ValidationRun"]
-
 
 DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
 """Variable that names a file: the run's directory is written there, for the process above."""
@@ -89,7 +87,7 @@ class ValidationRun:
     @cached_property
     def provenance(self) -> Provenance:
         """Run id and what else all records share."""
-        from w2v_core.bench.measure import Provenance
+        from w2v_core.bench.cell_record import Provenance
 
         now = datetime.now(timezone.utc)
         return Provenance(

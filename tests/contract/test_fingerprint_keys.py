@@ -6,24 +6,23 @@ import pytest
 
 from tests.contract.test_hpu_telemetry import SMI, Hlml, sysfs
 from tests.helpers.records import ENVIRONMENT
-from w2v_core.backends import hpu as hpu_module
+from w2v_core.backends import hpu_telemetry
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.backends.cuda import CudaBackend
-from w2v_core.backends.hpu_telemetry import card_state, firmware, hl_smi_card, parse_hl_smi
+from w2v_core.backends.hpu_telemetry import card_state, firmware, parse_hl_smi
 from w2v_core.records import fields
 from w2v_core.records.fingerprint import collect, difference, key, place
 
-OF_THE_RECORD = {"checkpoint_sha256"}  # added to the fingerprint by bench/measure.py
+OF_THE_RECORD = {"checkpoint_sha256"}  # added to the fingerprint by bench/cell_record.py
 
 
 @pytest.fixture
 def gaudi(hpu_backend, monkeypatch, tmp_path):
     """The fingerprint of the simulated card with drivers and tools that answer."""
     root = sysfs(tmp_path, cards=1)
-    monkeypatch.setattr(hpu_module, "firmware", lambda card: firmware(None, (root,)))
-    monkeypatch.setattr(hpu_module, "query_hl_smi", lambda: parse_hl_smi(SMI))
-    monkeypatch.setattr(hpu_module, "hl_smi_card", hl_smi_card)
-    monkeypatch.setattr(hpu_module, "card_state", lambda module: card_state(None, Hlml))
+    monkeypatch.setattr(hpu_telemetry, "firmware", lambda card: firmware(None, (root,)))
+    monkeypatch.setattr(hpu_telemetry, "query_hl_smi", lambda: parse_hl_smi(SMI))
+    monkeypatch.setattr(hpu_telemetry, "card_state", lambda module: card_state(None, Hlml))
     monkeypatch.setenv("PT_HPU_LAZY_MODE", "1")
     return collect(hpu_backend)
 

@@ -10,7 +10,9 @@ from tests.helpers.engines import make_engine, make_utterance
 from w2v_core.backends.base import Counters
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.bench import stages
-from w2v_core.bench.measure import Provenance, Round, measure_cell, time_rounds
+from w2v_core.bench.cell_record import Provenance
+from w2v_core.bench.measure import measure_cell
+from w2v_core.bench.rounds import Round, time_rounds
 from w2v_core.bench.stages import measure_stages
 from w2v_core.config import BatchPlan
 from w2v_core.data.catalog import Corpus, parse_dataset

@@ -23,6 +23,7 @@ GONE = {
     "w2v_core.data.audio": {"duration_s"},  # headers are not believed
     "w2v_core.engine.pipeline": {"PipelineResult"},
     "w2v_core.model.loading": {"FILES"},
+    "w2v_core.scoring.goldens": {"load_goldens"},  # load_golden_set().goldens
     "w2v_core.types": {"StageTimes"},
     "w2v_core.validation": {"judge_threshold"},  # a WER over its ceiling leaves a record valid
     # Builders of markup, which are templates now:
@@ -39,6 +40,7 @@ GONE = {
     "w2v_core.report.speed_sections": {"MOST_ROWS", "NO_CHARTS", "drawn_of", "trend"},
     "w2v_core.report.stage_sections": {"batching", "stages"},
     "w2v_core.report.style": {"STYLE"},
+    "w2v_core.report.trend": {"History"},  # a class has that name
     "w2v_core.report.tables": {"COLUMNS", "row"},
     "w2v_core.report.verdict_sections": {"command", "doubts", "worst_cells"},
     "w2v_core.verdict.comparison_text": {"MARKDOWN_LIMIT"},

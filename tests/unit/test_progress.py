@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.engines import make_engine, make_utterance
 from w2v_core import progress
-from w2v_core.bench.measure import TimedPass, time_rounds
+from w2v_core.bench.rounds import TimedPass, time_rounds
 from w2v_core.config import BatchPlan
 
 LENGTHS = [4_000, 8_000, 5_000]

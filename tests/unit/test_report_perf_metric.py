@@ -9,7 +9,9 @@ import torch
 
 from tests.helpers.engines import make_engine, make_utterance
 from tests.helpers.records import CELLS, make_record, make_scores
-from w2v_core.bench.measure import Provenance, Round, measure_cell
+from w2v_core.bench.cell_record import Provenance
+from w2v_core.bench.measure import measure_cell
+from w2v_core.bench.rounds import Round
 from w2v_core.config import BatchPlan
 from w2v_core.data.catalog import Corpus, parse_dataset
 from w2v_core.records.cell import form_cells

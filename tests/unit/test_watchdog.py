@@ -9,7 +9,7 @@ from w2v_core.backends.base import DriverLogs
 from w2v_core.backends.cpu import CpuBackend
 from w2v_core.backends.watchdog import wait
 from w2v_core.bench import aftermath
-from w2v_core.bench.measure import time_rounds
+from w2v_core.bench.rounds import time_rounds
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.data.catalog import Corpus, parse_dataset
 from w2v_core.errors import ConfigError, DeviceLostError, EngineError

@@ -20,22 +20,10 @@ import torch
 
 from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Event, Replay, Step
 from w2v_core.backends.hpu_copies import check_asynchronous, pin
-from w2v_core.backends.hpu_environment import (
-    MODULE_IDS,
-    effective_environment,
-    only_visible_module,
-    torch_family,
-)
-from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, graph_arguments
+from w2v_core.backends.hpu_environment import MODULE_IDS, effective_environment, torch_family
+from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, named_arguments
 from w2v_core.backends.hpu_probe import Bridge, load_bridge, probe_hpu
-from w2v_core.backends.hpu_telemetry import (
-    acquired_card,
-    card_state,
-    firmware,
-    hl_smi_card,
-    query_hl_smi,
-    software,
-)
+from w2v_core.backends.hpu_telemetry import acquired_fingerprint
 from w2v_core.backends.watchdog import settle
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
@@ -258,26 +246,15 @@ class HpuBackend:
 
     def fingerprint(self) -> Mapping[str, str | int | float | None]:
         """Name card, driver, firmware, SynapseAI build, execution mode and the flags in force."""
-        sysfs = firmware(acquired_card())
-        module_id = str(sysfs.get("module_id") or "") or only_visible_module()
         return {
             "card": self.device_name,
             "driver": str(self._hpu.get_device_capability()),  # despite its name, the driver
             "execution": self.execution,
             "torch_family": torch_family(),
-            "hpu_graph_arguments": self._graph_arguments(),
-            **software(),
-            **sysfs,
-            "module_id": module_id,
-            **hl_smi_card(query_hl_smi(), module_id),
-            **card_state(module_id),
+            "hpu_graph_arguments": named_arguments(self._hpu),
+            **acquired_fingerprint(),
             **effective_environment(),
         }
-
-    def _graph_arguments(self) -> str | None:
-        if (wrap := getattr(self._hpu, "wrap_in_hpu_graph", None)) is None:
-            return None
-        return ", ".join(f"{name}={value}" for name, value in graph_arguments(wrap).items())
 
     def _check_thread(self) -> None:
         if threading.get_ident() != self._owner:

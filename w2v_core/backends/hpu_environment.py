@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.machinery
-import importlib.metadata
 import os
 import re
 import shutil
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from w2v_core.errors import DeviceError
+from w2v_core.system import version_of
 
 Execution = Literal["lazy", "eager"]
 EXECUTIONS: tuple[Execution, ...] = get_args(Execution)
@@ -135,11 +135,9 @@ def torch_family(version: str | None = None) -> TorchFamily | None:
     The local part of Intel's fork begins with ``git`` (1.19) or names ``hpu``
     (``2.6.0+hpu.1.21.0.555.git...``); the stock builds say ``cpu``, ``cu126`` or nothing.
     """
+    version = version_of("torch") if version is None else version
     if version is None:
-        try:
-            version = importlib.metadata.version("torch")
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        return None
     local = version.partition("+")[2]
     return "fork" if re.search(r"(?:^|[._-])(?:hpu|git)", local) else "stock"
 
@@ -218,32 +216,39 @@ def prepare_environment(
     if BRIDGE not in loaded:  # a bridge that is loaded has accepted its torch
         family = family or torch_family()
     mode = choose_mode(execution, given=environ.get(LAZY_MODE), family=family)
-    wanted = {LAZY_MODE: "1" if mode.execution == "lazy" else "0"}
-    wanted |= {**_ALWAYS, **(_PROFILE if profile else _QUIET)}
-    wanted.update(_STRICT if strict else {})
-    wanted.update(_DEBUG if debug else {})
+    wanted = _variables(mode.execution, strict=strict, profile=profile, debug=debug)
     if recipe_cache is not None:
         wanted[RECIPE_CACHE] = _recipe_cache(recipe_cache, mode.execution)
         _refuse_other(environ, RECIPE_CACHE, wanted[RECIPE_CACHE])
     missing = {name: value for name, value in wanted.items() if name not in environ}
     if missing and BRIDGE in loaded:
-        names = ", ".join(sorted(missing))
-        raise DeviceError(
-            f"{BRIDGE} is loaded already and has read its environment; {names} must be set before "
-            f"torch is imported: use a fresh process (with {AUTOLOAD}=0 where something imports "
-            "torch earlier)"
-        )
+        raise DeviceError(_too_late(missing))
     environ.update(missing)
     environ.setdefault(AUTOLOAD, "0")  # else the next import of torch loads the bridge
     return missing
 
 
+def _too_late(missing: Collection[str]) -> str:
+    return (
+        f"{BRIDGE} is loaded already and has read its environment; {', '.join(sorted(missing))} "
+        f"must be set before torch is imported: use a fresh process (with {AUTOLOAD}=0 where "
+        "something imports torch earlier)"
+    )
+
+
+def _variables(execution: Execution, *, strict: bool, profile: bool, debug: bool) -> dict[str, str]:
+    return {
+        LAZY_MODE: "1" if execution == "lazy" else "0",
+        **_ALWAYS,
+        **(_PROFILE if profile else _QUIET),
+        **(_STRICT if strict else {}),
+        **(_DEBUG if debug else {}),
+    }
+
+
 def _recipe_cache(folder: Path, execution: Execution) -> str:
     """Make the folder of this build; recipes of another one must not be found."""
-    build = []
-    for name in ("habana-torch-plugin", "torch"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            build.append(importlib.metadata.version(name))
+    build = filter(None, map(version_of, ("habana-torch-plugin", "torch")))
     path = folder.expanduser().absolute() / "-".join((*build, execution))
     if "," in str(path):
         raise DeviceError(f"{path}: {RECIPE_CACHE} separates its fields by commas; use another")

@@ -54,30 +54,42 @@ def capture_graph(
     gc.collect()  # destroying any graph clears the capture flag, so none may die in a capture
     module = _Counted(step)
     wrapped = hpu.wrap_in_hpu_graph(module, **graph_arguments(hpu.wrap_in_hpu_graph))
-    own_waveforms, own_num_samples = waveforms.clone(), num_samples.clone()
-    rest()
-    failure: Exception | None = None
-    try:
-        wrapped(own_waveforms, own_num_samples)
-        rest()
-    except DeviceLostError:
-        _kept.append((wrapped, own_waveforms, own_num_samples))
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the device is left in capture
-        failure = error
-    del own_waveforms, own_num_samples
+    failure = _first_run(wrapped, waveforms, num_samples, rest=rest)
     if failure is not None:
         traceback.clear_frames(failure.__traceback__)
         del module, wrapped
         gc.collect()
         raise GraphError(_failed(waveforms, failure)) from failure
-    shape = waveforms.shape
+    return _replay_of(wrapped, module, waveforms.shape)
 
+
+def _first_run(
+    wrapped: Step,
+    waveforms: torch.Tensor,
+    num_samples: torch.Tensor,
+    *,
+    rest: Callable[[], None],
+) -> Exception | None:
+    """Run the graph once, which captures it, on inputs of its own; returns what failed."""
+    inputs = waveforms.clone(), num_samples.clone()
+    rest()
+    try:
+        wrapped(*inputs)
+        rest()
+    except DeviceLostError:
+        _kept.append((wrapped, *inputs))
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the device is left in capture
+        return error
+    return None
+
+
+def _replay_of(wrapped: Step, module: _Counted, shape: torch.Size) -> Replay:
     def replay(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Enqueue a replay; the returned ids are overwritten by the next one."""
         _check_shape(waveforms, shape)
         runs = module.runs
-        ids: torch.Tensor = wrapped(waveforms, num_samples)
+        ids = wrapped(waveforms, num_samples)
         if module.runs != runs:
             raise GraphError(
                 f"the graph of {tuple(shape)} was not replayed: the bridge ran the step itself, "
@@ -101,6 +113,13 @@ def graph_arguments(wrap: Any) -> dict[str, Any]:  # noqa: ANN401
     """Return the wanted arguments that the installed signature knows; releases differ."""
     known = inspect.signature(wrap).parameters
     return {name: value for name, value in WANTED.items() if name in known}
+
+
+def named_arguments(hpu: Any) -> str | None:  # noqa: ANN401
+    """Return the arguments that captures are made with, for the record; None without captures."""
+    if (wrap := getattr(hpu, "wrap_in_hpu_graph", None)) is None:
+        return None
+    return ", ".join(f"{name}={value}" for name, value in graph_arguments(wrap).items())
 
 
 def capture_compiled(

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from w2v_core._moved import names_of
 from w2v_core.backends.hpu_environment import (
     BRIDGE,
     MODULE_IDS,
@@ -40,7 +41,7 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Probe:
     """What a probe saw, in the order in which it looked."""
 
     missing: str | None
@@ -93,18 +94,18 @@ def probe_hpu(
     installed: Callable[[], bool] = bridge_installed,
     load: Callable[[], Bridge] = load_bridge,
     driver: Path = DRIVER,
-) -> Finding:
+) -> Probe:
     """Look for driver, plugin, matching torch and a card, without acquiring the card."""
     facts = {"driver": _driver_version(driver)}
     if not installed():
         facts["plugin"] = f"{BRIDGE} not found"
-        return Finding(missing="the Habana plugin for PyTorch", remedy=INSTALL, facts=facts)
+        return Probe(missing="the Habana plugin for PyTorch", remedy=INSTALL, facts=facts)
     try:
         bridge = load()
     except (AssertionError, AttributeError) as error:
         # 1.19 looks into the local part of torch's version, which stock torch need not have.
         facts["plugin"] = f"refused this torch: {error}"
-        return Finding(
+        return Probe(
             missing=f"a torch that fits the Habana plugin (this one is {_torch_version()})",
             remedy="install the torch that came with the plugin, or use its container; lazy mode "
             "(PT_HPU_LAZY_MODE=1) needs Habana's own build of torch",
@@ -112,9 +113,7 @@ def probe_hpu(
         )
     except Exception as error:  # noqa: BLE001 - a broken installation fails in many ways
         facts["plugin"] = f"cannot be imported: {type(error).__name__}: {error}"
-        return Finding(
-            missing="a library that the Habana plugin needs", remedy=INSTALL, facts=facts
-        )
+        return Probe(missing="a library that the Habana plugin needs", remedy=INSTALL, facts=facts)
     facts["plugin"] = str(software()["synapse_build"] or "version unknown")
     facts["torch"] = f"{_torch_version()} ({torch_family() or 'unknown'})"
     facts["execution"] = "lazy" if bridge.is_lazy else "eager"
@@ -122,14 +121,14 @@ def probe_hpu(
     count = int(bridge.hpu.device_count()) if bridge.hpu.is_available() else 0
     facts["cards"] = str(count)
     if count == 0:
-        return Finding(
+        return Probe(
             missing="a Gaudi card that the driver shows",
             remedy="check `hl-smi` and `lsmod | grep habanalabs`; in a container start it with "
             "--runtime=habana -e HABANA_VISIBLE_DEVICES=all; HABANA_VISIBLE_MODULES, where set, "
             f"takes module ids, {MODULE_IDS}",
             facts=facts,
         )
-    return Finding(missing=None, facts=facts)
+    return Probe(missing=None, facts=facts)
 
 
 def _driver_version(path: Path) -> str:
@@ -142,3 +141,7 @@ def _driver_version(path: Path) -> str:
 def _torch_version() -> str:
     torch: ModuleType = importlib.import_module("torch")
     return str(torch.__version__)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of("backends.hpu_probe", ["backends.hpu_probe"])

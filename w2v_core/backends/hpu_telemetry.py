@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import importlib
-import importlib.metadata
 import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from w2v_core.backends.hpu_environment import only_visible_module
+from w2v_core.system import read, version_of
 
 FIELDS = (
     "index",
@@ -44,13 +46,22 @@ Values = dict[str, str | int | float | None]
 SmiRun = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def acquired_fingerprint() -> Values:
+    """Name the card that this process has, its firmware and state, and the SynapseAI build."""
+    sysfs = firmware(acquired_card())
+    module_id = str(sysfs.get("module_id") or "") or only_visible_module()
+    return {
+        **software(),
+        **sysfs,
+        "module_id": module_id,
+        **hl_smi_card(query_hl_smi(), module_id),
+        **card_state(module_id),
+    }
+
+
 def software() -> Values:
     """Return the plugin's version, whose first three parts are the SynapseAI release."""
-    try:
-        plugin: str | None = importlib.metadata.version("habana-torch-plugin")
-    except importlib.metadata.PackageNotFoundError:
-        plugin = None
-    return {"synapse_build": plugin}
+    return {"synapse_build": version_of("habana-torch-plugin")}
 
 
 def acquired_card(descriptors: Path = DESCRIPTORS) -> int | None:
@@ -71,7 +82,7 @@ def firmware(card: int | None, roots: tuple[Path, ...] = ACCEL_ROOTS) -> Values:
     for root in roots:
         cards = []
         for device in sorted(root.glob(f"{numbered}/device")):
-            found: Values = {key: _read(device / name) for key, name in FIRMWARE_FILES.items()}
+            found: Values = {key: read(device / name) for key, name in FIRMWARE_FILES.items()}
             if any(found.values()):
                 cards.append(found)
         if cards:
@@ -86,13 +97,6 @@ def _agreed(cards: Sequence[Mapping[str, str | int | float | None]]) -> Values:
         for key, value in cards[0].items()
         if all(card.get(key) == value for card in cards[1:])
     }
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
 
 
 def parse_hl_smi(text: str, fields: Sequence[str] = FIELDS) -> list[dict[str, str]]:

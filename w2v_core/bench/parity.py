@@ -12,7 +12,7 @@ import numpy as np
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
 from w2v_core.scoring.goldens import (
-    Comparison,
+    GoldenDifference,
     Observation,
     compare,
     digest,
@@ -108,7 +108,7 @@ def check_goldens(engine: Engine, corpus: Corpus, scored: Transcription) -> Gold
 
 
 def _reasons(
-    comparison: Comparison,
+    comparison: GoldenDifference,
     dtype: Dtype,
     *,
     limit: ParityLimit,

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from w2v_core.engine.engine import Engine
     from w2v_core.types import Utterance
 
-__all__ = ["MAX_UTTERANCES", "Profile", "profile_pass"]
-
 MAX_UTTERANCES = 64  # a trace grows with every operator, and viewers give up on large ones
 TOP_OPS = 30
 

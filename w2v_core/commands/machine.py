@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import shutil
 import threading
@@ -19,6 +18,7 @@ from w2v_core.commands import proc
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError
 from w2v_core.records.fingerprint import GOVERNOR, PACKAGES
+from w2v_core.system import read, version_of
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -92,14 +92,14 @@ def gather(choice: DeviceChoice) -> Facts:
         hpu_probe=probe_hpu().lines,
         graphs_unsupported=backend.graphs_unsupported if backend is not None else None,
         is_pinned=_is_pinned(backend),
-        versions={"python": platform.python_version(), **{p: _version(p) for p in PACKAGES}},
+        versions={"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}},
         hub_error=hub_error(),
         cached=cached,
         not_cached=not_cached,
         fetched_by=fetched_by,
         memory_available_bytes=proc.memory_available_bytes(),
         disk_free_bytes=shutil.disk_usage(Path.cwd()).free,
-        governor=proc.read(GOVERNOR),
+        governor=read(GOVERNOR),
         turbo=proc.turbo(),
         swap_used_bytes=proc.swap_used_bytes(),
         steal=proc.steal(),
@@ -164,10 +164,3 @@ def _is_pinned(backend: Backend | None) -> bool | None:
     import torch
 
     return bool(backend.host_buffer(16, torch.float32).is_pinned())
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -12,17 +12,11 @@ from pathlib import Path
 
 import psutil
 
+from w2v_core.system import read
+
 CGROUP = Path("/sys/fs/cgroup")
 CPUFREQ = Path("/sys/devices/system/cpu")
 SAMPLE_S = 0.2
-
-
-def read(path: Path) -> str | None:
-    """Return a file's text without white space around it; None where it cannot be read."""
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return None
 
 
 def memory_available_bytes(cgroup: Path = CGROUP) -> int:

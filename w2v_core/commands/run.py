@@ -15,11 +15,12 @@ from w2v_core.commands.options import given, prepare_device
 from w2v_core.config import form_plan
 from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.options.option import Given, declare, options_of
+from w2v_core.printable import printable
 from w2v_core.progress import bars
 from w2v_core.records.cell import Cell, form_cells
 from w2v_core.records.history import History
 from w2v_core.records.record import TIMED_REGION, CellRecord, to_json
-from w2v_core.report.text import figure, printable
+from w2v_core.report.text import figure
 from w2v_core.session import RunConfig, ValidationRun
 from w2v_core.types import SAMPLE_RATE_HZ
 
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe_cache=options["recipe_cache"],
     )
 
-    from w2v_core.bench.measure import time_rounds  # torch is imported here, for the first time
+    from w2v_core.bench.rounds import time_rounds  # torch is imported here, for the first time
 
     reason = validation.backend.graphs_unsupported
     if cell.graphs and reason is not None:

@@ -7,7 +7,6 @@ figures is the release's depends on the host and the card being the same.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any, Protocol
 from w2v_core import __version__
 from w2v_core.printable import printable, shorten
 from w2v_core.records.fields import KEY_FIELDS, KEYS, describe
+from w2v_core.system import read, version_of
 
 PACKAGES = (
     "torch",
@@ -84,18 +84,18 @@ def collect(backend: Described) -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "machine": platform.machine(),
         "host": platform.node(),
-        "boot_id": _read(BOOT_ID),
+        "boot_id": read(BOOT_ID),
         "host_class": f"{platform.machine()} {os.cpu_count()} cpus",
         "cpus": os.cpu_count(),
         "cpus_usable": _usable_cpus(),
-        "governor": _read(GOVERNOR),
+        "governor": read(GOVERNOR),
         "memory_total_bytes": _memory_bytes(),
         "container": container(),
         "device": backend.name,
         "device_name": backend.device_name,
     }
-    values.update({package: _version(package) for package in PACKAGES})
-    values.update({key: value for key, value in backend.fingerprint().items()})
+    values.update({package: version_of(package) for package in PACKAGES})
+    values.update(backend.fingerprint())
     values.update(_environment_variables(os.environ))
     return values
 
@@ -193,23 +193,9 @@ def _environment_variables(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: environ[name] for name in sorted(environ) if name.startswith(VARIABLES)}
 
 
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
 def _usable_cpus() -> int | None:
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else None
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None
 
 
 def _memory_bytes() -> int | None:
@@ -230,9 +216,9 @@ def container(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) -
     for mark, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
         if (root / mark).exists():
             return name
-    mounts = (_read(root / "proc/self/mountinfo") or "").splitlines()
+    mounts = (read(root / "proc/self/mountinfo") or "").splitlines()
     of_root = " ".join(line for line in mounts if line.split()[4:5] == ["/"])
-    told = f"{of_root} {_read(root / 'proc/1/cgroup') or ''}"
+    told = f"{of_root} {read(root / 'proc/1/cgroup') or ''}"
     names = {
         "kubepods": "kubernetes",
         "containerd": "containerd",
