@@ -10,8 +10,6 @@ from w2v_core.backends.base import Backend
 from w2v_core.backends.hpu_environment import vendor_warnings
 from w2v_core.config import DeviceChoice
 
-__all__ = ["available_devices", "open_backend"]
-
 AUTO_ORDER: tuple[DeviceChoice, ...] = ("hpu", "cuda", "cpu")
 
 

@@ -12,13 +12,13 @@ import numpy.typing as npt
 from w2v_core.backends.base import Backend
 from w2v_core.backends.watchdog import settle
 from w2v_core.config import EngineConfig
-from w2v_core.data.audio import check, scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets, resolve_plan
 from w2v_core.engine.ctc import Ids
 from w2v_core.engine.graphs import CtcStep, KeepLogits, Run, StepRunner, noise_batch
+from w2v_core.engine.intake import Intake, ready
 from w2v_core.engine.pipeline import Pipeline
 from w2v_core.engine.slots import SlotRing
-from w2v_core.errors import ConfigError, DataError, DeviceLostError, EngineError
+from w2v_core.errors import ConfigError, DeviceLostError, EngineError
 from w2v_core.model.checkpoint import Checkpoint
 from w2v_core.model.forward import build_forward
 from w2v_core.model.layers import can_prepack
@@ -27,7 +27,6 @@ from w2v_core.types import (
     RECEPTIVE_FIELD,
     Batch,
     Bucket,
-    Hypothesis,
     Stage,
     Transcription,
     Utterance,
@@ -164,9 +163,7 @@ class Engine:
         """
         ring = self.ring
         started_s = time.perf_counter()
-        order: dict[str, None] = {}
-        short: dict[str, Hypothesis] = {}
-        audio_s: dict[str, float] = {}
+        intake = Intake(self.checkpoint)
         one_pass = Pipeline(
             self.runner,
             ring,
@@ -175,20 +172,10 @@ class Engine:
             keep_frame_ids=keep_frame_ids,
             event_timeout_s=self.config.event_timeout_s,
         )
-        accepted = self._accept(utterances, order=order, short=short, audio_s=audio_s)
-        batches = form_batches(accepted, self._buckets, window=WINDOW)
+        batches = form_batches(intake.accept(utterances), self._buckets, window=WINDOW)
         one_pass.run(batches if advance is None else _watched(batches, advance))
         wall_s = time.perf_counter() - started_s
-        hypotheses = {**one_pass.hypotheses, **short}
-        transcription = Transcription(
-            hypotheses=tuple(hypotheses[i] for i in order if i in hypotheses),
-            failures=tuple(one_pass.failures[i] for i in order if i in one_pass.failures),
-            wall_s=wall_s,
-            audio_s=sum(audio_s[i] for i in order if i in hypotheses),
-            padded_samples=one_pass.padded_samples,
-            real_samples=one_pass.real_samples,
-            host_times=one_pass.host_times,
-        )
+        transcription = _transcription(one_pass, intake, wall_s=wall_s)
         if transcription.failures and not record_failures:
             raise _engine_error(transcription, lost=ring.lost)
         return transcription
@@ -244,42 +231,8 @@ class Engine:
 
     def batches(self, utterances: Iterable[Utterance]) -> Iterator[Batch]:
         """Form the batches that ``transcribe`` forms; utterances below one frame are left out."""
-        ready = (self._ready(u) for u in utterances if u.num_samples >= RECEPTIVE_FIELD)
-        return form_batches(ready, self._buckets, window=WINDOW)
-
-    def _accept(
-        self,
-        utterances: Iterable[Utterance],
-        *,
-        order: dict[str, None],
-        short: dict[str, Hypothesis],
-        audio_s: dict[str, float],
-    ) -> Iterator[Utterance]:
-        """Check ids and waveforms, answer utterances below one frame, pass the rest on."""
-        for utterance in utterances:
-            utterance_id = utterance.utterance_id
-            if utterance_id in order:
-                raise DataError(f"utterance id {utterance_id!r} occurs twice; ids must be unique")
-            order[utterance_id] = None
-            audio_s[utterance_id] = utterance.audio_s
-            if utterance.num_samples < RECEPTIVE_FIELD:
-                short[utterance_id] = Hypothesis(
-                    utterance_id=utterance_id, text="", num_frames=0, latency_s=0.0
-                )
-                continue
-            yield self._ready(utterance)
-
-    def _ready(self, utterance: Utterance) -> Utterance:
-        """Check a waveform and find how staging must scale it."""
-        if utterance.normalised and not self.checkpoint.do_normalize:
-            raise DataError(
-                f"utterance {utterance.utterance_id!r} is normalised, and checkpoint "
-                f"{self.checkpoint.name!r} wants it raw; pass the waveform as it was decoded"
-            )
-        if self.checkpoint.do_normalize:
-            return scaled(utterance)
-        check(utterance)
-        return utterance
+        used = (ready(u, self.checkpoint) for u in utterances if u.num_samples >= RECEPTIVE_FIELD)
+        return form_batches(used, self._buckets, window=WINDOW)
 
 
 def _prepacks(backend: Backend, config: EngineConfig) -> bool:
@@ -293,6 +246,20 @@ def _watched(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:
     for batch in batches:
         yield batch
         advance(sum(utterance.audio_s for utterance in batch.utterances))
+
+
+def _transcription(one_pass: Pipeline, intake: Intake, *, wall_s: float) -> Transcription:
+    """Put what a pass has found into the order of its input."""
+    hypotheses, failures = {**one_pass.hypotheses, **intake.short}, one_pass.failures
+    return Transcription(
+        hypotheses=tuple(hypotheses[i] for i in intake.audio_s if i in hypotheses),
+        failures=tuple(failures[i] for i in intake.audio_s if i in failures),
+        wall_s=wall_s,
+        audio_s=sum(s for i, s in intake.audio_s.items() if i in hypotheses),
+        padded_samples=one_pass.padded_samples,
+        real_samples=one_pass.real_samples,
+        host_times=one_pass.host_times,
+    )
 
 
 def _engine_error(transcription: Transcription, *, lost: Exception | None) -> EngineError:
