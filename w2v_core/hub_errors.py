@@ -8,10 +8,11 @@ known here by name, so that importing this module imports neither.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Literal
+
+from w2v_core.printable import one_line
 
 FaultKind = Literal[
     "offline",
@@ -49,6 +50,9 @@ class HubFault:
         return self.kind not in ("repository", "revision", "name")
 
 
+OFFLINE = HubFault(kind="offline", reason="offline mode is on (HF_HUB_OFFLINE)")
+
+
 def explain(error: BaseException, *, repository: str, revision: str | None = None) -> HubFault:
     """Tell what an exception out of huggingface_hub means for ``repository``.
 
@@ -63,14 +67,16 @@ def explain(error: BaseException, *, repository: str, revision: str | None = Non
     if (status := _status(told)) is not None:
         return _by_status(status, repository)
     if _is_any(names, UNREACHABLE):
-        return HubFault(kind="unreachable", reason=f"the hub cannot be reached ({_text(told)})")
+        return HubFault(kind="unreachable", reason=f"the hub cannot be reached ({one_line(told)})")
     if _is_any(names, BROKEN_OFF):
-        reason = f"the connection broke off ({_text(told)}); what has arrived is kept: run it again"
+        reason = (
+            f"the connection broke off ({one_line(told)}); what has arrived is kept: run it again"
+        )
         return HubFault(kind="interrupted", reason=reason)
     if isinstance(told, OSError) and told.errno in DISK:
-        return HubFault(kind="disk", reason=f"the hub's cache cannot be written ({_text(told)})")
+        return HubFault(kind="disk", reason=f"the hub's cache cannot be written ({one_line(told)})")
     if isinstance(told, OSError) or _package(told) in CLIENTS:
-        return HubFault(kind="other", reason=f"the hub's client failed ({_text(told)})")
+        return HubFault(kind="other", reason=f"the hub's client failed ({one_line(told)})")
     raise error
 
 
@@ -86,7 +92,7 @@ def _by_name(
 ) -> HubFault | None:
     """Explain the errors that huggingface_hub has classes for, the narrower ones first."""
     known: tuple[tuple[str, FaultKind, str], ...] = (
-        ("OfflineModeIsEnabled", "offline", "offline mode is on (HF_HUB_OFFLINE)"),
+        ("OfflineModeIsEnabled", OFFLINE.kind, OFFLINE.reason),
         (
             "GatedRepoError",
             "gated",
@@ -103,9 +109,9 @@ def _by_name(
             "revision",
             f"{repository} has no revision {revision!r}: give a branch, a tag or a full commit",
         ),
-        ("HFValidationError", "name", f"{repository!r} is no repository name ({_text(error)})"),
+        ("HFValidationError", "name", f"{repository!r} is no repository name ({one_line(error)})"),
         ("LocalEntryNotFoundError", "uncached", "it is not in the cache"),
-        ("EntryNotFoundError", "file", f"{repository} lacks a file ({_text(error)})"),
+        ("EntryNotFoundError", "file", f"{repository} lacks a file ({one_line(error)})"),
     )
     for name, kind, reason in known:
         if name in names:
@@ -141,13 +147,3 @@ def _is_any(names: frozenset[str], wanted: tuple[str, ...]) -> bool:
 
 def _package(error: BaseException) -> str:
     return type(error).__module__.partition(".")[0]
-
-
-def _text(error: BaseException) -> str:
-    """Give an exception's class and the first line of its text, bounded."""
-    line = next(_lines(str(error)), "")
-    return f"{type(error).__name__}: {line[:200]}" if line else type(error).__name__
-
-
-def _lines(text: str) -> Iterator[str]:
-    return (line.strip() for line in text.splitlines() if line.strip())

@@ -30,17 +30,18 @@ T = TypeVar("T")
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|\[\.\.\.\]")
 
 
-def read_json(path: Path, *, error: type[W2VError]) -> dict[str, Any]:
+def read_json(path: Path, *, error: type[W2VError], most_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Read a JSON object from a regular file; blocks on nothing but the disk.
 
     Raises:
         W2VError: as ``error``: it is missing, no regular file, too large, or no JSON object.
     """
-    return decode(read_bytes(path, error=error), source=name_of(path), error=error)
+    data = read_bytes(path, error=error, most_bytes=most_bytes)
+    return decode(data, source=name_of(path), error=error)
 
 
-def read_bytes(path: Path, *, error: type[W2VError]) -> bytes:
-    """Read a regular file of at most MAX_BYTES; a pipe or a device is refused, never waited for.
+def read_bytes(path: Path, *, error: type[W2VError], most_bytes: int = MAX_BYTES) -> bytes:
+    """Read a regular file; a larger one, a pipe or a device is refused, never waited for.
 
     Raises:
         W2VError: as ``error``, with a remedy.
@@ -51,9 +52,9 @@ def read_bytes(path: Path, *, error: type[W2VError]) -> bytes:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise error(f"{name_of(path)}: not a regular file; give a file")
-            if status.st_size > MAX_BYTES:
+            if status.st_size > most_bytes:
                 raise error(
-                    f"{name_of(path)}: {status.st_size} bytes; at most {MAX_BYTES} are read"
+                    f"{name_of(path)}: {status.st_size} bytes; at most {most_bytes} are read"
                 )
             return file.read()
     except (OSError, ValueError) as problem:

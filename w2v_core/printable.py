@@ -40,6 +40,13 @@ def shown(value: object, *, limit: int = VALUE_CHARS) -> str:
     return shorten(printable(repr(value)), 2 * limit)
 
 
+def one_line(error: BaseException) -> str:
+    """Return an exception's class and the first line of its text, printable and bounded."""
+    lines = (line.strip() for line in str(error).splitlines())
+    text = printable(next(filter(None, lines), "")[:300])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def _escaped(match: re.Match[str]) -> str:
     code = ord(match.group())
     if code > 0xFFFF:

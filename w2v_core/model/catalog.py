@@ -10,8 +10,6 @@ from typing import Literal
 from w2v_core.config import parse_path
 from w2v_core.errors import UnknownNameError, unknown_name
 
-__all__ = ["MODELS", "ModelSpec", "parse_model"]
-
 Source = Literal["bundled", "hub", "local"]
 
 

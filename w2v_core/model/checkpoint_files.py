@@ -5,7 +5,6 @@ No torch: what plain ``pytest`` collects and ``w2v doctor`` says depends on thes
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
@@ -16,7 +15,9 @@ from typing import TypeVar
 
 import msgspec
 
-from w2v_core.errors import LFS_REMEDY, CheckpointError, is_lfs_pointer
+from w2v_core import jsonfile
+from w2v_core.errors import CheckpointError
+from w2v_core.system import version_of
 
 CONFIG = "config.json"
 VOCABULARY = "vocab.json"
@@ -75,24 +76,8 @@ def read_json(path: Path, kind: type[T]) -> T:
         CheckpointError: it cannot be read, is no JSON, is a Git LFS pointer, or a field has another
             type or is out of its limits; names file and field.
     """
-    try:
-        size, data = path.stat().st_size, b""
-        if size <= MAX_JSON_BYTES:
-            data = path.read_bytes()
-            if not is_lfs_pointer(data):
-                return msgspec.json.decode(data, type=kind)
-    except (OSError, msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read: {one_line(error)}") from error
-    if data:
-        raise CheckpointError(f"{path} {LFS_REMEDY}")
-    raise CheckpointError(f"{path} has {size} bytes; at most {MAX_JSON_BYTES} are read")
-
-
-def one_line(error: BaseException) -> str:
-    """Give the first line of an exception's text, printable and bounded."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    shown = "".join(c if c.isprintable() else "?" for c in text[:300])
-    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+    data = jsonfile.read_json(path, error=CheckpointError, most_bytes=MAX_JSON_BYTES)
+    return jsonfile.convert(data, kind, source=str(path), error=CheckpointError)
 
 
 def some(names: Iterable[str]) -> str:
@@ -174,9 +159,7 @@ def needed_of(listed: Collection[str]) -> tuple[str, ...]:
 
 def pickles_unreadable() -> str | None:
     """Say why ``pytorch_model.bin`` is not read with the installed torch; None where it is."""
-    try:
-        version = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:
+    if (version := version_of("torch")) is None:
         return "torch is not installed"
     if tuple(int(n) for n in re.findall(r"\d+", version)[:2]) >= PICKLE_TORCH:
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from w2v_core.errors import CheckpointError, NotCachedError
-from w2v_core.hub_errors import HubFault, explain
+from w2v_core.hub_errors import OFFLINE, HubFault, explain
 from w2v_core.model.catalog import ModelSpec
 from w2v_core.model.checkpoint_files import (
     SMALL_FILES,
@@ -52,9 +52,7 @@ def locate(spec: ModelSpec) -> Path:
     """
     directory, lacks = _look_up(spec)
     if lacks and spec.source == "hub":
-        if (fault := _offline_fault()) is not None:
-            raise _not_cached(spec, lacks, fault)
-        directory, lacks = _fetch(spec)
+        directory, lacks = _fetch(spec, lacks)
     if directory is None:
         raise CheckpointError(f"checkpoint {spec.name!r}: {spec.location} is not a directory")
     if lacks:
@@ -82,10 +80,12 @@ def _look_up(spec: ModelSpec) -> tuple[Path | None, tuple[str, ...]]:
     return directory, lacking(directory, listed=listed)
 
 
-def _fetch(spec: ModelSpec) -> tuple[Path | None, tuple[str, ...]]:
+def _fetch(spec: ModelSpec, lacks: tuple[str, ...]) -> tuple[Path | None, tuple[str, ...]]:
     """Download what loading needs into the hub's cache; blocks on the network."""
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import HfApi, constants, snapshot_download
 
+    if constants.HF_HUB_OFFLINE:
+        raise _not_cached(spec, lacks, OFFLINE)
     try:
         commit = HfApi().model_info(spec.location, revision=spec.revision).sha
         listed = HfApi().list_repo_files(spec.location, revision=commit)
@@ -117,16 +117,6 @@ def download_command(spec: ModelSpec) -> str:
     names = needed_of(_listed(spec))
     at = ["--revision", spec.revision] if spec.revision else []
     return shlex.join(["hf", "download", spec.location, *names, *at])
-
-
-def _offline_fault() -> HubFault | None:
-    """Return the fault that offline mode is, where it is on."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import OfflineModeIsEnabled
-
-    if not constants.HF_HUB_OFFLINE:
-        return None
-    return explain(OfflineModeIsEnabled("offline"), repository="")
 
 
 def _cached_directory(spec: ModelSpec) -> Path | None:

@@ -19,11 +19,11 @@ from w2v_core.model.checkpoint_files import (
     PROCESSOR,
     TOKENIZER_CONFIG,
     VOCABULARY,
-    one_line,
     quiet,
     read_json,
     some,
 )
+from w2v_core.printable import one_line
 from w2v_core.types import SAMPLE_RATE_HZ, Vocabulary
 
 TOKENIZERS = ("Wav2Vec2CTCTokenizer", "Wav2Vec2Tokenizer")  # the second: its name before 4.0
@@ -126,20 +126,9 @@ def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tupl
         CheckpointError: a file cannot be read, the tokenizer is of another kind, or the blank has
             no row in the head or is the word delimiter.
     """
-    letters = _read_letters(directory)
-    named = _named_delimiter(directory)
-    try:
-        with quiet():
-            from transformers import Wav2Vec2CTCTokenizer
-
-            own = Wav2Vec2CTCTokenizer.from_pretrained(str(directory), local_files_only=True)
-            tokens = tuple(map(str, own.convert_ids_to_tokens(list(range(num_rows)))))
-            blank, delimiter = str(own.pad_token), str(own.word_delimiter_token)
-            special = {*map(str, own.all_special_tokens)}
-    except Exception as error:  # whatever the files make of it
-        raise CheckpointError(
-            f"{directory}: the tokenizer's files cannot be used: {one_line(error)}"
-        ) from error
+    letters, named = _read_letters(directory), _named_delimiter(directory)
+    own, tokens = _own_tokenizer(directory, num_rows=num_rows)
+    blank, delimiter = str(own.pad_token), str(own.word_delimiter_token)
     first = {token: index for index, token in reversed([*enumerate(tokens)])}
     if blank not in first:
         raise CheckpointError(
@@ -160,13 +149,26 @@ def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tupl
         lower_case=bool(own.do_lower_case),
         clean_up=bool(own.clean_up_tokenization_spaces),
     )
-    notes = _of_delimiter(vocabulary, named, delimiter)
-    if lost := [t for t, i in letters.items() if i >= num_rows and t not in special]:
-        notes.append(
-            f"{VOCABULARY} has {len(letters)} tokens, the CTC head has {num_rows} rows: none for "
-            f"{some(map(repr, lost))}, which is never written"
-        )
-    return vocabulary, tuple(notes)
+    lost = [t for t, i in letters.items() if i >= num_rows and t not in own.all_special_tokens]
+    unwritten = (
+        f"{VOCABULARY} has {len(letters)} tokens, the CTC head has {num_rows} rows: none for "
+        f"{some(map(repr, lost))}, which is never written"
+    )
+    return vocabulary, (*_of_delimiter(vocabulary, named, delimiter), *[unwritten] * bool(lost))
+
+
+def _own_tokenizer(directory: Path, *, num_rows: int) -> tuple[Any, tuple[str, ...]]:
+    """Load transformers' tokenizer; returns it with the token of each row."""
+    try:
+        with quiet():
+            from transformers import Wav2Vec2CTCTokenizer
+
+            own: Any = Wav2Vec2CTCTokenizer.from_pretrained(str(directory), local_files_only=True)
+            return own, tuple(map(str, own.convert_ids_to_tokens(list(range(num_rows)))))
+    except Exception as error:  # whatever the files make of it
+        raise CheckpointError(
+            f"{directory}: the tokenizer's files cannot be used: {one_line(error)}"
+        ) from error
 
 
 def _of_delimiter(vocabulary: Vocabulary, named: str | None, used: str) -> list[str]:

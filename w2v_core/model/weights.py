@@ -27,11 +27,11 @@ from w2v_core.model.architecture import Architecture
 from w2v_core.model.checkpoint_files import (
     CONFIG,
     WeightFiles,
-    one_line,
     pickles_unreadable,
     quiet,
     some,
 )
+from w2v_core.printable import one_line
 
 TRAINING_ONLY = "wav2vec2.masked_spec_embed"  # masks spans in training; inference never reads it
 # Names of torch.nn.utils.weight_norm, which the hub's files have, and of its successor.
