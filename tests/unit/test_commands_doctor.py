@@ -9,7 +9,7 @@ import pytest
 from w2v_core.backends import cpu
 from w2v_core.cli import main
 from w2v_core.commands import machine
-from w2v_core.commands.doctor import (
+from w2v_core.commands.health import (
     GIB,
     MAX_SWAP_BYTES,
     MIN_DISK_BYTES,

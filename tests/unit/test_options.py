@@ -25,7 +25,7 @@ FOREIGN = {
     "backends/hpu_environment.py": {"--use-template", "--hw-trace"},  # hl-prof-config
     "backends/hpu_probe.py": {"--runtime"},  # docker run
     "bench/aftermath.py": {"--dmesg", "--no-pager"},  # journalctl
-    "commands/doctor.py": {"--cpuset-cpus", "--cpus"},  # docker run
+    "commands/health.py": {"--cpuset-cpus", "--cpus"},  # docker run
     "commands/modes.py": set(),
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download
     "model/checkpoint_hub.py": {"--revision"},  # hf download

@@ -12,8 +12,6 @@ from w2v_core.commands.parser import EXIT_CODES
 from w2v_core.errors import ConfigError
 from w2v_core.options.option import options_of
 
-__all__ = ["add_parser", "completion"]
-
 SHELLS = ("bash", "zsh", "fish")
 FILES = ("FILE", "RUN", "DIR", "PATH")
 """Metavars that stand for something on disk."""

@@ -7,9 +7,7 @@ Importing this imports no torch.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,11 +21,12 @@ from w2v_core.backends.hpu_environment import (
     choose_mode,
     torch_family,
 )
+from w2v_core.commands.child import run_session
 from w2v_core.errors import ConfigError, RecordError
+from w2v_core.printable import printable
 from w2v_core.records.store import StoredRun, read_run, write_text
 from w2v_core.report.modes import render_modes_markdown, render_modes_page
-from w2v_core.report.text import printable
-from w2v_core.session import DIRECTORY_NOTE, RunConfig
+from w2v_core.session import RunConfig
 
 BOTH = "both"
 
@@ -100,13 +99,8 @@ def run_both(config: RunConfig) -> int:
 
 def _run(execution: Execution, command: Sequence[str]) -> ModeRun:
     sys.stderr.write(f"modes: {execution}\n")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    with tempfile.TemporaryDirectory(prefix="w2v-modes-") as folder:
-        note = Path(folder) / "directory"
-        done = subprocess.run(command, env={**os.environ, DIRECTORY_NOTE: str(note)}, check=False)
-        directory = Path(note.read_text()) if note.exists() else None
-    return ModeRun(execution=execution, status=done.returncode, directory=directory)
+    status, directory = run_session(command)
+    return ModeRun(execution=execution, status=status, directory=directory)
 
 
 def _read(run: ModeRun) -> StoredRun | None:

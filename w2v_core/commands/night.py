@@ -11,13 +11,13 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 from w2v_core.commands import HELP
+from w2v_core.commands.child import run_session
 from w2v_core.commands.options import given
 from w2v_core.commands.parser import INPUT_ERROR
 from w2v_core.errors import RecordError
@@ -93,17 +93,9 @@ def _call(command: Sequence[str]) -> int:
 def _run_suite(command: Sequence[str]) -> tuple[int, Path | None]:
     """Run pytest; returns its status and the directory of the run that it finished."""
     from w2v_core.records.store import is_incomplete
-    from w2v_core.session import DIRECTORY_NOTE
 
-    with tempfile.TemporaryDirectory(prefix="w2v-night-") as folder:
-        note = Path(folder) / "directory"
-        sys.stdout.flush()
-        environ = {**os.environ, DIRECTORY_NOTE: str(note)}
-        status = subprocess.run(command, env=environ, check=False).returncode
-        directory = Path(note.read_text()) if note.exists() else None
-    if directory is not None and is_incomplete(directory):
-        return status, None
-    return status, directory
+    status, directory = run_session(command)
+    return status, None if directory is None or is_incomplete(directory) else directory
 
 
 def _tell(directory: Path, status: int, *, junit: Path, chat: Path | None, release: str) -> int:

@@ -16,9 +16,9 @@ from w2v_core.commands.parser import EXIT_CODES
 from w2v_core.config import parse_path
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.options.option import Given, declare
+from w2v_core.printable import printable
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import CONFIRM
-from w2v_core.report.text import printable
 
 if TYPE_CHECKING:
     from w2v_core.records.history_table import Night

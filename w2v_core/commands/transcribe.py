@@ -17,8 +17,8 @@ from w2v_core.commands.parser import EXIT_CODES, INPUT_ERROR
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.errors import AudioError, ConfigError
 from w2v_core.options.option import declare
+from w2v_core.printable import printable
 from w2v_core.progress import bars
-from w2v_core.report.text import printable
 from w2v_core.types import SAMPLE_RATE_HZ
 
 if TYPE_CHECKING:
