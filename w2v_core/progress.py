@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-__all__ = ["Advance", "Progress", "bars", "silent"]
-
 FORMAT = (
     "{desc}: {percentage:3.0f} % |{bar:24}| {n:.0f} of {total:.0f}{unit}, {rate_noinv_fmt}, "
     "{remaining} left"

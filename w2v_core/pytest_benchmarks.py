@@ -72,6 +72,12 @@ def _given(config: pytest.Config, name: str) -> str | None:
     return str(value) if named or str(value) != str(default) else None
 
 
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_benchmark_compare_machine_info(compared_benchmark: dict[str, Any]) -> None:
+    """Leave the fingerprint out of pytest-benchmark's comparison, made before there is one."""
+    compared_benchmark["machine_info"].pop("fingerprint", None)
+
+
 @cache
 def _defaults() -> dict[str, Any]:
     """Ask pytest-benchmark for the defaults of its options; it asks git seven times for that."""
@@ -105,11 +111,8 @@ def _check_json(path: Path | None) -> None:
 
 def _check_comparison(config: pytest.Config) -> None:
     """Let the first night, which has nothing to compare with, be saved for the second."""
-    checks, compare = (
-        config.getoption("benchmark_compare_fail"),
-        config.getoption("benchmark_compare"),
-    )
-    if not checks:
+    compare = config.getoption("benchmark_compare")
+    if not config.getoption("benchmark_compare_fail"):
         return
     session: Any = config.pluginmanager.get_plugin(_NAME)
     if not compare:

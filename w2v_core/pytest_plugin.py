@@ -11,18 +11,21 @@ import pytest
 from w2v_core.backends.hpu_environment import TorchFamily
 from w2v_core.commands import options
 from w2v_core.config import DeviceChoice
-from w2v_core.errors import W2VError
+from w2v_core.errors import DeviceError, W2VError
 from w2v_core.markers import DEVICE_ORDER, devices_asked_for
 from w2v_core.options.option import PYTEST, flagged
 from w2v_core.progress import bars
-from w2v_core.pytest_benchmarks import is_first_night, refuse_options
+from w2v_core.pytest_benchmarks import (
+    is_first_night,
+    pytest_benchmark_compare_machine_info,
+    refuse_options,
+)
 from w2v_core.pytest_cells import (
     MEASUREMENTS,
     NOT_JUDGED,
     CellMeasurements,
     golden_reasons,
     measured,
-    own_verdict,
     wer_ceiling,
 )
 from w2v_core.pytest_gate import Gatekeeper, cell_of, refuse_xfail
@@ -38,14 +41,11 @@ from w2v_core.pytest_options import (
     run_config_of,
     usage_error,
 )
-from w2v_core.records.record import CellRecord
-from w2v_core.records.store import INCOMPLETE
-from w2v_core.report.tables import matrix, text_table
-from w2v_core.report.text import printable
+from w2v_core.pytest_terminal import closing_lines, show
 from w2v_core.session import ValidationRun
 from w2v_core.verdict.confirm import asked_cells
 
-__all__ = ["golden_reasons", "measured", "prepare_device", "pytest_addoption", "wer_ceiling"]
+__all__ = ["golden_reasons", "measured", "pytest_benchmark_compare_machine_info", "wer_ceiling"]
 
 pytest.register_assert_rewrite("w2v_core.suite")
 
@@ -74,33 +74,36 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, text in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {text}")
     try:
+        options = given(config)
         run = ValidationRun(run_config_of(config), progress=bars)
-        config.stash[RUN] = run
-        config.stash[GATE] = Gatekeeper(
+        is_whole = asked_cells() is None
+        gate = Gatekeeper(
             run,
-            baseline=given(config)["baseline"] if asked_cells() is None else None,
-            history=given(config)["history"] if asked_cells() is None else None,
+            baseline=options["baseline"] if is_whole else None,
+            history=options["history"] if is_whole else None,
             is_parallel=hasattr(config, "workerinput"),
-            confirm=given(config)["confirm"],
-            inconclusive=given(config)["inconclusive"],
+            confirm=options["confirm"],
+            inconclusive=options["inconclusive"],
         )
-        config.pluginmanager.register(config.stash[GATE])  # it is told of an interrupt
-        config.stash[MEASUREMENTS] = CellMeasurements(
-            run, given(config)["rounds"], errors=config.stash[GATE].errors
-        )
+        config.stash[RUN], config.stash[GATE] = run, gate
+        config.pluginmanager.register(gate)  # it is told of an interrupt
+        config.stash[MEASUREMENTS] = CellMeasurements(run, options["rounds"], errors=gate.errors)
         config.stash[RAN], config.stash[WORKERS] = set(), []
         config.pluginmanager.register(_Outcomes(config.stash[RAN]))
-        given(config).check()
+        options.check()
         plan_of(config)
         models_of(config)
         datasets_of(config)
-        config.stash[GATE].check_history()
-        device = config.stash[RUN].config.device
-        prepare_device(device, config)
-        if device != "auto":
-            _require(device)
+        gate.check_history()
+        _prepare(run.config.device, config)
     except W2VError as error:
         raise usage_error(error) from error
+
+
+def _prepare(device: DeviceChoice, config: pytest.Config) -> None:
+    prepare_device(device, config)
+    if device != "auto" and (reason := missing(device)) is not None:
+        raise DeviceError(f"device {device} was asked for and is missing: {reason}")
 
 
 def prepare_device(
@@ -145,10 +148,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave the gate's items out where no baseline is given."""
-    is_gate = collection_path.name == "test_gate.py" and not config.stash[GATE].is_on
+    name = collection_path.name
+    is_gate = name == "test_gate.py" and not config.stash[GATE].is_on
     confirms = asked_cells() is not None and collection_path.is_file()
-    is_other = confirms and collection_path.name != "test_cells.py"
-    return True if is_gate or is_other else None
+    return True if is_gate or (confirms and name != "test_cells.py") else None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -237,12 +240,6 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
         output_json["machine_info"]["fingerprint"] = run.environment
 
 
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_benchmark_compare_machine_info(compared_benchmark: dict[str, Any]) -> None:
-    """Leave the fingerprint out of pytest-benchmark's comparison, made before there is one."""
-    compared_benchmark["machine_info"].pop("fingerprint", None)
-
-
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
@@ -251,14 +248,16 @@ def pytest_terminal_summary(
     try:
         yield
     finally:
-        _show_cells(terminalreporter, config)
+        for told in filter(None, (*config.stash[WORKERS], _told(config))):
+            show(terminalreporter, told)
 
 
-def _show_cells(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for title, *lines in filter(None, (*config.stash[WORKERS], _told_cells(config))):
-        terminalreporter.section(title)
-        for line in lines:
-            terminalreporter.write_line(line)
+def _told(config: pytest.Config) -> list[str]:
+    run = config.stash[RUN]
+    notes = [config.stash[APPROVAL]] if APPROVAL in config.stash else []
+    if run.records and is_first_night(config):
+        notes.insert(0, "--benchmark-compare: no saved run to compare with yet")
+    return closing_lines(run, config.stash[GATE], notes=notes)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -267,36 +266,6 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist is un
     told = getattr(node, "workeroutput", {}).get("w2v_cells")
     if told:
         node.config.stash[WORKERS].append(told)
-
-
-def _told_cells(config: pytest.Config) -> list[str]:
-    """Return a title and the lines that end a session that measured; nothing for others."""
-    run, errors = config.stash[RUN], config.stash[GATE].errors
-    if not run.records and not errors:
-        return []
-    valid = sum(r.valid for r in run.records)
-    lines = [f"{valid} of {len(run.records) + len(errors)} cells valid"]
-    if run.records:
-        verdicts = [_verdict(r, config.stash[GATE]) for r in run.records]
-        rows = zip(matrix(run.records), verdicts, strict=True)
-        lines += text_table([{**row, "verdict": told} for row, told in rows]).splitlines()
-    lines += [f"not measured: {cell}: {printable(why)}" for cell, why in errors.items()]
-    unfinished = (run.directory / INCOMPLETE).exists()
-    what = "no reports, the run did not finish" if unfinished else "reports"
-    lines.append(f"{what}: {run.directory}")
-    if run.records and is_first_night(config):
-        lines.append("--benchmark-compare: no saved run to compare with yet")
-    if APPROVAL in config.stash:
-        lines.append(config.stash[APPROVAL])
-    return lines
-
-
-def _verdict(record: CellRecord, gate: Gatekeeper) -> str:
-    """Return the gate's verdict of a cell where it is on, else the cell's own."""
-    if not gate.is_on:
-        return own_verdict(record)
-    found = gate.result.cell(record.cell)
-    return found.verdict if found is not None else "INCONCLUSIVE"
 
 
 @pytest.hookimpl(trylast=True)
@@ -308,13 +277,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     is_asked = device in DEVICE_MARKS or device in devices_asked_for(config.getoption("markexpr"))
     runs_nothing = config.getoption("collectonly") or config.getoption("setuponly", False)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["w2v_cells"] = _told_cells(config)
+        config.workeroutput["w2v_cells"] = _told(config)
         return
-    if session.exitstatus == pytest.ExitCode.OK and not runs_nothing:
-        session.exitstatus = config.stash[GATE].exit_code
-    if not is_asked or runs_nothing:
+    if runs_nothing or session.exitstatus != pytest.ExitCode.OK:
         return
-    if session.exitstatus == pytest.ExitCode.OK and device not in config.stash[RAN]:
+    session.exitstatus = config.stash[GATE].exit_code
+    if is_asked and session.exitstatus == 0 and device not in config.stash[RAN]:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
@@ -330,11 +298,3 @@ def _rebase(session: pytest.Session) -> None:
     except W2VError as error:
         session.config.stash[APPROVAL] = f"not approved: {flagged(error, PYTEST)}"
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def _require(device: DeviceChoice) -> None:
-    from w2v_core.errors import DeviceError
-
-    reason = missing(device)
-    if reason is not None:
-        raise DeviceError(f"device {device} was asked for and is missing: {reason}")

@@ -10,28 +10,6 @@ import numpy.typing as npt
 
 from w2v_core.errors import UnknownNameError, unknown_name
 
-__all__ = [
-    "DTYPES",
-    "FRAME_STRIDE",
-    "RECEPTIVE_FIELD",
-    "SAMPLE_RATE_HZ",
-    "Batch",
-    "Bucket",
-    "Dtype",
-    "Exclusion",
-    "Failure",
-    "HostTimes",
-    "Hypothesis",
-    "Stage",
-    "Transcription",
-    "Utterance",
-    "Vocabulary",
-    "Waveform",
-    "num_frames",
-    "parse_dtype",
-    "stepped_frames",
-]
-
 SAMPLE_RATE_HZ = 16_000
 FRAME_STRIDE = 320  # samples; 5*2*2*2*2*2*2, HF Wav2Vec2Config.conv_stride
 RECEPTIVE_FIELD = 400  # samples; the convolutions' joint kernel (10,3,3,3,3,2,2)

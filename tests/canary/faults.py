@@ -23,8 +23,8 @@ from tests.canary.planted import FAULTS, VARIATIONS, Bench, Fault, Output
 from w2v_core.errors import CheckpointError
 from w2v_core.scoring.goldens import (
     FP32_LOGIT_LIMIT,
-    Comparison,
     Golden,
+    GoldenDifference,
     compare,
     load_golden_set,
     observe,
@@ -56,7 +56,7 @@ class Row:
     unit_test: str
 
 
-def checks(comparison: Comparison, *, wer_change: float) -> tuple[str, ...]:
+def checks(comparison: GoldenDifference, *, wer_change: float) -> tuple[str, ...]:
     """Name the checks that fail."""
     failed = {
         "ids": comparison.missing or comparison.extra or comparison.duplicate,

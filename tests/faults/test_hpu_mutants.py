@@ -1,7 +1,7 @@
 """The HPU pipeline with one rule removed at a time: the simulated leg must turn red.
 
-``MUTANTS`` is the table: what is removed (``tests/hpusim/rules.py``), and the check
-(``tests/hpusim/leg.py``) that catches it.
+``MUTANTS`` is the table: what is removed (``tests/hpusim/rules.py`` and ``graph_rules.py``), and
+the check (``tests/hpusim/leg.py``) that catches it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.hpusim import rules
+from tests.hpusim import graph_rules, rules
 from tests.hpusim.leg import CHECKS, Leg
 
 pytestmark = [pytest.mark.hpu, pytest.mark.usefixtures("simulator")]
@@ -44,7 +44,7 @@ MUTANTS = [
     ),
     Mutant("the host waits for the event", rules.no_wait_for_the_event, "transcripts"),
     Mutant("query() tells the truth", rules.query_that_guesses, "transcripts"),
-    Mutant("warm-up waits for each batch", rules.warm_up_without_waiting, "hazard"),
+    Mutant("warm-up waits for each batch", graph_rules.warm_up_without_waiting, "hazard"),
     Mutant("a slot is handed back after its event", rules.slot_back_at_launch, "hazard"),
     Mutant("ids leave the static output first", rules.no_copy_out_of_the_static_output, "hazard"),
     Mutant("ids leave it on the compute stream", rules.ids_cloned_on_the_copy_stream, "hazard"),
@@ -55,9 +55,9 @@ MUTANTS = [
     ),
     Mutant("batches overlap", rules.one_batch_in_flight, "in flight"),
     Mutant("batches have slots to overlap in", rules.one_slot, "in flight"),
-    Mutant("replays are asynchronous", rules.replays_that_wait, "replays"),
-    Mutant("warm-up ends in the steady state", rules.backend_not_asynchronous, "warm-up"),
-    Mutant("a step compiles as a whole", rules.compiled_in_parts, "whole", {"lazy": False}),
+    Mutant("replays are asynchronous", graph_rules.replays_that_wait, "replays"),
+    Mutant("warm-up ends in the steady state", graph_rules.backend_not_asynchronous, "warm-up"),
+    Mutant("a step compiles as a whole", graph_rules.compiled_in_parts, "whole", {"lazy": False}),
     Mutant("device tensors are kept until the event", rules.device_tensors_not_kept, "hazard"),
     Mutant(
         "a batch is uploaded into a tensor of its own", rules.upload_into_a_flat_buffer, "failure"
@@ -90,25 +90,29 @@ MUTANTS = [
     Mutant("pinned buffers are allocated once", rules.pinned_memory_per_batch, "pinned bytes"),
     Mutant(
         "a capture has inputs of its own",
-        rules.capture_over_the_slots_inputs,
+        graph_rules.capture_over_the_slots_inputs,
         "inputs",
         {"device": TENSOR_CACHE},
     ),
-    Mutant("one wrapper per bucket", rules.one_wrapper_for_all_buckets, "replays"),
-    Mutant("calls have the capture's form", rules.keywords_at_replay, "failure"),
+    Mutant("one wrapper per bucket", graph_rules.one_wrapper_for_all_buckets, "replays"),
+    Mutant("calls have the capture's form", graph_rules.keywords_at_replay, "failure"),
     Mutant(
         "HPU graphs in lazy mode only",
-        rules.hpu_graphs_in_eager_mode,
+        graph_rules.hpu_graphs_in_eager_mode,
         "transcripts",
         {"lazy": False},
     ),
-    Mutant("a failed capture is cleaned up", rules.failed_capture_not_cleaned_up, "recapture"),
-    Mutant("no float64 on the device", rules.statistics_in_float64, "failure"),
-    Mutant("warm-up collects as a run does", rules.warm_up_without_collecting, "compilations"),
-    Mutant("warm-up covers every bucket", rules.warm_up_of_one_bucket_only, "failure"),
+    Mutant(
+        "a failed capture is cleaned up", graph_rules.failed_capture_not_cleaned_up, "recapture"
+    ),
+    Mutant("no float64 on the device", graph_rules.statistics_in_float64, "failure"),
+    Mutant(
+        "warm-up collects as a run does", graph_rules.warm_up_without_collecting, "compilations"
+    ),
+    Mutant("warm-up covers every bucket", graph_rules.warm_up_of_one_bucket_only, "failure"),
     Mutant(
         "warm-up covers every bucket, not strict",
-        rules.warm_up_of_one_bucket_only,
+        graph_rules.warm_up_of_one_bucket_only,
         "compilations",
         LAX,
     ),

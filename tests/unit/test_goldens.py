@@ -128,7 +128,7 @@ def test_golden_set_survives_the_file(logits, tmp_path):
     )
     g.save_golden_set(tmp_path / "goldens.json", made)
     assert g.load_golden_set(tmp_path / "goldens.json") == made
-    assert g.load_goldens(tmp_path / "goldens.json") == made.goldens
+    assert g.load_golden_set(tmp_path / "goldens.json").goldens == made.goldens
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_unreadable_goldens_are_refused_by_name(content, tmp_path):
     path = tmp_path / "goldens.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(W2VError, match=r"goldens\.json"):
-        g.load_goldens(path)
+        g.load_golden_set(path)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_bent_golden_names_the_field_and_what_was_expected(logits, tmp_path, f
     path.write_text(json.dumps(data))
 
     with pytest.raises(DataError) as error:
-        g.load_goldens(path)
+        g.load_golden_set(path)
     assert str(error.value).startswith(str(path))
     assert said in str(error.value)
 
@@ -189,7 +189,7 @@ def test_bundled_goldens_are_of_the_bundled_weights_and_audio(canary):
 def test_bundled_transcripts_follow_from_the_stored_frames(canary):
     vocabulary = json.loads((canary / "vocab.json").read_text(encoding="utf-8"))
     symbols = {index: symbol for symbol, index in vocabulary.items()}
-    for golden in g.load_goldens(canary / "goldens.json").values():
+    for golden in g.load_golden_set(canary / "goldens.json").goldens.values():
         spelled = "".join(symbols[token] for token, _ in golden.runs if token != 0)
         assert spelled.replace("|", " ").strip() == golden.hypothesis
         assert sum(count for _, count in golden.runs) == golden.num_frames

@@ -6,7 +6,7 @@ import pytest
 
 from w2v_core.bench import parity
 from w2v_core.bench.parity import LIMITS_FILE, limit_of
-from w2v_core.scoring.goldens import FP32_LOGIT_LIMIT, Comparison
+from w2v_core.scoring.goldens import FP32_LOGIT_LIMIT, GoldenDifference
 
 MILDEST_PLANTED_FAULT = 2e-3  # RMS of logits; the canaries' model cards
 
@@ -42,7 +42,7 @@ def test_every_row_has_a_reason_and_tells_a_planted_fault_from_rounding():
 
 
 def test_beyond_the_limit_the_reason_says_by_how_much_and_how_to_accept_it():
-    comparison = Comparison(
+    comparison = GoldenDifference(
         missing=(), extra=(), duplicate=(), wrong_num_frames=(), changed=(),
         changed_low_margin=(), distances={"a": 0.004, "b": 0.0001},
     )  # fmt: skip

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.helpers.records import make_record, make_scores
-from w2v_core.pytest_plugin import _verdict
+from w2v_core.pytest_terminal import verdict_of
 
 OFF = SimpleNamespace(is_on=False)
 
@@ -30,13 +30,13 @@ def gate(verdict):
     ],
 )
 def test_without_a_gate_the_ceiling_judges(changes, verdict):
-    assert _verdict(make_record(**changes), OFF) == verdict
+    assert verdict_of(make_record(**changes), OFF) == verdict
 
 
 @pytest.mark.parametrize("verdict", ["PASS", "FAIL", "INCONCLUSIVE"])
 def test_with_a_gate_its_verdict_is_shown(verdict):
-    assert _verdict(make_record(), gate(verdict)) == verdict
+    assert verdict_of(make_record(), gate(verdict)) == verdict
 
 
 def test_a_cell_that_the_gate_did_not_judge_is_inconclusive():
-    assert _verdict(make_record(), gate(None)) == "INCONCLUSIVE"
+    assert verdict_of(make_record(), gate(None)) == "INCONCLUSIVE"

@@ -9,12 +9,14 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.helpers.history import verify
 from tests.helpers.records import CELLS, make_record, make_run
 from w2v_core.errors import RecordError
 from w2v_core.records.fingerprint import key as fingerprint_key
@@ -37,7 +39,7 @@ def test_what_was_appended_is_read_back(path):
         assert history.append(earlier) == 3
     with History(path) as history:
         assert history.records(cell=CELLS[1]) == [earlier[1], later[1]]
-        assert history.verify() == 6
+        assert verify(path) == 6
 
 
 def test_the_same_record_twice_is_one(path):
@@ -48,7 +50,7 @@ def test_the_same_record_twice_is_one(path):
         assert history.append([RECORD]) == 0
         with pytest.raises(RecordError, match="append-only"):
             history.append([replace(RECORD, rtfx=1.0)])
-        assert history.verify() == 1
+        assert verify(path) == 1
 
 
 def test_a_refused_batch_leaves_nothing_behind(path):
@@ -59,7 +61,7 @@ def test_a_refused_batch_leaves_nothing_behind(path):
         with pytest.raises(RecordError):
             history.append([other, replace(RECORD, rtfx=1.0)])
 
-        assert history.verify() == 1
+        assert verify(path) == 1
 
 
 def test_the_table_has_a_row_a_record(path):
@@ -136,8 +138,8 @@ def test_a_forgery_without_the_triggers_is_found(path, forgery):
         connection.execute(f"DROP TRIGGER {name}")
     connection.executescript(forgery)
     connection.close()
-    with History(path) as history, pytest.raises(RecordError):
-        history.verify()
+    with pytest.raises((AssertionError, zlib.error)):
+        verify(path)
 
 
 def test_files_that_are_no_history_are_refused(tmp_path):
@@ -171,8 +173,7 @@ def test_a_writer_waits_for_another_one(path):
         appended.result()
     other.close()
 
-    with History(path) as history:
-        assert history.verify() == 1
+    assert verify(path) == 1
 
 
 def write_many(path: Path, writer: int, count: int) -> None:
@@ -194,7 +195,7 @@ def write_from_processes(path, *, writers, count, kills=0):
     written = {f"{w}-{i}" for w in range(writers) for i in range(count)}
     with History(path) as history:
         found = set(history.query()["run_id"])
-        assert history.verify() == len(found)
+        assert verify(path) == len(found)
     assert written | acknowledged <= found
 
 
@@ -265,4 +266,4 @@ def test_a_killed_writer_loses_nothing_that_it_had_appended(path):
     with History(path) as history:
         assert history.append([make_record(run=9)]) == 1
         assert set(acknowledged) <= set(history.query()["run_id"])
-        assert history.verify() > len(acknowledged)
+        assert verify(path) > len(acknowledged)

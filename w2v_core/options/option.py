@@ -65,6 +65,10 @@ class Option:
     is_listed: bool = False
     """argparse itself refuses other values."""
 
+    def is_switch(self, flag: Flag) -> bool:
+        """Whether it takes no value under this flag."""
+        return self.switch if flag.switch is None else flag.switch
+
 
 class Given:
     """What a front end was given; each option is parsed once, when it is first read."""
@@ -108,7 +112,7 @@ def declare(front_end: str, add: Callable[..., Any], *names: str) -> None:
             "help": flag.help or option.help,
             "default": option.default if flag.default is ABSENT else flag.default,
         }
-        if option.switch if flag.switch is None else flag.switch:
+        if option.is_switch(flag):
             keywords |= {"action": "store_true", "default": False}
         else:
             keywords["metavar"] = flag.metavar or option.metavar
@@ -136,8 +140,7 @@ def name_flags(text: str, front_end: str) -> str:
         if option is None:
             return plain(kind, name, value)
         flag = option.on[front_end]
-        is_switch = option.switch if flag.switch is None else flag.switch
-        if is_switch and value in ("off", "on"):
+        if option.is_switch(flag) and value in ("off", "on"):
             given = {"on": f"use {flag.shown}", "off": f"leave {flag.shown} out"}[value]
             return given if kind == "use" else given.removeprefix("use ")
         return plain(kind, flag.shown, value)
@@ -155,7 +158,7 @@ def _parse(name: str, front_end: str, get: Callable[[str], Any]) -> Any:  # noqa
     option = options_of(front_end)[name]
     flag = option.on[front_end]
     raw = get(flag.dest)
-    if option.switch if flag.switch is None else flag.switch:
+    if option.is_switch(flag):
         return bool(raw)
     if flag.many:
         parts = raw.split(",") if raw else []

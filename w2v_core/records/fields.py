@@ -44,6 +44,7 @@ def _family(name: str, why: str = "", role: Role = "describes") -> Key:
 
 _RECIPES = "a warm recipe cache changes first-run time"
 _THREADS = "host threads"
+_BRIDGE = "the bridge between torch and SynapseAI"
 _HOST = "the host"
 _ENGINE = "the engine under test"
 
@@ -55,10 +56,9 @@ KEYS: tuple[Key, ...] = (
     Key(name="PT_RECIPE_CACHE_PATH", why=_RECIPES),
     Key(name="PT_HPU_ENABLE_REFINE_DYNAMIC_SHAPES", why="dynamic shapes change compilation"),
     Key(name="PT_HPU_PLACE_ON_CPU", why="whether operators may fall back to the host"),
-    Key(name="execution", why="lazy or eager execution", role="describes"),
+    Key(name="execution", why="lazy or eager execution"),
     Key(name="torch_family", why="Intel's fork of torch or a stock build"),
     Key(name="hpu_graph_arguments", why="how graphs are captured and kept"),
-    _family("PT_HPU", "a bridge setting"),
     _family("PT_", "a bridge setting"),
     _family("HABANA_", "a SynapseAI setting"),
     _family("HLS_"),
@@ -69,17 +69,9 @@ KEYS: tuple[Key, ...] = (
     _family("MKL_", _THREADS),
     _family("KMP_", _THREADS),
     _family("MALLOC_", "host memory allocator"),
-    Key(
-        name="synapse_build",
-        why="the release itself: graph compiler, kernels, runtime",
-        role="identifies",
-    ),
-    Key(
-        name="habana-torch-plugin",
-        why="the bridge between torch and SynapseAI",
-        role="identifies",
-    ),
-    _family("habana-torch-", "the bridge between torch and SynapseAI"),
+    Key(name="synapse_build", why="the release: compiler, kernels, runtime", role="identifies"),
+    Key(name="habana-torch-plugin", why=_BRIDGE, role="identifies"),
+    _family("habana-torch-", _BRIDGE),
     Key(name="driver", why="kernel driver of the card", role="identifies"),
     Key(name="hlml_driver", why="kernel driver of the card"),
     Key(name="firmware", why="firmware of the card", role="identifies"),

@@ -62,6 +62,11 @@ class UtteranceScore:
     """From its batch's staging to its transcript, median over the timed rounds; None where no round
     transcribed it."""
 
+    @property
+    def edits(self) -> int:
+        """S + D + I."""
+        return self.substitutions + self.deletions + self.insertions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BucketUse:
@@ -211,13 +216,12 @@ def to_json(record: CellRecord) -> dict[str, Any]:
     return {"record": payload, "sha256": checksum(payload)}
 
 
-def from_json(data: object, *, source: str = "record", as_written: bool = False) -> CellRecord:
+def from_json(data: object, *, source: str = "record") -> CellRecord:
     """Read a record back, whatever JSON stands in its place.
 
     Args:
         data: What to_json() returns, decoded.
         source: Where it was read from, for messages.
-        as_written: Keep what a former schema version called invalid.
 
     Raises:
         RecordError: the checksum, the schema version or the fields do not fit; names ``source``.
@@ -241,7 +245,7 @@ def from_json(data: object, *, source: str = "record", as_written: bool = False)
         raise RecordError(f"{source}: fields do not fit schema version {version}: {odd}")
     record = convert(payload, CellRecord, source=source, error=RecordError)
     record = replace(record, schema_version=SCHEMA_VERSION)
-    return record if as_written or version >= _VALID_IS_SOUND else _sound(record)
+    return record if version >= _VALID_IS_SOUND else _sound(record)
 
 
 def _sound(record: CellRecord) -> CellRecord:

@@ -61,7 +61,7 @@ class Series(NamedTuple):
     y: tuple[float, ...]
 
 
-class Line(NamedTuple):
+class Polyline(NamedTuple):
     """A drawn line: ``x,y`` pairs in percent from the left and the top."""
 
     label: str
@@ -74,7 +74,7 @@ class LineChart:
 
     title: str
     axis: str
-    lines: tuple[Line, ...]
+    lines: tuple[Polyline, ...]
     band: str
     """The outline of the range of all cells; empty where none is drawn."""
     level: Tick
@@ -151,7 +151,7 @@ def lines(
         title=title,
         axis=axis,
         lines=tuple(
-            Line(_label(s.label), " ".join(point(x, y) for x, y in zip(s.x, s.y, strict=True)))
+            Polyline(_label(s.label), " ".join(point(x, y) for x, y in zip(s.x, s.y, strict=True)))
             for s in series
         ),
         band=" ".join(point(float(x), y) for x, y in outline),

@@ -6,10 +6,11 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from w2v_core.printable import printable
 from w2v_core.records.fields import FIGURES
 from w2v_core.report.markdown import bounded
 from w2v_core.report.tables import NOT_MEASURED, markdown_table, scaled, text_table, told
-from w2v_core.report.text import csv_safe, markdown_safe, printable
+from w2v_core.report.text import csv_safe, markdown_safe
 from w2v_core.verdict.decide import VERDICTS
 from w2v_core.verdict.relative_outcome import CellComparison, Comparison, Matrix
 

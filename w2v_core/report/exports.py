@@ -20,9 +20,10 @@ from datetime import datetime
 from urllib.parse import quote
 
 from w2v_core.errors import ReportError
+from w2v_core.printable import printable, shorten
 from w2v_core.records.fields import FIGURES
 from w2v_core.records.record import CellRecord
-from w2v_core.report.text import json_line_safe, printable, shorten
+from w2v_core.report.text import json_line_safe
 from w2v_core.report.views.ranking import status
 from w2v_core.scoring.text import DEFAULT_RECIPE, RECIPES
 from w2v_core.verdict.outcome import GateResult

@@ -88,7 +88,7 @@ def _hypotheses(records: Sequence[CellRecord]) -> Iterator[str]:
                 "utterance_id": score.utterance_id,
                 "reference": score.reference,
                 "hypothesis": score.hypothesis,
-                "errors": score.substitutions + score.deletions + score.insertions,
+                "errors": score.edits,
             }
             yield json_line_safe(json.dumps(line, ensure_ascii=False)) + "\n"
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from w2v_core.printable import printable, shorten
 from w2v_core.records.fields import MACHINE_KEYS, RELEASE_KEYS
 from w2v_core.records.record import TIMED_REGION, CellRecord
 from w2v_core.report.tables import markdown_table, matrix
-from w2v_core.report.text import markdown_safe, printable, shorten
+from w2v_core.report.text import markdown_safe
 from w2v_core.report.views.ranking import (
     absent,
     doubts,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from w2v_core.printable import printable, shorten
 from w2v_core.report.charts import MOST_ROWS
 from w2v_core.report.names import labels, shared
 from w2v_core.report.tables import STARTING, gaps, held, shown
-from w2v_core.report.text import figure, html_safe, printable, shorten
+from w2v_core.report.text import figure, html_safe
 from w2v_core.report.views import accuracy, speed, stages, verdict
 from w2v_core.report.views.matrix import matrix, shown_status
 from w2v_core.report.views.ranking import doubts, headline, is_alone, ranked

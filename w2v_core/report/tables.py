@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from w2v_core.printable import printable, shorten
 from w2v_core.records.fields import FIGURES, Figure
 from w2v_core.records.record import CellRecord
-from w2v_core.report.text import csv_safe, markdown_safe, printable, shorten
+from w2v_core.report.text import csv_safe, markdown_safe
 from w2v_core.report.text import figure as four_digits
 
 if TYPE_CHECKING:

@@ -12,16 +12,6 @@ import re
 
 from w2v_core.printable import printable, shorten
 
-__all__ = [
-    "csv_safe",
-    "figure",
-    "html_safe",
-    "json_line_safe",
-    "markdown_safe",
-    "printable",
-    "shorten",
-]
-
 _JSON_UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _MARKUP = re.compile(r"[\\<>|*`\[\]~$]|(?<!\w)_|_(?!\w)")
 _FORMULA = ("=", "+", "-", "@")

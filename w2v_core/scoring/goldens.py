@@ -24,12 +24,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from w2v_core._moved import names_of
 from w2v_core.errors import DataError
 from w2v_core.jsonfile import convert, name_of, read_json
 from w2v_core.printable import shown
@@ -101,7 +102,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class GoldenDifference:
     """What differs from the goldens; utterance ids in the order of the goldens."""
 
     missing: tuple[str, ...]
@@ -177,7 +178,7 @@ def observe(logits: npt.NDArray[np.float32], *, hypothesis: str) -> Observation:
 
 def compare(
     goldens: Mapping[str, Golden], observations: Iterable[tuple[str, Observation]]
-) -> Comparison:
+) -> GoldenDifference:
     """Compare (utterance id, observation) pairs with the goldens."""
     pairs = list(observations)
     counts = Counter(one for one, _ in pairs)
@@ -185,7 +186,7 @@ def compare(
     common = {one: (golden, by_id[one]) for one, golden in goldens.items() if one in by_id}
     differing = [one for one, (gold, seen) in common.items() if gold.hypothesis != seen.hypothesis]
     excused = {one for one in differing if _only_low_margin(*common[one])}
-    return Comparison(
+    return GoldenDifference(
         missing=tuple(one for one in goldens if one not in by_id),
         extra=tuple(one for one in by_id if one not in goldens),
         duplicate=tuple(one for one, count in counts.items() if count > 1),
@@ -266,6 +267,5 @@ def load_golden_set(path: Path) -> GoldenSet:
     )
 
 
-def load_goldens(path: Path) -> dict[str, Golden]:
-    """Read the goldens by utterance id; raises as `load_golden_set` does."""
-    return load_golden_set(path).goldens
+if not TYPE_CHECKING:
+    __getattr__ = names_of("scoring.goldens", ["scoring.goldens"])

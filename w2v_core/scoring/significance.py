@@ -34,16 +34,6 @@ from scipy import special
 
 from w2v_core.errors import TranscriptError
 
-__all__ = [
-    "MIN_SPEAKERS",
-    "NonInferiority",
-    "PairedWer",
-    "block_bootstrap",
-    "mapsswe",
-    "matched_pairs",
-    "non_inferiority",
-]
-
 Floats = npt.NDArray[np.float64]
 Outcome = Literal["PASS", "INCONCLUSIVE", "FAIL"]
 

@@ -15,8 +15,6 @@ from types import MappingProxyType
 
 from w2v_core.errors import unknown_name
 
-__all__ = ["DEFAULT_RECIPE", "RECIPES", "Recipe", "find_recipe"]
-
 PROBES = (
     "Don't  stop\tNOW ",
     "cafe\u0301 na\u00efve stra\u00dfe",  # a combining accent; upper case that grows

@@ -31,7 +31,7 @@ class Bad(NamedTuple):
     @property
     def edits(self) -> int:
         """S + D + I."""
-        return _edits(self.score)
+        return self.score.edits
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -82,7 +82,7 @@ def wer_interval(scores: Sequence[UtteranceScore]) -> tuple[float, float] | None
         known = by_speaker and score.speaker is not None
         unit = f"speaker {score.speaker}" if known else f"utterance {score.utterance_id}"
         totals = sums.setdefault(unit, [0, 0])
-        totals[0] += _edits(score)
+        totals[0] += score.edits
         totals[1] += score.reference_words
     table = np.asarray(list(sums.values()), dtype=np.float64)
     if len(sums) < 2 or table[:, 1].sum() <= 0:
@@ -112,9 +112,8 @@ def worst(records: Sequence[CellRecord], *, most: int = 15) -> list[Bad]:
     by_utterance: dict[tuple[str, str], Bad] = {}
     for record in records:
         for score in record.scores:
-            edits = _edits(score)
             key = (record.dataset, score.utterance_id)
-            if edits and (key not in by_utterance or edits > by_utterance[key].edits):
+            if score.edits > (by_utterance[key].edits if key in by_utterance else 0):
                 by_utterance[key] = Bad(record.cell, score, record.text_normalisation)
     ranking = sorted(by_utterance.values(), key=lambda b: (-b.edits, b.score.utterance_id, b.cell))
     return ranking[:most]
@@ -126,7 +125,3 @@ def _words(text: str) -> list[str]:
 
 def _twin(record: CellRecord) -> tuple[object, ...]:
     return (record.model, record.dtype, record.autocast, record.dataset, record.graphs)
-
-
-def _edits(score: UtteranceScore) -> int:
-    return score.substitutions + score.deletions + score.insertions

@@ -26,7 +26,7 @@ class Shaded(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class CellRow:
     """One cell: a line of the table, or a tile."""
 
     cell: str
@@ -48,29 +48,29 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matrix:
+class CellMatrix:
     """All cells as lines, worst first, and as tiles."""
 
     columns: tuple[Figure, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[CellRow, ...]
     tile_columns: tuple[str, ...]
-    tiles: tuple[tuple[str, tuple[Row | None, ...]], ...]
+    tiles: tuple[tuple[str, tuple[CellRow | None, ...]], ...]
     """Name and tiles of each line; empty where there is one cell only."""
 
 
-def matrix(order: Sequence[CellRecord], run: Run) -> Matrix:
+def matrix(order: Sequence[CellRecord], run: Run) -> CellMatrix:
     """Return all cells in their order, and as tiles those without a record too."""
     best, gate = _best(order), run.verdict
     columns = held(WHOLE, order)
     rows = tuple(_row(record, gate, columns, best) for record in order)
-    lost = [Row(cell=c.cell, status=c.status, kind="bad") for c in absent(run)]
+    lost = [CellRow(cell=c.cell, status=c.status, kind="bad") for c in absent(run)]
     tiles = {split(row.cell): row for row in (*lost, *rows)}
     names = sorted({column for _, column in tiles})
     lines = [
         (line, tuple(tiles.get((line, name)) for name in names))
         for line in sorted({line for line, _ in tiles})
     ]
-    return Matrix(
+    return CellMatrix(
         columns=columns,
         rows=rows,
         tile_columns=tuple(names),
@@ -81,11 +81,13 @@ def matrix(order: Sequence[CellRecord], run: Run) -> Matrix:
 Best = dict[tuple[str, str, str], float]
 
 
-def _row(record: CellRecord, gate: GateResult | None, columns: Sequence[Figure], best: Best) -> Row:
+def _row(
+    record: CellRecord, gate: GateResult | None, columns: Sequence[Figure], best: Best
+) -> CellRow:
     state = status(record, gate)
     judged = gate.cell(record.cell) if gate is not None else None
     figures = {c.name: Shaded(shown(c, record), _shade(record, c, best)) for c in columns}
-    return Row(
+    return CellRow(
         cell=record.cell,
         status=state,
         kind=STATUS_CLASS.get(state, ""),

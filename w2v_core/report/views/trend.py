@@ -12,7 +12,7 @@ from w2v_core.records.record import CellRecord
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.drift import LIMIT, anchors, judge_drift
 
-History = Mapping[str, Sequence[Night]]
+NightsByCell = Mapping[str, Sequence[Night]]
 CUSUM_LIMIT = LIMIT
 FIRST_NIGHTS = 5  # their median stands in for an anchor where there is no baseline
 
@@ -34,7 +34,7 @@ class Trend(NamedTuple):
         return self.cusum[-1] if self.cusum else 0.0
 
 
-def joined(history: History, records: Sequence[CellRecord]) -> dict[str, list[Night]]:
+def joined(history: NightsByCell, records: Sequence[CellRecord]) -> dict[str, list[Night]]:
     """Add the run's valid records to earlier nights: each run once, oldest first, speeds only."""
     nights = {cell: {n.run_id: n for n in of_cell} for cell, of_cell in history.items()}
     for record in records:
@@ -50,7 +50,7 @@ def joined(history: History, records: Sequence[CellRecord]) -> dict[str, list[Ni
 
 
 def trends(
-    history: History, records: Sequence[CellRecord], baseline: Baseline | None
+    history: NightsByCell, records: Sequence[CellRecord], baseline: Baseline | None
 ) -> list[Trend]:
     """Return the cells of this run over the nights, those in trouble first.
 

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from w2v_core.printable import shorten
 from w2v_core.records.fields import FIGURES, Figure
 from w2v_core.records.record import CellRecord
 from w2v_core.report.names import labels
 from w2v_core.report.tables import NOT_MEASURED, shown, value
-from w2v_core.report.text import shorten
 from w2v_core.report.views.matrix import shown_status
 from w2v_core.report.views.ranking import (
     NOT_JUDGED,
