@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+from torch.profiler import ProfilerActivity
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.engines import make_engine, make_utterance
@@ -72,9 +73,9 @@ def test_a_directory_that_cannot_be_written_is_a_report_error(engine, tmp_path):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda", "hpu"])
 def test_the_host_and_the_backends_device_are_traced(device):
-    names = {activity.name for activity in profile._activities(device)}
+    known = {name for name in ("CPU", device.upper()) if hasattr(ProfilerActivity, name)}
 
-    assert names == {"CPU", device.upper()}
+    assert {activity.name for activity in profile._activities(device)} == known
 
 
 def test_a_device_that_the_profiler_does_not_know_is_traced_on_the_host():
