@@ -257,7 +257,7 @@ MEASURING: tuple[Option, ...] = (
         switch=True,
         default=False,
         on={
-            **on("--json", "gate", "pair", "calibrate"),
+            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate"),
             **on("--json", "run", help="print the record as JSON instead of the table"),
             **on(
                 "--json",
