@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
@@ -18,6 +20,8 @@ DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
 DEFAULT_BUCKETS = 8
 MOST_RUNS = 8
 """Fresh process runs that a night may ask for beyond its first, unless asked otherwise."""
+SILENCE_S = 600.0
+"""How long the process of a fleet's card may give no sign of life; more than a timed round."""
 MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
@@ -93,6 +97,75 @@ class EngineConfig:
                 field="autocast",
                 value=self.dtype,
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Which shard of a corpus a process takes, counted from 1: ``2/7``."""
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        """Refuse a number outside 1 to ``of``."""
+        if not 1 <= self.number <= self.of:
+            raise ConfigError(
+                f"{{flag:shard}} {self} is no shard; they are 1/{self.of} to {self.of}/{self.of}",
+                field="shard",
+                value=str(self),
+            )
+
+    def __str__(self) -> str:
+        """Return the text form."""
+        return f"{self.number}/{self.of}"
+
+
+INDEXED = (
+    ("RANK", "WORLD_SIZE"),  # torchrun
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+    ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),  # Kubernetes sets the first, the job's spec both
+)
+"""Variables that number the processes of a job from 0, and those that count them."""
+
+
+def parse_share(text: str | None, environ: Mapping[str, str] = os.environ) -> Share | None:
+    """Turn ``I/N`` into a share, and ``auto`` into the one that the job's environment numbers.
+
+    Raises:
+        ConfigError: it is neither, or the environment numbers no process.
+    """
+    if text is None:
+        return None
+    if text == "auto":
+        return _share_of_job(environ)
+    number, _, of = text.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and int(of)):
+        raise ConfigError(
+            f"{{flag:shard}} {text!r} is neither auto nor I/N, such as 2/7",
+            field="shard",
+            value=text,
+        )
+    return Share(number=int(number), of=int(of))
+
+
+def _share_of_job(environ: Mapping[str, str]) -> Share:
+    for index, count in INDEXED:
+        values = [environ.get(name, "") for name in (index, count)]
+        if not values[0]:
+            continue
+        if not all(v.isdecimal() for v in values) or int(values[0]) >= int(values[1]):
+            raise ConfigError(
+                f"{{flag:shard}} auto: {index} is {values[0]!r} and {count} is {values[1]!r}; "
+                "both must be set, the index counted from 0 and below the count",
+                field="shard",
+            )
+        return Share(number=int(values[0]) + 1, of=int(values[1]))
+    known = ", ".join("/".join(pair) for pair in INDEXED)
+    raise ConfigError(
+        f"{{flag:shard}} auto: none of {known} is set; start it by torchrun, srun or an indexed "
+        "job, or give I/N",
+        field="shard",
+    )
 
 
 def parse_path(text: str) -> Path:

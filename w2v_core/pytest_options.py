@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from w2v_core.commands.options import prepare_device
-from w2v_core.config import BatchPlan, DeviceChoice, form_plan
+from w2v_core.config import DeviceChoice
 from w2v_core.errors import ConfigError, W2VError
 from w2v_core.markers import devices_asked_for
+from w2v_core.options.cells import cells_of
 from w2v_core.options.option import PYTEST, Given, declare, flagged
-from w2v_core.records.cell import Cell, form_cells
+from w2v_core.records.cell import Cell
 from w2v_core.session import RunConfig
 from w2v_core.verdict.confirm import asked_cells
 
@@ -91,65 +91,8 @@ def missing(device: str) -> str | None:
     return why_missing(cast("DeviceChoice", device))
 
 
-def plan_of(config: pytest.Config) -> BatchPlan:
-    """Return the batch plan; raises ConfigError."""
-    options = given(config)
-    return form_plan(
-        options["batch_plan"], num_buckets=options["buckets"], batch_size=options["batch_size"]
-    )
-
-
 def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, ...]:
     """Return the matrix that the options ask for on this device; raises ConfigError."""
-    models = models_of(config) or [(m, m.replace("-", "_")) for m in _default_models()]
-    defaults = _default_datasets([model for model, _ in models])
-    cells = form_cells(
-        models=models,
-        dtypes=given(config)["dtype"],
-        datasets=datasets_of(config) or [(d, d.replace("-", "_")) for d in defaults],
-        graphs=_graphs(config, backend),
-        forwards=given(config)["forward"],
-        plan=plan_of(config),
-        autocast=given(config)["autocast"],
-    )
+    cells = cells_of(given(config), has_graphs=backend.graphs_unsupported is None)
     asked = asked_cells()
     return cells if asked is None else tuple(cell for cell in cells if str(cell) in asked)
-
-
-def models_of(config: pytest.Config) -> list[tuple[str, str]]:
-    """Return the models asked for, each with its name within a cell's id."""
-    from w2v_core.model.catalog import parse_model
-
-    return [(m, parse_model(m).cell_name) for m in given(config)["model"]]
-
-
-def datasets_of(config: pytest.Config) -> list[tuple[str, str]]:
-    """Return the datasets asked for, each with its name within a cell's id."""
-    from w2v_core.data.catalog import name_folder, parse_dataset
-
-    names = list(given(config)["dataset"])
-    if (folder := given(config)["data_path"]) is not None:
-        names.append(name_folder(folder))
-    return [(d, parse_dataset(d).text) for d in names]
-
-
-def _graphs(config: pytest.Config, backend: Backend) -> tuple[bool, ...]:
-    choices: dict[str, tuple[bool, ...]] = {"on": (True,), "off": (False,), "both": (False, True)}
-    default = "both" if backend.graphs_unsupported is None else "off"
-    return choices[given(config)["graphs"] or default]
-
-
-def _default_models() -> list[str]:
-    """Return the canaries, and the real checkpoints where they are cached."""
-    from w2v_core.model.catalog import MODELS
-    from w2v_core.model.checkpoint_hub import why_not_loadable
-
-    return [name for name, spec in MODELS.items() if why_not_loadable(spec) is None]
-
-
-def _default_datasets(models: Sequence[str]) -> list[str]:
-    """Return canary-speech, and the hub's sets where they are cached and a real model runs."""
-    from w2v_core.data.catalog import DATASETS
-
-    real = any(not m.startswith("canary-") for m in models)
-    return [s.name for s in DATASETS if s.is_available() and (real or not s.needs_hub)]

@@ -13,6 +13,7 @@ from w2v_core.commands import options
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError, W2VError
 from w2v_core.markers import DEVICE_ORDER, devices_asked_for
+from w2v_core.options.cells import datasets_of, models_of, plan_of
 from w2v_core.options.option import PYTEST, flagged
 from w2v_core.progress import bars
 from w2v_core.pytest_benchmarks import (
@@ -32,12 +33,9 @@ from w2v_core.pytest_gate import Gatekeeper, cell_of, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
-    datasets_of,
     form_session_cells,
     given,
     missing,
-    models_of,
-    plan_of,
     run_config_of,
     usage_error,
 )
@@ -91,9 +89,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RAN], config.stash[WORKERS] = set(), []
         config.pluginmanager.register(_Outcomes(config.stash[RAN]))
         options.check()
-        plan_of(config)
-        models_of(config)
-        datasets_of(config)
+        plan_of(options)
+        models_of(options)
+        datasets_of(options)
         gate.check_history()
         _prepare(run.config.device, config)
     except W2VError as error:
@@ -287,7 +285,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _rebase(session: pytest.Session) -> None:
-    from w2v_core.verdict.approving import rebase
+    from w2v_core.verdict.commands import rebase
 
     run, reason = session.config.stash[RUN], given(session.config)["reason"]
     if reason is None or not run.records or asked_cells() is not None:

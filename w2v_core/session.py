@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from w2v_core.config import DeviceChoice, EngineConfig
+from w2v_core.config import DeviceChoice, EngineConfig, Share
 from w2v_core.errors import DeviceLostError
 from w2v_core.progress import Progress, silent
-from w2v_core.records.record import CellRecord
+from w2v_core.records.record import CellRecord, Shard
 from w2v_core.records.store import Session, new_run_id, reserve
 from w2v_core.report.files import write_run
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
     from w2v_core.bench.cell_record import Provenance
     from w2v_core.bench.profile import Profile
-    from w2v_core.bench.rounds import RoundTimer
+    from w2v_core.bench.rounds import OnScored, RoundTimer
     from w2v_core.data.catalog import Corpus
     from w2v_core.engine.engine import Engine
     from w2v_core.model.checkpoint import Checkpoint
@@ -50,6 +50,8 @@ class RunConfig:
     """Whether batches are staged and decoded while others are computed."""
     event_timeout_s: float = EngineConfig().event_timeout_s
     """See ``EngineConfig.event_timeout_s``."""
+    share: Share | None = None
+    """Which shard of each set this process takes; None takes all of it."""
 
 
 @dataclass
@@ -63,6 +65,10 @@ class ValidationRun:
     """The last cell's, where one was asked for."""
     lost: DeviceLostError | None = None
     """Why no further cell can be measured; None where one can."""
+    on_scored: OnScored = lambda _: None
+    """Is handed the scored pass of each cell, frame ids included."""
+    load: Callable[[str], Corpus] | None = None
+    """Gives the whole of a set by its name, in place of decoding it here."""
     _checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     _corpora: dict[str, Corpus] = field(default_factory=dict)
 
@@ -137,17 +143,29 @@ class ValidationRun:
         gc.collect()
 
     def corpus(self, dataset: str) -> Corpus:
-        """Decode a corpus once; see ``data.catalog.load`` for what it raises."""
+        """Decode a corpus once and take this process's shard of it.
+
+        See ``data.catalog.load`` and ``data.sharding.take`` for what it raises.
+        """
+        if dataset not in self._corpora:
+            corpus = (self.load or self.decode)(dataset)
+            if self.config.share is not None:
+                from w2v_core.data.sharding import take
+
+                corpus = take(corpus, self.config.share)
+            self._corpora[dataset] = corpus
+        return self._corpora[dataset]
+
+    def decode(self, dataset: str) -> Corpus:
+        """Decode the whole of a corpus."""
         from w2v_core.data.catalog import load, parse_dataset
 
-        if dataset not in self._corpora:
-            self._corpora[dataset] = load(
-                parse_dataset(dataset),
-                limit=self.config.limit,
-                allow_partial=self.config.allow_partial,
-                progress=self.progress,
-            )
-        return self._corpora[dataset]
+        return load(
+            parse_dataset(dataset),
+            limit=self.config.limit,
+            allow_partial=self.config.allow_partial,
+            progress=self.progress,
+        )
 
     def engine(self, cell: Cell) -> Engine:
         """Build the cell's engine: weights on the device, nothing compiled yet."""
@@ -199,8 +217,9 @@ class ValidationRun:
                 limit=self.config.limit,
                 rounds=rounds,
                 progress=self.progress,
+                on_scored=self.on_scored,
             )
-            record = replace(record, warm_up_cold_s=cold_warm_up_s(record))
+            record = replace(record, warm_up_cold_s=cold_warm_up_s(record), shard=_shard_of(corpus))
             self.records[:] = [r for r in self.records if r.cell != record.cell]  # measured again
             self.records.append(record)
         finally:
@@ -251,3 +270,10 @@ class ValidationRun:
 
         write_run(self.directory, calibrated(run if run is not None else self.judge()))
         return self.directory
+
+
+def _shard_of(corpus: Corpus) -> Shard | None:
+    share = corpus.share
+    if share is None:
+        return None
+    return Shard(number=share.number, of=share.of, ids=corpus.expected, whole=corpus.whole)

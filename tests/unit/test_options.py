@@ -14,6 +14,7 @@ from w2v_core.cli import build_parser
 from w2v_core.commands import HELP, MODULES
 from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.errors import ConfigError, GraphError, W2VError
+from w2v_core.options.fleet import FLEET
 from w2v_core.options.judging import JUDGING
 from w2v_core.options.measuring import MEASURING
 from w2v_core.options.option import PYTEST, Given, flagged, name_flags, options_of
@@ -27,6 +28,7 @@ FOREIGN = {
     "bench/aftermath.py": {"--dmesg", "--no-pager"},  # journalctl
     "commands/health.py": {"--cpuset-cpus", "--cpus"},  # docker run
     "commands/modes.py": set(),
+    "fleet/cards.py": {"--query-gpu", "--format"},  # nvidia-smi
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download
     "model/checkpoint_hub.py": {"--revision"},  # hf download
     "verdict/confirm.py": {"--reports-dir", "--junit-xml", "--benchmark-json"},  # runs either
@@ -147,7 +149,7 @@ def test_a_flag_that_nobody_takes_would_be_found(text, known):
 
 
 def test_every_place_of_a_message_is_an_option_or_a_field():
-    names = {option.name for option in (*MEASURING, *JUDGING)}
+    names = {option.name for option in (*MEASURING, *JUDGING, *FLEET)}
     names |= set(EngineConfig.__dataclass_fields__) | {"num_slots", "decode_workers"}
     unknown = {
         place
@@ -161,7 +163,7 @@ def test_every_place_of_a_message_is_an_option_or_a_field():
 
 
 def test_no_option_stands_in_the_table_twice():
-    names = [option.name for option in (*MEASURING, *JUDGING)]
+    names = [option.name for option in (*MEASURING, *JUDGING, *FLEET)]
 
     assert len(names) == len(set(names))
 

@@ -40,4 +40,5 @@ def power_use(power: PowerLog) -> PowerUse:
         clock_min_hz=low,
         clock_max_hz=high,
         throttled=power.throttled,
+        peak_temperature_c=power.peak_temperature_c,
     )

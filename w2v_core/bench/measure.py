@@ -11,7 +11,7 @@ from w2v_core.bench.cell_record import Measurement, Provenance, cell_record
 from w2v_core.bench.energy import sensor_of
 from w2v_core.bench.parity import GoldenFinding, check_goldens
 from w2v_core.bench.reasons import accounting_reasons, round_reasons
-from w2v_core.bench.rounds import RoundTimer, TimedPass
+from w2v_core.bench.rounds import OnScored, RoundTimer, TimedPass
 from w2v_core.bench.stages import measure_stages
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
@@ -32,13 +32,15 @@ def measure_cell(
     limit: int | None = None,
     rounds: int = 1,
     progress: Progress = silent,
+    on_scored: OnScored = lambda _: None,
 ) -> CellRecord:
     """Measure a cell; blocks for warm-up, scored pass, timed rounds, stages and the parity pass.
 
     The record is valid only where every utterance is accounted for, every round returned the scored
     transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
     golden transcripts were met. WER thresholds are judged by ``verdict``, not here.
-    ``rounds`` is how many ``timer`` will run, for ``progress``.
+    ``rounds`` is how many ``timer`` will run, for ``progress``; ``on_scored`` is handed the scored
+    pass, frame ids included, after the last round.
     """
     measured = _run(
         engine,
@@ -48,6 +50,7 @@ def measure_cell(
         progress=progress,
         sensor=sensor_of(engine.backend, provenance.environment),
     )
+    on_scored(measured.scored)
     lost = [] if engine.lost is None else [f"the device was lost: {engine.lost}"]
     finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
     reasons = [

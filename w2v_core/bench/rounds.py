@@ -35,6 +35,8 @@ class TimedPass:
         self._advance(sum(u.audio_s for u in self._utterances))
 
 
+OnScored = Callable[[Transcription], None]
+"""Is handed the scored pass, frame ids included."""
 RoundTimer = Callable[[TimedPass], Sequence[Round]]
 """Runs the pass as often as it wants and times each run."""
 

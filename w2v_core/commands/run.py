@@ -148,6 +148,10 @@ def _run_config(options: Given) -> RunConfig:
             "--graph_async 0 with --use_graphs is refused: replays are always launched without "
             "waiting; leave it out, or use --multi_thread 0 for one batch after another"
         )
+    if options["shard"] is not None and options["history"] is not None:
+        raise ConfigError(
+            f"--history with --shard {options['shard']}: a history holds whole sets; leave it out"
+        )
     return RunConfig(
         device=options["device"],
         limit=options["limit"],
@@ -157,6 +161,7 @@ def _run_config(options: Given) -> RunConfig:
         command=shlex.join(["w2v", *sys.argv[1:]]),
         overlap=options["multi_thread"],
         event_timeout_s=options["event_timeout"],
+        share=options["shard"],
     )
 
 
@@ -242,6 +247,8 @@ def _spoken_against(record: CellRecord) -> list[str]:
     """Say why a record is not good: not sound, or its WER above its ceiling."""
     from w2v_core.verdict.judge import judge_alone
 
+    if record.shard is not None:  # its WER is no part of a verdict
+        return [f"invalid: {reason}" for reason in record.invalid_reasons]
     (cell,) = judge_alone([record]).cells
     against = [finding for finding in cell.findings if finding.verdict == "FAIL"]
     wer = [f"WER: {f.reason}" for f in against if f.kind == "wer-ceiling"]

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from w2v_core.config import parse_count
+from w2v_core.config import Share, parse_count
 from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
@@ -91,6 +91,10 @@ class Corpus:
     """What a reader of the WER should know of the references and the audio; in the record."""
     revision: str | None = None
     """The resolved commit of a hub dataset."""
+    share: Share | None = None
+    """Which shard of the set this is (data/sharding.py); None where it is the whole set."""
+    whole: tuple[str, ...] = field(default=(), repr=False)
+    """The ``expected`` of the whole set, where this is a shard of it."""
 
     @property
     def audio_s(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from w2v_core.config import MOST_RUNS, parse_count
+from w2v_core.config import MOST_RUNS, SILENCE_S, parse_count
 from w2v_core.options.option import PYTEST, Option
 from w2v_core.options.rows import listed, on, placed, switch
 
@@ -41,11 +41,6 @@ JUDGING: tuple[Option, ...] = (
             **on("--history", "run", help="append the record to this history file"),
             **on("--history", "night", help="default REPORTS/history.sqlite; a local disk"),
             **on("--history", "gate", help="also judge drift over it"),
-            **on(
-                "--history",
-                "baseline",
-                help="where the alarms are (default reports/history.sqlite)",
-            ),
             **on("--history", "compare", help="where release:NAME is looked up"),
             **on("--history", "calibrate", help="noise of the runs in this history"),
             **on("--history", "report", help="reports directory or history file, for the trend"),
@@ -53,8 +48,7 @@ JUDGING: tuple[Option, ...] = (
     ),
     Option(
         name="reason",
-        help="why; needed where a cell gets worse, with a word on runs that are mixed or of one "
-        "sitting",
+        help="why; needed where a cell gets worse",
         default="",
         on={
             **on(
@@ -121,42 +115,29 @@ JUDGING: tuple[Option, ...] = (
         help="pairs a stage (default 5)",
         default=5,
         metavar="N",
-        on={
-            **on("--pairs", "pair", default=None),
-            **on("--pairs", "bisect", help="pairs a comparison (default 5)"),
-            **on("--pairs", "calibrate"),
-        },
-    ),
-    Option(
-        name="minutes",
-        type=float,
-        help="instead of --pairs: what both stages may take (default 10 with {rounds})",
-        metavar="M",
-        on=on("--minutes", "pair"),
-    ),
-    Option(
-        name="confidence",
-        type=float,
-        help="probability of the answer at which it ends (default 0.95)",
-        default=0.95,
-        metavar="P",
-        on=on("--confidence", "bisect"),
+        on=on("--pairs", "pair", "calibrate"),
     ),
     placed(
         "directory",
         help="keep the runs there",
         metavar="DIR",
-        on={
-            **on("--directory", "pair", "calibrate"),
-            **on("--directory", "bisect", help="keep runs and state there; goes on where it was"),
-        },
+        on=on("--directory", "pair", "calibrate"),
     ),
     Option(
         name="timeout",
         type=float,
         help="seconds for one run",
         metavar="S",
-        on=on("--timeout", "pair", "bisect", "calibrate"),
+        on={
+            **on("--timeout", "pair", "calibrate"),
+            **on(
+                "--timeout",
+                "fleet",
+                default=SILENCE_S,
+                help="seconds without a sign of life until a card's process counts as lost; more "
+                f"than a timed round takes (default {SILENCE_S:g})",
+            ),
+        },
     ),
     placed(
         "chat",
@@ -169,16 +150,7 @@ JUDGING: tuple[Option, ...] = (
     Option(
         name="command",
         metavar="COMMAND",
-        on={
-            **on("--command", "calibrate", dest="line"),
-            **on(
-                "--command",
-                "bisect",
-                dest="line",
-                help="of each release, with {release} and {out} in it; without it the arguments "
-                "are whole commands",
-            ),
-        },
+        on=on("--command", "calibrate", dest="line"),
         help="noise of this command on this machine: --pairs pairs with itself; {out} as in pair",
     ),
     Option(

@@ -32,6 +32,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--models",
                 PYTEST,
+                "fleet",
                 many=True,
                 help="comma-separated: canary-base, base, large, DIR, owner/name",
             ),
@@ -56,6 +57,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--dtypes",
                 PYTEST,
+                "fleet",
                 many=True,
                 default=",".join(DTYPES),
                 help="comma-separated: float32, bfloat16",
@@ -66,14 +68,14 @@ MEASURING: tuple[Option, ...] = (
     worded(
         "dataset",
         help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
-        on={**on("--datasets", PYTEST, many=True), **on("--dataset", "run")},
+        on={**on("--datasets", PYTEST, "fleet", many=True), **on("--dataset", "run")},
     ),
     worded(
         "data_path",
         help="a LibriSpeech folder, or audio with a .csv, .tsv, .jsonl or Kaldi manifest",
         metavar="PATH",
         on={
-            **on("--data-path", PYTEST),
+            **on("--data-path", PYTEST, "fleet"),
             **on(
                 "--data_path --data-path",
                 "run",
@@ -89,7 +91,7 @@ MEASURING: tuple[Option, ...] = (
         ("on", "off", "both"),
         help="on, off or both; default: whatever the device can do",
         on={
-            **on("--graphs", PYTEST),
+            **on("--graphs", PYTEST, "fleet"),
             **on(
                 "--use_graphs",
                 "run",
@@ -106,18 +108,23 @@ MEASURING: tuple[Option, ...] = (
         help="exact (padding-exact, default) or stock",
         default="exact",
         on={
-            **on("--forwards", PYTEST, many=True, help="comma-separated: exact, stock"),
+            **on("--forwards", PYTEST, "fleet", many=True, help="comma-separated: exact, stock"),
             **on("--forward", "run", "transcribe"),
         },
     ),
     switch(
-        "autocast", "--autocast", PYTEST, "run", help="autocast to bf16 instead of bf16 weights"
+        "autocast",
+        "--autocast",
+        PYTEST,
+        "run",
+        "fleet",
+        help="autocast to bf16 instead of bf16 weights",
     ),
     counted(
         "limit",
         help="first N utterances of each set; no WER verdict (default: all)",
         metavar="N",
-        on={**on("--limit", PYTEST), **on("--limit -l", "run")},
+        on={**on("--limit", PYTEST, "fleet"), **on("--limit -l", "run")},
     ),
     counted(
         "rounds",
@@ -125,7 +132,13 @@ MEASURING: tuple[Option, ...] = (
         default=1,
         metavar="N",
         on={
-            **on("--rounds", PYTEST, default=3, help="timed rounds over the whole set (default 3)"),
+            **on(
+                "--rounds",
+                PYTEST,
+                "fleet",
+                default=3,
+                help="timed rounds over the whole set (default 3)",
+            ),
             **on("--rounds", "night", default=5, help="timed rounds (default 5)"),
             **on("--repeat -r", "run"),
         },
@@ -135,6 +148,7 @@ MEASURING: tuple[Option, ...] = (
         "--allow-partial",
         PYTEST,
         "run",
+        "fleet",
         help="exclude transcripts that have no audio",
     ),
     # How it is measured
@@ -145,7 +159,7 @@ MEASURING: tuple[Option, ...] = (
         help=f"{', '.join(DEVICES)}; a missing one is an error",
         default="auto",
         on={
-            **on("--device", PYTEST, "run", "transcribe", "doctor"),
+            **on("--device", PYTEST, "run", "transcribe", "doctor", "fleet"),
             **on("--device", "night", default="hpu"),
         },
     ),
@@ -156,6 +170,7 @@ MEASURING: tuple[Option, ...] = (
         help="hpu: lazy (HPU graphs), eager (torch.compile) or both",
         on={
             **on("--execution", PYTEST, "run"),
+            **on("--execution", "fleet", help="hpu: lazy (HPU graphs) or eager (torch.compile)"),
             **on("--execution", "doctor", help="hpu: lazy or eager, as for run"),
         },
     ),
@@ -163,20 +178,20 @@ MEASURING: tuple[Option, ...] = (
         "recipe_cache",
         help="hpu: keep compiled recipes there",
         metavar="DIR",
-        on=on("--recipe-cache", PYTEST, "run"),
+        on=on("--recipe-cache", PYTEST, "run", "fleet"),
     ),
     counted(
         "buckets",
         help=f"static lengths (default: up to {_PLAN.num_buckets})",
         metavar="N",
-        on={**on("--buckets", PYTEST), **on("--buckets -b", "run")},
+        on={**on("--buckets", PYTEST, "fleet"), **on("--buckets -b", "run")},
     ),
     counted(
         "batch_size",
         help=f"rows of a batch (default {_PLAN.batch_size})",
         metavar="N",
         default=_PLAN.batch_size,
-        on=on("--batch-size", PYTEST, "run", "transcribe"),
+        on=on("--batch-size", PYTEST, "run", "transcribe", "fleet"),
     ),
     chosen(
         "batch_plan",
@@ -185,7 +200,7 @@ MEASURING: tuple[Option, ...] = (
         help=", ".join(PLAN_KINDS),
         metavar="PLAN",
         default=_PLAN.kind,
-        on=on("--batch-plan", PYTEST, "run"),
+        on=on("--batch-plan", PYTEST, "run", "fleet"),
     ),
     Option(
         name="event_timeout",
@@ -194,7 +209,7 @@ MEASURING: tuple[Option, ...] = (
         metavar="S",
         help="seconds, beyond its audio's length, until a batch counts as lost (default "
         f"{_ENGINE.event_timeout_s:g})",
-        on=on("--event-timeout", PYTEST, "run"),
+        on=on("--event-timeout", PYTEST, "run", "fleet"),
     ),
     Option(
         name="multi_thread",
@@ -239,6 +254,13 @@ MEASURING: tuple[Option, ...] = (
                 help="where summaries go (default reports/)",
             ),
             **on("--reports-dir", "run"),
+            **on(
+                "--reports-dir",
+                "merge",
+                "fleet",
+                default="reports",
+                help="where it goes (default reports/)",
+            ),
             **on("--reports-dir", "night", help="where all of it goes (default reports/)"),
         },
     ),
@@ -246,7 +268,7 @@ MEASURING: tuple[Option, ...] = (
         "release",
         default="dev",
         metavar="NAME",
-        on={**on("--release", PYTEST, "run"), **on("--release", "night", required=True)},
+        on={**on("--release", PYTEST, "run", "fleet"), **on("--release", "night", required=True)},
         help="name of the release under test, e.g. 1.24.0.1007 (default dev)",
     ),
     switch("perf", "--perf -p", "run", help="print performance only"),
@@ -257,7 +279,7 @@ MEASURING: tuple[Option, ...] = (
         switch=True,
         default=False,
         on={
-            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate"),
+            **on("--json", "gate", "pair", "calibrate", "fleet"),
             **on("--json", "run", help="print the record as JSON instead of the table"),
             **on(
                 "--json",

@@ -96,10 +96,12 @@ class Given:
 
 def options_of(front_end: str) -> dict[str, Option]:
     """Return the options of a front end by name."""
+    from w2v_core.options.fleet import FLEET
     from w2v_core.options.judging import JUDGING
     from w2v_core.options.measuring import MEASURING
 
-    return {option.name: option for option in (*MEASURING, *JUDGING) if front_end in option.on}
+    every = (*MEASURING, *JUDGING, *FLEET)
+    return {option.name: option for option in every if front_end in option.on}
 
 
 def declare(front_end: str, add: Callable[..., Any], *names: str) -> None:

@@ -18,7 +18,7 @@ from w2v_core.errors import RecordError
 from w2v_core.jsonfile import convert
 from w2v_core.printable import printable, shorten, shown
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _SINCE = {
     "buckets": 2,
     "serial_stage_s": 2,
@@ -27,6 +27,8 @@ _SINCE = {
     "compile_s": 3,
     "warm_up_cold_s": 3,
     "notes": 3,
+    "shard": 4,
+    "merged": 4,
 }
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
@@ -108,6 +110,21 @@ class PowerUse:
     clock_max_hz: float | None
     throttled: tuple[str, ...]
     """Reasons that the card gave for a lowered clock, as its library names them."""
+    peak_temperature_c: float | None = None
+    """Of the card itself; None where it is not told, and in a record of schema version 1 to 3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Which part of a set a record is of."""
+
+    number: Count
+    """Counted from 1."""
+    of: Count
+    ids: tuple[str, ...]
+    """What the shard accounts for: transcribed, failed or excluded."""
+    whole: tuple[str, ...]
+    """What all shards together account for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +213,16 @@ class CellRecord:
     environment: Mapping[str, Scalar]
     """The fingerprint (records/fingerprint.py)."""
     command: str
+    shard: Shard | None = field(default=None, repr=False)
+    """None for a whole set, and in a record of schema version 1 to 3."""
+    merged: tuple[str, ...] = ()
+    """Run ids of the shards that this record was made of (fleet/merge.py), by their numbers."""
     scores: tuple[UtteranceScore, ...] = field(repr=False)
+
+    @property
+    def num_shards(self) -> int:
+        """How many processes shared the set that its throughput is about."""
+        return self.shard.of if self.shard is not None else max(1, len(self.merged))
 
     @property
     def is_simulated(self) -> bool:

@@ -31,6 +31,8 @@ INCOMPLETE = "INCOMPLETE"
 """The mark of a run that has not finished."""
 RUN = "run.json"
 VERDICT = "verdict.json"
+FLEET = "fleet.json"
+"""What a fleet's cards measured and how they were judged; its records lie below ``cards/``."""
 CONFIRM = "confirm"
 """The directory of a run's fresh runs: those of the same night that confirmed it."""
 

@@ -38,6 +38,7 @@ PARAMETERS = (
     "autocast",
     "num_utterances",
     "limit",
+    "num_shards",
     "text_normalisation",
 )
 """Fields of a record that make it another measurement when they differ."""

@@ -33,6 +33,11 @@ def record_reasons(record: CellRecord, *, recount: bool = True) -> list[str]:
         reasons.append(f"the run was not valid: {'; '.join(record.invalid_reasons) or 'no reason'}")
     if record.is_simulated:
         reasons.append(SIMULATED)
+    if record.shard is not None and record.shard.of > 1:
+        reasons.append(
+            f"shard {record.shard.number} of {record.shard.of} is not the whole set; judge what "
+            "w2v merge makes of all shards"
+        )
     if record.failed:
         reasons.append(f"{len(record.failed)} utterances failed, first {record.failed[0]}")
     reasons += _identity_reasons(record)
