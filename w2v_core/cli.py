@@ -38,7 +38,7 @@ def build_parser(wanted: str | None = None) -> Parser:
         prog="w2v",
         description="Validate and measure Wav2Vec2ForCTC inference on Gaudi, CUDA and CPU.",
         epilog="Exit codes: 0 success, 1 bad run or verdict, 2 wrong usage, 3 unusable input, "
-        "130 interrupted; of gate, baseline, compare, pair and calibrate: 0 pass, 1 regression, "
+        "130 interrupted; of gate, baseline, compare, pair, calibrate, fleet: 0 pass, 1 regression, "
         "2 inconclusive, 3 wrong usage or unusable input. 'w2v COMMAND --help' tells more.",
     )
     parser.add_argument("--version", action="version", version=f"w2v {__version__}")
@@ -123,10 +123,11 @@ def _run(arguments: Sequence[str]) -> int:
         return _told(error, parsed)
     except (MemoryError, RuntimeError) as error:
         from w2v_core.commands.parser import INPUT_ERROR
+        from w2v_core.errors import is_out_of_memory
         from w2v_core.options.option import name_flags
         from w2v_core.printable import printable
 
-        if getattr(parsed, "debug", False) or not _is_out_of_memory(error):
+        if getattr(parsed, "debug", False) or not is_out_of_memory(error):
             raise
         what = printable(str(error).partition("\n")[0])
         remedy = "use a smaller {flag:batch_size} or model"
@@ -153,15 +154,6 @@ def _told(error: Exception, parsed: argparse.Namespace) -> int:
     if isinstance(error, ConfigError):
         return int(getattr(parsed, "usage_error", USAGE_ERROR))
     return INPUT_ERROR
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Recognise Python's, a device's and the host allocator's way of saying it."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or any(words in str(error) for words in ("can't allocate memory", "Allocation failed for"))
-    )
 
 
 def _forget_stdout() -> None:

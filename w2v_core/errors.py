@@ -164,3 +164,12 @@ def is_lfs_pointer(data: bytes) -> bool:
     Source: docs/spec.md of git-lfs, "The Pointer".
     """
     return data.startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Recognise Python's, a device's and the host allocator's way of saying it."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in ("can't allocate memory", "Allocation failed for"))
+    )

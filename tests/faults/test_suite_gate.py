@@ -16,9 +16,8 @@ from tests.helpers.replay import GOOD, MUTANTS
 from tests.helpers.suite import ROOT, Ended, run_sessions, run_suite, tiny_inputs
 from w2v_core.records.history import History
 from w2v_core.records.record import from_json
-from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import gate_runs
+from w2v_core.verdict.commands import approve_runs, gate_runs
 
 BAD = ("failure", "error")
 VANISHED = "tiny-float32-vanished-nographs-exact"
@@ -52,7 +51,8 @@ def copies(folder, record, *, faster=1.0, spread=0.001, cells=()):
             rtfx=record.rtfx * speed,
             utterances_per_s=record.utterances_per_s * speed,
         )
-        runs.append(write_run(folder / f"run-{i}", [one, *(replace(one, cell=c) for c in cells)]))
+        both = [one, *(replace(one, cell=cell) for cell in cells)]
+        runs.append(write_run(folder / f"run-{i}", both))
     return runs
 
 
@@ -261,7 +261,7 @@ def test_a_worse_release_needs_a_reason(nights):
     night = nights["rebase-without-a-reason"]
 
     assert night.ended.returncode == 1
-    assert "the gate fails this run: " in night.ended.stdout
+    assert "worse than the baseline in force" in night.ended.stdout
 
 
 def test_a_session_can_rebase_and_a_worse_one_says_why(nights):

@@ -21,6 +21,7 @@ from w2v_core.backends.hpu_telemetry import hlml_handle
 PERIOD_S = 0.1  # hl-smi's and NVML's own averages are of this order
 MAX_COST = 1e-3  # of the rounds: the reading thread's processor time over the time it waits
 GAP_PERIODS = 3
+ON_AIP = 0  # pyhlml 1.24, HLML_TEMPERATURE_SENSORS
 POWERCAP = Path("/sys/class/powercap")
 
 
@@ -35,6 +36,7 @@ class Reading:
     """A counter's state; it only ever grows."""
     clock_hz: float | None = None
     throttled: tuple[str, ...] = ()
+    temperature_c: float | None = None
 
 
 class Sensor(Protocol):
@@ -109,6 +111,13 @@ class PowerLog:
         """Lowest and highest clock that was read."""
         clocks = [r.clock_hz for r in self.readings if r.clock_hz is not None]
         return (min(clocks), max(clocks)) if clocks else None
+
+    @property
+    def peak_temperature_c(self) -> float | None:
+        """Highest temperature that was read."""
+        return max(
+            (r.temperature_c for r in self.readings if r.temperature_c is not None), default=None
+        )
 
     @property
     def throttled(self) -> tuple[str, ...]:
@@ -202,6 +211,7 @@ class Hlml:
             power_w=hlml.hlmlDeviceGetPowerUsage(card) / 1e3,
             clock_hz=_mega(_optional(lambda: hlml.hlmlDeviceGetClockInfo(card, 0))),
             throttled=(f"hlml {int(throttle):#x}",) if throttle else (),
+            temperature_c=_optional(lambda: float(hlml.hlmlDeviceGetTemperature(card, ON_AIP))),
         )
 
 
@@ -236,6 +246,9 @@ class Nvml:
                 _optional(lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM))
             ),
             throttled=(f"nvml {throttle:#x}",) if throttle else (),
+            temperature_c=_optional(
+                lambda: float(nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU))
+            ),
         )
 
 

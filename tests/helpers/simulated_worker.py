@@ -1,0 +1,75 @@
+"""The process of a simulated card: ``python -m tests.helpers.simulated_worker``, a job on stdin.
+
+``W2V_PLANT`` is JSON, card number -> what is wrong with that card.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tests.helpers.simulated_w2v import simulate
+
+FRAME = 7
+NOTE = "W2V_PLANT_NOTE"
+"""Variable that names a folder in which each card notes its pid."""
+
+
+def plant(faults: dict) -> None:
+    """Break the engine of this process as asked."""
+    from w2v_core.engine.engine import Engine
+    from w2v_core.engine.pipeline import Pipeline
+
+    transcribe = Engine.transcribe
+
+    def broken(self, utterances, **options):
+        if faults.get("dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if faults.get("hangs"):
+            os.kill(os.getpid(), signal.SIGSTOP) if faults["hangs"] == "stop" else time.sleep(3600)
+        if faults.get("memory"):
+            raise MemoryError("can't allocate memory: you tried to allocate 1099511627776 bytes")
+        done = transcribe(self, utterances, **options)
+        return replace(done, wall_s=faults.get("wall_s", done.wall_s))
+
+    Engine.transcribe = broken
+    decode = Pipeline._decode
+
+    def flipped(self, batch, ids, started_s):
+        for row, utterance in enumerate(batch.utterances):
+            if utterance.utterance_id == faults.get("wrong"):
+                ids = ids.copy()
+                ids[row, FRAME] ^= 1
+        return decode(self, batch, ids, started_s)
+
+    Pipeline._decode = flipped
+    if faults.get("busy"):
+        from w2v_core.backends.hpu import HpuBackend
+        from w2v_core.errors import DeviceError
+
+        def refuse(self, bridge):
+            raise DeviceError("the Gaudi card cannot be acquired (busy); one process owns a card")
+
+        HpuBackend.__init__ = refuse
+
+
+def main() -> int:
+    simulate()
+    module = os.environ["HABANA_VISIBLE_MODULES"]
+    faults = json.loads(os.environ.get("W2V_PLANT", "{}")).get(module, {})
+    if note := os.environ.get(NOTE):
+        with (Path(note) / module).open("w") as file:
+            file.write(str(os.getpid()))
+    plant(faults)
+    from w2v_core.fleet.worker import main as work
+
+    return work()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

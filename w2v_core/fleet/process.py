@@ -1,0 +1,146 @@
+"""Runs a job in a fresh process of this machine, and says why one did not end well."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from w2v_core.errors import RecordError
+from w2v_core.fleet.cards import Card
+from w2v_core.fleet.frames import Frames, read_frames
+from w2v_core.fleet.job import FRAMES, Job
+from w2v_core.printable import printable, shorten
+from w2v_core.records.record import CellRecord
+from w2v_core.records.store import RUN, read_run
+from w2v_core.system import read
+
+WORKER = ("-m", "w2v_core.fleet.worker")
+"""Arguments of the interpreter that runs a card's process."""
+LOG = "output.log"
+STACKS_S = 1.0  # for a process that hangs to say where
+MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the process of a card left."""
+
+    card: str
+    folder: Path
+    records: Mapping[str, CellRecord]
+    """By cell; those that were whole when it ended."""
+    frames: Mapping[str, Frames]
+    """By cell."""
+    problem: str = ""
+    """Why not all cells are there; empty where they are."""
+    refused: bool = False
+    """Whether the process said so itself: a card in use, an option that is impossible there."""
+    wall_s: float = 0.0
+    share: str | None = None
+
+
+def run_job(job: Job, card: Card, *, silence_s: float) -> Outcome:
+    """Run a job and read what it left; blocks until the process has ended.
+
+    A process that gives no sign of life for ``silence_s`` seconds writes its stacks to its log and
+    is killed.
+    """
+    folder = Path(job.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    started_s, oom_kills = time.perf_counter(), _oom_kills()
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, *WORKER],
+            env={**os.environ, **card.pins},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            problem, refused = _follow(process, job, silence_s=silence_s)
+        finally:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with contextlib.suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
+    if process.returncode == -signal.SIGKILL and _oom_kills() > oom_kills:
+        problem += "; the kernel has just killed a process of this container for want of memory"
+    return collect(job, problem, refused=refused, wall_s=time.perf_counter() - started_s)
+
+
+def collect(job: Job, problem: str = "", *, refused: bool = False, wall_s: float = 0.0) -> Outcome:
+    """Read the records and frame ids of a job's folder, as far as they are whole."""
+    folder = Path(job.folder)
+    records: dict[str, CellRecord] = {}
+    frames: dict[str, Frames] = {}
+    try:
+        if (folder / RUN).exists():
+            records = {r.cell: r for r in read_run(folder).records}
+            frames = {c: read_frames(folder / FRAMES.format(cell=c)) for c in records}
+    except RecordError as error:
+        problem = f"{problem}; {error}" if problem else str(error)
+    return Outcome(
+        card=job.card,
+        folder=folder,
+        records=records,
+        frames=frames,
+        problem=problem,
+        refused=refused,
+        wall_s=wall_s,
+        share=job.share,
+    )
+
+
+def _follow(process: subprocess.Popen[bytes], job: Job, *, silence_s: float) -> tuple[str, bool]:
+    """Hand the job over and listen; returns what went wrong, and whether the process said so."""
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process was started without pipes")
+    with contextlib.suppress(BrokenPipeError):  # it has ended; its status says why
+        process.stdin.write(job.to_json().encode() + b"\n")
+        process.stdin.flush()
+    stage, error, left = "starting", "", b""
+    stdout = process.stdout.fileno()
+    while True:
+        if not select.select([stdout], [], [], silence_s)[0]:
+            process.send_signal(signal.SIGUSR1)
+            time.sleep(STACKS_S)
+            told = f"gave no sign of life for {silence_s:g} s in {stage!r} and was killed"
+            return f"{told}; its stacks are in {LOG}", False
+        data = os.read(stdout, 1 << 16)
+        if not data:
+            break
+        *lines, left = (left + data).split(b"\n")
+        for said in map(_said, lines):
+            stage, error = said.get("stage", stage), said.get("error", error)
+    code = process.wait()
+    if code == 0:
+        return "", False
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name} in {stage!r}", False
+    return error or f"ended with status {code} in {stage!r}; see {LOG}", bool(error)
+
+
+def _said(line: bytes) -> dict[str, Any]:
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return {}
+    known = said if isinstance(said, dict) else {}
+    return {name: printable(shorten(str(value), 400)) for name, value in known.items()}
+
+
+def _oom_kills() -> int:
+    """Return how many processes of this container the kernel has killed for their memory."""
+    lines = (read(MEMORY_EVENTS) or "").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
