@@ -38,8 +38,9 @@ def build_parser(wanted: str | None = None) -> Parser:
         prog="w2v",
         description="Validate and measure Wav2Vec2ForCTC inference on Gaudi, CUDA and CPU.",
         epilog="Exit codes: 0 success, 1 bad run or verdict, 2 wrong usage, 3 unusable input, "
-        "130 interrupted; of gate, baseline, compare, pair, calibrate, fleet: 0 pass, 1 regression, "
-        "2 inconclusive, 3 wrong usage or unusable input. 'w2v COMMAND --help' tells more.",
+        "130 interrupted; of gate, baseline, compare, pair, calibrate and fleet: 0 pass, "
+        "1 regression, 2 inconclusive, 3 wrong usage or unusable input. 'w2v COMMAND --help' "
+        "tells more.",
     )
     parser.add_argument("--version", action="version", version=f"w2v {__version__}")
     commands: argparse._SubParsersAction[argparse.ArgumentParser] = parser.add_subparsers(
