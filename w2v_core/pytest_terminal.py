@@ -12,6 +12,7 @@ from w2v_core.pytest_gate import Gatekeeper
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import is_incomplete
 from w2v_core.report.tables import matrix, text_table
+from w2v_core.report.views.phases import phases_line, process_s
 from w2v_core.session import ValidationRun
 
 
@@ -31,7 +32,8 @@ def closing_lines(run: ValidationRun, gate: Gatekeeper, *, notes: Sequence[str])
     lines += [f"not measured: {cell}: {printable(why)}" for cell, why in gate.errors.items()]
     unfinished = is_incomplete(run.directory)
     what = "no reports, the run did not finish" if unfinished else "reports"
-    return [*lines, f"{what}: {run.directory}", *notes]
+    spent = f"time: {phases_line(run.records, run_s=process_s())}"
+    return [*lines, spent, f"{what}: {run.directory}", *notes]
 
 
 def verdict_of(record: CellRecord, gate: Gatekeeper) -> str:

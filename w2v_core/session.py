@@ -201,12 +201,15 @@ class ValidationRun:
             ReportError: the profile cannot be written; the record is kept.
         """
         from w2v_core.bench.measure import measure_cell
+        from w2v_core.bench.phases import Phases
         from w2v_core.bench.recipes import cold_warm_up_s
 
         if self.lost is not None:
             raise DeviceLostError(f"not measured, as an earlier cell lost the device: {self.lost}")
-        engine = self.engine(cell)
-        corpus = self.corpus(cell.dataset)
+        with (phases := Phases()).of("checkpoint"):
+            engine = self.engine(cell)
+        with phases.of("audio"):
+            corpus = self.corpus(cell.dataset)
         try:
             record = measure_cell(
                 engine,
@@ -218,10 +221,10 @@ class ValidationRun:
                 rounds=rounds,
                 progress=self.progress,
                 on_scored=self.on_scored,
+                phases=phases,
             )
-            record = replace(record, warm_up_cold_s=cold_warm_up_s(record), shard=_shard_of(corpus))
-            self.records[:] = [r for r in self.records if r.cell != record.cell]  # measured again
-            self.records.append(record)
+            cold_s = cold_warm_up_s(record)
+            record = self._kept(replace(record, warm_up_cold_s=cold_s, shard=_shard_of(corpus)))
         finally:
             if engine.lost is not None:
                 self._keep_what_is_left(engine.lost)
@@ -229,6 +232,12 @@ class ValidationRun:
             from w2v_core.bench.profile import profile_pass
 
             self.profile = profile_pass(engine, corpus.utterances, self.directory)
+        return record
+
+    def _kept(self, record: CellRecord) -> CellRecord:
+        """Keep the record in place of one of the same cell: it was measured again."""
+        self.records[:] = [r for r in self.records if r.cell != record.cell]
+        self.records.append(record)
         return record
 
     def _keep_what_is_left(self, lost: DeviceLostError) -> None:

@@ -11,13 +11,15 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     import torch
 
     from w2v_core.types import Dtype
 
+
+Number = TypeVar("Number", int, float)
 
 CAPTURE_TIMEOUT_S = 600.0  # a first run compiles
 
@@ -32,18 +34,24 @@ class Counters:
     """Ops that the device handed to the host."""
     compile_s: float | None = None
     """Seconds that the device's compiler worked; None where the device does not tell it."""
+    recipe_hits: int | None = None
+    """Compiled recipes found in the device's cache; None as above."""
+    recipe_misses: int | None = None
+    """Recipes that were not found there; None as above."""
 
     def __sub__(self, earlier: Counters) -> Counters:
         """Return what happened since ``earlier``."""
         return Counters(
             compilations=self.compilations - earlier.compilations,
             cpu_fallbacks=self.cpu_fallbacks - earlier.cpu_fallbacks,
-            compile_s=(
-                None
-                if self.compile_s is None or earlier.compile_s is None
-                else self.compile_s - earlier.compile_s
-            ),
+            compile_s=_difference(self.compile_s, earlier.compile_s),
+            recipe_hits=_difference(self.recipe_hits, earlier.recipe_hits),
+            recipe_misses=_difference(self.recipe_misses, earlier.recipe_misses),
         )
+
+
+def _difference(now: Number | None, earlier: Number | None) -> Number | None:
+    return None if now is None or earlier is None else now - earlier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,10 +216,13 @@ class HpuBackend:
             DeviceError: the bridge has no such metric, so that steady state cannot be shown.
         """
         time_us = self.metric("graph_compilation").get("TotalTime")
+        recipes = self.metric("recipe_cache")  # empty without PT_HPU_ENABLE_CACHE_METRICS
         return Counters(
             compilations=self._total("graph_compilation"),
             cpu_fallbacks=self._total("cpu_fallback"),
             compile_s=None if time_us is None else float(time_us) / 1e6,
+            recipe_hits=recipes.get("RecipeHit"),
+            recipe_misses=recipes.get("RecipeMiss"),
         )
 
     def _total(self, name: str) -> int:

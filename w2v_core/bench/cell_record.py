@@ -42,16 +42,15 @@ class Measurement:
     """What measuring a cell has seen; figures are taken from it afterwards."""
 
     warm_up_s: float
+    counters_warm_up: Counters
     captures: int
     """Graphs captured in warm-up."""
     scored: Transcription
     rounds: Sequence[Round]
     captures_timed: int
     counters_timed: Counters
-    compile_s: float | None
     power: PowerLog
     peak_memory_bytes: int
-    stages: StagePass | None
 
     @property
     def rounds_s(self) -> tuple[float, ...]:
@@ -70,10 +69,12 @@ def cell_record(
     cell: Cell,
     measured: Measurement,
     *,
+    stages: StagePass | None,
     finding: GoldenFinding,
     reasons: Sequence[str],
     provenance: Provenance,
     limit: int | None,
+    phase_s: Mapping[str, float],
 ) -> CellRecord:
     """Put everything that is known of a measured cell into its record."""
     scored = measured.scored
@@ -82,6 +83,9 @@ def cell_record(
     return CellRecord(
         **_subject(engine, corpus, cell),
         limit=limit,
+        phase_s=dict(phase_s),
+        buckets=stages.buckets if stages else None,
+        serial_stage_s=stages.serial_stage_s if stages else None,
         **_words(edits),
         **_times(measured),
         **_device(measured),
@@ -146,13 +150,11 @@ def _times(measured: Measurement) -> Fields:
     return {
         "rounds_s": measured.rounds_s,
         "warm_up_s": measured.warm_up_s,
-        "compile_s": measured.compile_s,
+        "compile_s": measured.counters_warm_up.compile_s,
         "rtfx": measured.scored.audio_s / median_s,
         "utterances_per_s": len(measured.scored.hypotheses) / median_s,
         "latency_s": latency_s(measured.passes),
         "stage_s": stage_s(measured.passes),
-        "buckets": measured.stages.buckets if measured.stages else None,
-        "serial_stage_s": measured.stages.serial_stage_s if measured.stages else None,
     }
 
 
@@ -160,6 +162,8 @@ def _device(measured: Measurement) -> Fields:
     return {
         "graph_captures": measured.captures,
         "captures_timed": measured.captures_timed,
+        "recipe_hits": measured.counters_warm_up.recipe_hits,
+        "recipe_misses": measured.counters_warm_up.recipe_misses,
         "compilations_timed": measured.counters_timed.compilations,
         "cpu_fallbacks_timed": measured.counters_timed.cpu_fallbacks,
         "peak_memory_bytes": measured.peak_memory_bytes,

@@ -10,6 +10,7 @@ from w2v_core.backends.power import Sensor, power_log
 from w2v_core.bench.cell_record import Measurement, Provenance, cell_record
 from w2v_core.bench.energy import sensor_of
 from w2v_core.bench.parity import GoldenFinding, check_goldens
+from w2v_core.bench.phases import Phases
 from w2v_core.bench.reasons import accounting_reasons, round_reasons
 from w2v_core.bench.rounds import OnScored, RoundTimer, TimedPass
 from w2v_core.bench.stages import measure_stages
@@ -33,41 +34,44 @@ def measure_cell(
     rounds: int = 1,
     progress: Progress = silent,
     on_scored: OnScored = lambda _: None,
+    phases: Phases | None = None,
 ) -> CellRecord:
     """Measure a cell; blocks for warm-up, scored pass, timed rounds, stages and the parity pass.
 
     The record is valid only where every utterance is accounted for, every round returned the scored
     transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
-    golden transcripts were met. WER thresholds are judged by ``verdict``, not here.
-    ``rounds`` is how many ``timer`` will run, for ``progress``; ``on_scored`` is handed the scored
-    pass, frame ids included, after the last round.
+    golden transcripts were met. WER thresholds are judged by ``verdict``. ``on_scored`` is handed
+    the scored pass, frame ids included, after all rounds; ``phases`` has what was spent before.
     """
     measured = _run(
         engine,
         corpus.utterances,
         timer=timer,
+        phases=(phases := phases or Phases()),
         rounds=rounds,
         progress=progress,
         sensor=sensor_of(engine.backend, provenance.environment),
     )
     on_scored(measured.scored)
-    lost = [] if engine.lost is None else [f"the device was lost: {engine.lost}"]
-    finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
+    lost = [f"the device was lost: {engine.lost}"] if engine.lost is not None else []
+    with phases.of("stages"):  # now: what the measurement has counted must not see it
+        is_cut = lost or measured.scored.failures
+        stages = None if is_cut else measure_stages(engine, corpus.utterances)
+    with phases.of("goldens"):
+        finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
     reasons = [
-        *denied("accounting", lost),
-        *denied("accounting", accounting_reasons(corpus, measured.scored)),
+        *denied("accounting", [*lost, *accounting_reasons(corpus, measured.scored)]),
         *denied("steady state", round_reasons(measured)),
         *denied("goldens", finding.reasons),
     ]
     return cell_record(
-        engine,
-        corpus,
-        cell,
-        measured,
+        *(engine, corpus, cell, measured),
+        stages=stages,
         finding=finding,
         reasons=reasons,
         provenance=provenance,
         limit=limit,
+        phase_s=phases.seconds,
     )
 
 
@@ -76,16 +80,18 @@ def _run(
     utterances: Sequence[Utterance],
     *,
     timer: RoundTimer,
+    phases: Phases,
     rounds: int,
     progress: Progress,
     sensor: Sensor | str,
 ) -> Measurement:
     cold = engine.backend.counters()
-    warm_up_s = engine.warm_up([u.num_samples for u in utterances], progress=progress)
-    captures = engine.runner.captures
-    compile_s = (engine.backend.counters() - cold).compile_s
+    with phases.of("warm_up"):
+        warm_up_s = engine.warm_up([u.num_samples for u in utterances], progress=progress)
+    captures, warm = engine.runner.captures, engine.backend.counters()
     audio_s = sum(u.audio_s for u in utterances)
-    with progress("scored pass", total=audio_s, unit="audio s") as advance:
+    scoring = progress("scored pass", total=audio_s, unit="audio s")
+    with scoring as advance, phases.of("scored"):
         scored = engine.transcribe(
             utterances, record_failures=True, keep_frame_ids=True, advance=advance
         )
@@ -93,23 +99,20 @@ def _run(
         engine.backend.reset_peak_memory()
     before = engine.backend.counters()
     progressing = progress("timed rounds", total=rounds * audio_s, unit="audio s")
-    with progressing as advance, power_log(sensor) as power:
+    with progressing as advance, power_log(sensor) as power, phases.of("rounds"):
         timed = [] if engine.lost else timer(TimedPass(engine, utterances, advance))
     if engine.lost is not None:  # a pass that was refused takes no time: it is no figure
         timed = [one for one in timed if not one.transcription.failures]
     return Measurement(
         warm_up_s=warm_up_s,
+        counters_warm_up=warm - cold,
         captures=captures,
         scored=scored,
         rounds=timed,
         captures_timed=engine.runner.captures - captures,
         counters_timed=engine.backend.counters() - before,
-        compile_s=compile_s,
         power=power,
         peak_memory_bytes=0 if engine.lost else engine.backend.peak_memory_bytes(),
-        stages=(  # last: what is counted above must not see it
-            None if scored.failures or engine.lost else measure_stages(engine, utterances)
-        ),
     )
 
 

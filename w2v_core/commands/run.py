@@ -21,6 +21,7 @@ from w2v_core.records.cell import Cell, form_cells
 from w2v_core.records.history import History
 from w2v_core.records.record import TIMED_REGION, CellRecord, to_json
 from w2v_core.report.text import figure
+from w2v_core.report.views.phases import phases_line, process_s
 from w2v_core.session import RunConfig, ValidationRun
 from w2v_core.types import SAMPLE_RATE_HZ
 
@@ -261,6 +262,7 @@ def _note(validation: ValidationRun) -> None:
     for record in validation.records:
         sys.stderr.writelines(f"note: {printable(note)}\n" for note in record.notes)
         sys.stderr.writelines(f"{printable(reason)}\n" for reason in _spoken_against(record))
+    sys.stderr.write(f"time: {phases_line(validation.records, run_s=process_s())}\n")
     if "directory" in vars(validation):
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
     if (found := validation.profile) is not None:

@@ -240,6 +240,8 @@ _FIGURES = (
     _seconds("warm_up_s", "warm-up s", "capture and first replay of every bucket"),
     _seconds("warm_up_cold_s", "cold warm-up s", "of the first start with this recipe cache"),
     _seconds("compile_s", "compile s", "of the warm-up, in which the device's compiler worked"),
+    _count("recipe_hits", "recipe hits", "compiled recipes found in the cache, in the warm-up"),
+    _count("recipe_misses", "recipe misses", "recipes not found there"),
     _percent(
         "padding_efficiency",
         "padding eff.",

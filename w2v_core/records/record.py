@@ -29,6 +29,9 @@ _SINCE = {
     "notes": 3,
     "shard": 4,
     "merged": 4,
+    "phase_s": 4,
+    "recipe_hits": 4,
+    "recipe_misses": 4,
 }
 """Fields by the schema version that brought them; those that are not here are in every version.
 A record of an earlier version is read with the defaults in their place."""
@@ -40,6 +43,10 @@ Scalar: TypeAlias = str | Count | float | bool | None
 
 SERIAL_STAGES = ("h2d", "compute", "d2h", "decode")
 """The stages of an utterance's way in order, as ``bench/stages.py`` times them."""
+
+PHASES = ("checkpoint", "audio", "warm_up", "scored", "rounds", "stages", "goldens")
+"""What a cell's wall time goes into, in order: loading, decoding, warm-up, the scored pass, the
+timed rounds, the stages taken apart, the goldens."""
 
 TIMED_REGION = (
     "timed from the first utterance's staging (waveforms in host memory) to the last transcript on "
@@ -176,6 +183,9 @@ class CellRecord:
     serial_stage_s: Mapping[str, float] | None = None
     """Seconds of a pass by stage (``SERIAL_STAGES``) where no two overlap; outside the timed
     region. None where utterances failed, and in a record of schema version 1."""
+    phase_s: Mapping[str, float] | None = None
+    """Wall seconds by what the cell's time went into (``PHASES``); loading and decoding count for
+    the cell that needed them first. None in a record of schema version 1 to 3."""
     graph_captures: Count
     """Captures in warm-up, total."""
     captures_timed: Count
@@ -193,6 +203,11 @@ class CellRecord:
     warm_up_cold_s: float | None = None
     """``warm_up_s`` of the first start with this recipe cache, when this one found its recipes
     there; None for a first start, without a cache, and in such a record."""
+    recipe_hits: Count | None = None
+    """Compiled recipes that the warm-up found in the device's cache (hpu: ``recipe_cache``); None
+    where the device does not tell it, and in a record of schema version 1 to 3."""
+    recipe_misses: Count | None = None
+    """Recipes that it looked for and did not find; None as above."""
     failed: tuple[str, ...]
     """Ids that have no transcript."""
     excluded: Mapping[str, str]

@@ -44,6 +44,7 @@ STARTING = tuple(
     FIGURES[name]
     for name in (
         *("padding_efficiency", "graph_captures", "warm_up_s", "warm_up_cold_s", "compile_s"),
+        *("recipe_hits", "recipe_misses"),
         *("captures_timed", "compilations_timed", "cpu_fallbacks_timed"),
     )
 )
