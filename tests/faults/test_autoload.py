@@ -68,6 +68,27 @@ def test_the_bridge_is_loaded_once_with_everything_set(bridges, tmp_path, releas
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["lazy", "eager"])
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_worker_of_xdist_finds_the_mode_as_well(bridges, tmp_path, release, mode):
+    """The worker is a process of its own, which imports torch before it has the options."""
+    pytest.importorskip("xdist")
+    log = tmp_path / "loads"
+
+    subprocess.run(
+        [*FRONT_ENDS["pytest"], "--execution", mode, "-n", "1"],
+        cwd=ROOT,
+        env=bridge_environment(bridges[release], log, STANDIN_CARD="1"),
+        capture_output=True,
+        check=False,
+    )
+
+    seen = loads(log)
+    assert seen != []
+    assert {one.get("PT_HPU_LAZY_MODE") for one in seen} == {"1" if mode == "lazy" else "0"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("autoload", ["0", "1"])
 @pytest.mark.parametrize("release", RELEASES)
 def test_what_the_user_says_of_loading_stays_and_the_mode_is_right(
