@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from w2v_core._moved import names_of
 from w2v_core.commands.options import prepare_device
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import ConfigError, W2VError
@@ -96,3 +97,7 @@ def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, .
     cells = cells_of(given(config), has_graphs=backend.graphs_unsupported is None)
     asked = asked_cells()
     return cells if asked is None else tuple(cell for cell in cells if str(cell) in asked)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of("pytest_options", ["options.cells"])
