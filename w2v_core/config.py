@@ -17,7 +17,7 @@ DeviceChoice = Literal["auto", "cpu", "cuda", "hpu"]
 FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
 PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
 DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
-DEFAULT_BUCKETS = 8
+DEFAULT_BUCKETS, DEFAULT_ROWS = 8, 8
 MOST_RUNS = 8
 """Fresh process runs that a night may ask for beyond its first, unless asked otherwise."""
 SILENCE_S = 600.0
@@ -36,9 +36,11 @@ class BatchPlan:
     length-sorted batches of a token budget, ``packed`` no padding; ``auto`` chooses by
     the backend and the size of the model."""
     num_buckets: int = DEFAULT_BUCKETS
-    batch_size: int = 8
+    batch_size: int = DEFAULT_ROWS
     at_most: bool = False
     """Take fewer buckets where there are fewer utterances, instead of refusing."""
+    any_rows: bool = False
+    """Take one row where a host compiles buckets, each of which keeps its activations allocated."""
 
     def __post_init__(self) -> None:
         """Refuse sizes below one."""
@@ -66,7 +68,7 @@ class EngineConfig:
     graphs: bool = False
     autocast: bool = False
     """float32 weights under autocast to ``dtype`` (the seed's way) instead of cast weights."""
-    plan: BatchPlan = field(default_factory=lambda: BatchPlan(at_most=True))
+    plan: BatchPlan = field(default_factory=lambda: BatchPlan(at_most=True, any_rows=True))
     num_slots: int = 4
     decode_workers: int = 1
     """Threads that decode; 0 decodes in the calling thread."""
@@ -180,8 +182,8 @@ def parse_path(text: str) -> Path:
         raise ConfigError(f"{text}: {error}; write the folder's whole path") from error
 
 
-def form_plan(kind: PlanKind, *, num_buckets: int | None, batch_size: int) -> BatchPlan:
-    """Build a plan; ``num_buckets`` None means up to the default number.
+def form_plan(kind: PlanKind, *, num_buckets: int | None, batch_size: int | None) -> BatchPlan:
+    """Build a plan; None is up to the default number of buckets, and the default rows or one.
 
     Raises:
         ConfigError: a size below one.
@@ -189,8 +191,9 @@ def form_plan(kind: PlanKind, *, num_buckets: int | None, batch_size: int) -> Ba
     return BatchPlan(
         kind=kind,
         num_buckets=DEFAULT_BUCKETS if num_buckets is None else num_buckets,
-        batch_size=batch_size,
+        batch_size=DEFAULT_ROWS if batch_size is None else batch_size,
         at_most=num_buckets is None,
+        any_rows=batch_size is None,
     )
 
 

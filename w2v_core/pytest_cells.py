@@ -65,7 +65,7 @@ class CellMeasurements:
         return record
 
     def _measure(self, cell: Cell, benchmark: Any) -> CellRecord:  # noqa: ANN401
-        reason = self.run.backend.graphs_unsupported
+        reason = self.run.backend.graph_support(cell.dtype).unsupported
         if cell.graphs and reason is not None:
             pytest.skip(f"{cell} needs graphs: {reason}")
         _name_benchmark(benchmark, cell)

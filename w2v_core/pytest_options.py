@@ -94,7 +94,7 @@ def missing(device: str) -> str | None:
 
 def form_session_cells(config: pytest.Config, backend: Backend) -> tuple[Cell, ...]:
     """Return the matrix that the options ask for on this device; raises ConfigError."""
-    cells = cells_of(given(config), has_graphs=backend.graphs_unsupported is None)
+    cells = cells_of(given(config), measures_graphs=lambda d: backend.graph_support(d).by_default)
     asked = asked_cells()
     return cells if asked is None else tuple(cell for cell in cells if str(cell) in asked)
 

@@ -92,38 +92,48 @@ class OpenVino:
     precision: str
     """``f32`` or ``bf16``."""
     static: bool = False
-    """Compile a model for each utterance's length, before the clock starts."""
+    """Compile a model for each utterance's length, before the clock starts; they share one file."""
     batch_size: int = 1
     """Above 1: utterances sorted by length and zero-padded to their batch's longest."""
 
     def __call__(self, workload: Workload) -> Transcribe:
         """Compile and return the round."""
-        dynamic = self._compiled(workload, -1)
-        lengths = set(workload.lengths) if self.static else set()
-        by_length = {length: self._compiled(workload, length) for length in lengths}
+        lengths = set(workload.lengths) if self.static else {-1}
+        compiled = self._compiled(workload, lengths)
 
         def logits(waveforms: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-            return np.asarray(by_length.get(waveforms.shape[1], dynamic)(waveforms)[0])
+            program = compiled[waveforms.shape[1] if self.static else -1]
+            return np.asarray(program(waveforms)[0])
 
         if self.batch_size == 1:
             return one_by_one(workload, logits)
         return batch_by_batch(workload, logits, batch_size=self.batch_size)
 
-    def _compiled(self, workload: Workload, num_samples: int) -> Any:
+    def _compiled(self, workload: Workload, lengths: set[int]) -> dict[int, Any]:
+        """Compile a program for each number of samples; -1 is any."""
         import openvino
 
-        with _exporting():
-            model = openvino.convert_model(
-                LogitsOnly(workload.module).eval(),
-                example_input=torch.zeros(1, 16_000),
-                input=[-1 if self.batch_size > 1 else 1, num_samples],
-            )
+        core, rows = openvino.Core(), -1 if self.batch_size > 1 else 1
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        return openvino.compile_model(model, "CPU", options)
+        with tempfile.TemporaryDirectory() as folder, _exporting():
+            model = openvino.convert_model(
+                LogitsOnly(workload.module).eval(),
+                example_input=torch.zeros(1, 16_000),
+                input=[rows, -1],
+            )
+            path = Path(folder) / "model.xml"
+            openvino.save_model(model, path, compress_to_fp16=False)
+            del model
+            programs = {}
+            for length in sorted(lengths):
+                read = core.read_model(path)  # maps the weights, once for all
+                read.reshape([rows, length])
+                programs[length] = core.compile_model(read, "CPU", options)
+        return programs
 
 
 def one_by_one(workload: Workload, logits: Logits) -> Transcribe:

@@ -12,6 +12,7 @@ import torch
 from tests.benchmarks.peers import OpenVino, Transcribe, hugging_face, onnx_runtime, seed
 from tests.benchmarks.workload import Workload, checkpoint_of, corpus_lengths
 from w2v_core.backends.cpu import CpuBackend
+from w2v_core.backends.processor import why_bfloat16_is_emulated
 from w2v_core.config import BatchPlan, EngineConfig, PlanKind
 from w2v_core.data.audio import scaled
 from w2v_core.engine.bucketing import form_batches, plan_buckets
@@ -37,18 +38,29 @@ class Variant:
     build: Callable[[Workload], Transcribe]
     needs: tuple[str, ...] = ()
     """Modules of the extra ``bench``."""
+    graphs: bool = False
+    """Whether it needs a compiler for the processor's graphs."""
 
     @property
-    def missing(self) -> list[str]:
-        """The modules that are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+    def missing(self) -> str:
+        """Why it is not timed here; empty where it is."""
+        if self.dtype == "bfloat16" and (why := why_bfloat16_is_emulated()) is not None:
+            return why
+        support = CpuBackend().graph_support(self.dtype)
+        if self.graphs and support.unsupported is not None:
+            return support.unsupported
+        absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"{', '.join(absent)} not installed; the extra `bench` brings it" if absent else ""
 
 
-def engine(workload: Workload, *, dtype: Dtype) -> Transcribe:
-    """What ships: the engine with its slots, threads and ``--batch-plan auto``."""
-    config = EngineConfig(dtype=dtype, plan=BatchPlan(kind="auto", at_most=True))
+def engine(workload: Workload, *, dtype: Dtype, graphs: bool = False) -> Transcribe:
+    """What ships: the engine with its slots, threads and ``--batch-plan auto``.
+
+    With ``graphs`` the buckets are those of the whole corpus, since padding is what they cost.
+    """
+    config = EngineConfig(dtype=dtype, graphs=graphs)
     shipped = Engine(checkpoint_of(workload), CpuBackend(), config)
-    shipped.warm_up(workload.lengths)
+    shipped.warm_up(corpus_lengths() if graphs else workload.lengths)
 
     def transcribe() -> dict[str, str]:
         return dict(shipped.transcribe(workload.utterances).texts)
@@ -155,6 +167,16 @@ def _peer(name: str, dtype: Dtype, build: Callable[[Workload], Transcribe], *nee
     return Variant(name=name, dtype=dtype, build=build, needs=needs)
 
 
+def _compiled(dtype: Dtype) -> Variant:
+    short = {"float32": "fp32", "bfloat16": "bf16"}[dtype]
+    return Variant(
+        name=f"engine-{short}-graphs",
+        dtype=dtype,
+        build=lambda work: engine(work, dtype=dtype, graphs=True),
+        graphs=True,
+    )
+
+
 BASELINE = "seed"
 REFERENCE = "hf-float32"
 """Whose transcripts the others are compared with."""
@@ -177,10 +199,13 @@ BESIDE = (
     ),
     _peer("engine-fp32-auto", "float32", lambda work: engine(work, dtype="float32")),
     _peer("exact-fp32-packed", "float32", _exact("float32", "packed")),
+    _compiled("float32"),
+    _compiled("bfloat16"),
 )
 PEERS = (
     _peer("onnxruntime-float32", "float32", onnx_runtime, "onnxruntime", "onnxscript"),
     _peer("openvino-float32", "float32", OpenVino(precision="f32"), "openvino"),
+    _peer("openvino-float32-static", "float32", OpenVino(precision="f32", static=True), "openvino"),
     _peer("openvino-bfloat16", "bfloat16", OpenVino(precision="bf16"), "openvino"),
     _peer(
         "openvino-bfloat16-static",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests import hpusim
+from tests.helpers import compilers
 from w2v_core.backends.base import Backend, Event
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.backends.watchdog import wait
@@ -24,6 +25,8 @@ __all__ = ["backend", "passed"]
 @pytest.fixture(
     params=[
         pytest.param("cpu", marks=pytest.mark.cpu),
+        pytest.param("cpu-openvino", marks=pytest.mark.cpu),
+        pytest.param("cpu-inductor", marks=[pytest.mark.cpu, pytest.mark.slow]),
         pytest.param("cuda", marks=pytest.mark.cuda),
         pytest.param("hpu-lazy", marks=pytest.mark.hpu),
         pytest.param("hpu-eager", marks=pytest.mark.hpu),
@@ -34,6 +37,11 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     name, _, execution = request.param.partition("-")
     if name == "hpu":
         yield from open_gaudi(execution)
+        return
+    if name == "cpu":
+        with pytest.MonkeyPatch.context() as patch:
+            compilers.choose(patch, execution)
+            yield open_backend("cpu")
         return
     device = cast("DeviceChoice", name)
     missing = available_devices()[device]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,6 @@ import torch
 from tests.contract.backends import passed
 from w2v_core.backends.base import Backend, Counters
 from w2v_core.config import MAX_STREAMS, PLAN_KINDS
-from w2v_core.errors import GraphError
 from w2v_core.types import DTYPES
 
 BATCH, SAMPLES, PER_FRAME = 2, 12, 4
@@ -205,96 +203,3 @@ def test_fingerprint_is_flat_json(backend: Backend) -> None:
     values = backend.fingerprint()
     assert json.loads(json.dumps(values)) == dict(values)
     assert all(isinstance(v, (str, int, float, type(None))) for v in values.values())
-
-
-def test_capture_is_refused_where_graphs_are_unsupported(backend: Backend) -> None:
-    lane = Lane(backend)
-    refusal = pytest.raises(GraphError, match="graphs off")
-    with backend.compute(), refusal if backend.graphs_unsupported else nullcontext():
-        backend.capture(step, *lane.upload(1))
-
-
-# ------------------------------------------------------------------ capture and replay
-
-
-@pytest.fixture
-def graphs(backend: Backend) -> Backend:
-    if backend.graphs_unsupported is not None:
-        pytest.skip(backend.graphs_unsupported)
-    return backend
-
-
-def test_replay_computes_the_ids_of_its_own_inputs(graphs: Backend) -> None:
-    lane = Lane(graphs)
-    with graphs.compute():
-        replay = graphs.capture(step, *lane.upload(1))
-    for value in (5, 6):  # twice the same shape: a stale output would repeat
-        with graphs.compute():
-            event = lane.download(replay(*lane.upload(value)))
-        passed(event)
-        assert lane.host_ids.tolist() == expected(value)
-
-
-def test_replay_for_another_lane_leaves_the_first_lanes_inputs(graphs: Backend) -> None:
-    first, second = Lane(graphs, 0), Lane(graphs, 1)
-    with graphs.compute():
-        inputs = first.upload(1)
-        replay = graphs.capture(step, *inputs)
-        replay(*second.upload(2))
-        event = first.download(step(*inputs))
-    passed(event)
-    assert first.host_ids.tolist() == expected(1)
-
-
-def test_ids_copied_before_the_next_replay_survive_it(graphs: Backend) -> None:
-    first, second = Lane(graphs, 0), Lane(graphs, 1)
-    with graphs.compute():
-        replay = graphs.capture(step, *first.upload(1))
-        events = [
-            first.download(replay(*first.upload(2))),
-            second.download(replay(*second.upload(3))),
-        ]
-    for event in events:
-        passed(event)
-    assert first.host_ids.tolist() == expected(2)
-    assert second.host_ids.tolist() == expected(3)
-
-
-def test_captures_of_two_shapes_are_independent(graphs: Backend) -> None:
-    lane = Lane(graphs)
-    with graphs.compute():
-        waveforms, counts = lane.upload(1)
-        wide = graphs.capture(step, waveforms, counts)
-        narrow = graphs.capture(step, waveforms[:, :PER_FRAME].contiguous(), counts)
-        ids = narrow(waveforms[:, PER_FRAME : 2 * PER_FRAME].contiguous(), counts)
-        event = lane.download(wide(waveforms, counts))
-        narrow_ids = ids.cpu()
-    passed(event)
-    assert lane.host_ids.tolist() == expected(1)
-    assert narrow_ids.flatten().tolist() == [14, 14]
-
-
-def test_replays_compile_nothing(graphs: Backend) -> None:
-    lane = Lane(graphs)
-    with graphs.compute():
-        replay = graphs.capture(step, *lane.upload(1))
-        passed(lane.download(replay(*lane.upload(2))))
-        before = graphs.counters()
-        for value in range(5):
-            passed(lane.download(replay(*lane.upload(value))))
-    assert graphs.counters() - before in STEADY
-
-
-def test_capture_works_after_one_that_failed_half_way(graphs: Backend) -> None:
-    def fails(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
-        doubled = waveforms * 2
-        return step(doubled @ doubled, num_samples)  # (2, 12) times (2, 12)
-
-    lane = Lane(graphs)
-    with graphs.compute():
-        with pytest.raises(GraphError, match="capture of"):
-            graphs.capture(fails, *lane.upload(1))
-        replay = graphs.capture(step, *lane.upload(1))
-        event = lane.download(replay(*lane.upload(4)))
-    passed(event)
-    assert lane.host_ids.tolist() == expected(4)

@@ -13,7 +13,8 @@ from w2v_core.backends.hpu_telemetry import card_state, firmware, parse_hl_smi
 from w2v_core.records import fields
 from w2v_core.records.fingerprint import collect, difference, key, place
 
-OF_THE_RECORD = {"checkpoint_sha256"}  # added to the fingerprint by bench/cell_record.py
+OF_THE_RECORD = {"checkpoint_sha256", "kernels", "graphs_by"}
+"""Added to the fingerprint by bench/cell_record.py."""
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from tests.helpers.mutants import (
     scaled,
 )
 from tests.helpers.records import CELLS, START, write_run
+from w2v_core.backends.base import GraphSupport
 from w2v_core.pytest_plugin import RUN
 from w2v_core.verdict.commands import approve_runs
 
@@ -126,7 +127,7 @@ class Replay:
             del config.workerinput  # JUnit is written by xdist's controller
         run = config.stash[RUN]
         run.__dict__.update(
-            backend=SimpleNamespace(name="cpu", graphs_unsupported=None),
+            backend=SimpleNamespace(name="cpu", graph_support=lambda dtype: GraphSupport()),
             environment=dict(self._records[0].environment),
             directory=Path(),
             write=lambda _run: None,

@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_suite(*arguments):
     """Run ``pytest tests/validation`` and return the finished process."""
     command = [sys.executable, "-m", "pytest", "tests/validation", "-p", "no:cacheprovider"]
+    command += ["-p", "tests.helpers.compilerless"]  # the same cells wherever it runs
     return _process([*command, *map(str, arguments)])
 
 
@@ -154,7 +155,8 @@ def _session(options: Sequence[str]) -> Ended:
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             plugins = [PLUGINS[name]() for name in broken]
-            code = pytest.main(["tests/validation", *quiet, *given], plugins=plugins)
+            hidden = ["-p", "tests.helpers.compilerless"]
+            code = pytest.main(["tests/validation", *quiet, *hidden, *given], plugins=plugins)
     except PerformanceRegression:  # leaves pytest as it is
         out.write(traceback.format_exc())
         code = 1

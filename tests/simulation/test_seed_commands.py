@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers import compilers
 from tests.helpers.hub import serving
 from tests.helpers.hub_content import COMMIT, fill, repeated_rows
 from w2v_core.cli import main
@@ -86,9 +87,11 @@ def test_the_six_commands_run_at_their_full_size(tmp_path):
 def test_without_graphs_one_line_says_how_to_run_the_same(monkeypatch, capsys):
     asked = [*SIX[3], "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["w2v", *asked])
+    compilers.use(monkeypatch, compilers.NONE)
 
     assert main(asked) == 3
 
     told = capsys.readouterr().err
     assert told.count("\n") == 1
+    assert compilers.NONE in told
     assert "w2v run --dtype fp32 --buckets 5 --perf -a --device cpu" in told

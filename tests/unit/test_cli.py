@@ -5,6 +5,7 @@ import json
 import pytest
 from transformers import Wav2Vec2ForCTC
 
+from tests.helpers import compilers
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.records import make_run, write_run
 from tests.helpers.speech import write_chapter
@@ -42,7 +43,7 @@ from w2v_core.errors import ReportError
         pytest.param(
             ["--use_graphs", "--device", "cpu"],
             3,
-            ["no graph capture", "--use_graphs"],
+            ["--use_graphs", compilers.NONE, "the same without graphs"],
             id="graphs",
         ),
         pytest.param(["--reports-dir", "/dev/null"], 3, ["--reports-dir"], id="read-only"),
@@ -50,7 +51,10 @@ from w2v_core.errors import ReportError
         pytest.param(["--history", ""], 2, ["--history is empty"], id="empty-history"),
     ],
 )
-def test_a_wrong_value_is_named_with_its_limit(model, corpus, capsys, arguments, code, parts):
+def test_a_wrong_value_is_named_with_its_limit(
+    model, corpus, capsys, monkeypatch, arguments, code, parts
+):
+    compilers.use(monkeypatch, compilers.NONE)
     base = ["run", "--model", model, "--data_path", corpus]
 
     assert main([*base, *arguments]) == code

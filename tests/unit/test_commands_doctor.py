@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from w2v_core.backends import cpu
+from w2v_core.backends.base import GraphSupport
 from w2v_core.cli import main
 from w2v_core.commands import machine
 from w2v_core.commands.health import (
@@ -20,6 +20,7 @@ from w2v_core.commands.machine import Facts, hub_error
 from w2v_core.model.catalog import MODELS
 from w2v_core.model.checkpoint_hub import download_command
 
+ABLE, UNABLE = GraphSupport(by="g++"), GraphSupport(unsupported="no g++")
 SOUND = Facts(
     choice="auto",
     devices={"hpu": None, "cuda": "no GPU", "cpu": None},
@@ -162,12 +163,22 @@ def test_the_remedy_for_what_is_not_cached_is_the_commands_that_fetch_it(monkeyp
     assert "hf download openslr/librispeech_asr --repo-type dataset" in remedy
 
 
-def test_why_graphs_are_unsupported_is_said():
-    (check,) = [
-        c for c in diagnose(replace(SOUND, graphs_unsupported="no capture")) if c.name == "graphs"
-    ]
+@pytest.mark.parametrize(
+    ("graphs", "told"),
+    [
+        ({"float32": ABLE, "bfloat16": ABLE}, [("ok", "by g++")]),
+        ({"float32": UNABLE, "bfloat16": UNABLE}, [("note", "unsupported: no g++")]),
+        (
+            {"float32": ABLE, "bfloat16": UNABLE},
+            [("ok", "float32: by g++"), ("note", "bfloat16: unsupported: no g++")],
+        ),
+    ],
+    ids=["by-one", "by-none", "by-dtype"],
+)
+def test_who_captures_graphs_is_said_or_why_none_does(graphs, told):
+    checks = [c for c in diagnose(replace(SOUND, graphs=graphs)) if c.name == "graphs"]
 
-    assert check.text == "unsupported: no capture"
+    assert [(check.state, check.text) for check in checks] == told
 
 
 def test_the_missing_device_that_was_asked_for_is_missing_and_others_are_notes():
@@ -237,23 +248,3 @@ def test_emulated_bfloat16_is_a_note_that_its_speed_says_nothing():
 
     assert (check.state, check.text) == ("note", f"on cpu {text}")
     assert states(SOUND)["bfloat16"] == "ok"
-
-
-@pytest.mark.parametrize(
-    ("flags", "held", "emulated"),
-    [
-        pytest.param("avx2 avx512f", {}, True, id="avx512"),
-        pytest.param("avx2 avx512f avx512_bf16", {}, False, id="avx512-bf16"),
-        pytest.param("avx2 amx_bf16", {}, False, id="amx"),
-        pytest.param("avx2 amx_bf16", {"ONEDNN_MAX_CPU_ISA": "AVX2"}, True, id="held-back"),
-    ],
-)
-def test_bfloat16_is_native_with_its_instructions(monkeypatch, flags, held, emulated):
-    monkeypatch.setattr(cpu.Path, "read_text", lambda self: f"flags : {flags}")
-    monkeypatch.setattr(cpu.platform, "machine", lambda: "x86_64")
-    for name in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in held.items():
-        monkeypatch.setenv(name, value)
-
-    assert (cpu.why_bfloat16_is_emulated() is not None) == emulated

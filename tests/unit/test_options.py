@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import w2v_core
+from w2v_core.backends import cpu
+from w2v_core.backends.compiled import capture_failed
 from w2v_core.backends.cpu import CpuBackend
-from w2v_core.backends.hpu_graphs import _failed
 from w2v_core.cli import build_parser
 from w2v_core.commands import HELP, MODULES
 from w2v_core.config import BatchPlan, EngineConfig
@@ -187,15 +188,19 @@ def refused(raise_it):
 def failed_capture():
     import torch
 
-    raise GraphError(_failed(torch.zeros(1, 1), ValueError("it syncs")))
+    raise GraphError(capture_failed(torch.zeros(1, 1), ValueError("it syncs")))
+
+
+def capture_without_compiler():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "host_compiler", lambda dtype: "there is no compiler")
+        CpuBackend().capture(None, None, None)
 
 
 D6 = [
     pytest.param(failed_capture, "run", "leave --use_graphs out", id="capture-run"),
     pytest.param(failed_capture, PYTEST, "use --graphs off", id="capture-pytest"),
-    pytest.param(
-        lambda: CpuBackend().capture(None, None, None), "run", "leave --use_graphs out", id="cpu"
-    ),
+    pytest.param(capture_without_compiler, "run", "leave --use_graphs out", id="cpu"),
     pytest.param(
         lambda: EngineConfig(autocast=True), PYTEST, "use --dtypes bfloat16", id="autocast"
     ),

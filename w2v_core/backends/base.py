@@ -55,6 +55,23 @@ def _difference(now: Number | None, earlier: Number | None) -> Number | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSupport:
+    """Whether steps of a dtype can be captured, and how."""
+
+    unsupported: str | None = None
+    """Why they cannot, and what to install; None where they can."""
+    by: str = ""
+    """What captures or compiles them, with its version where it is a package of its own."""
+    is_quick: bool = True
+    """Whether a small model's bucket costs a few seconds at most, or minutes."""
+
+    @property
+    def by_default(self) -> bool:
+        """Whether the suite measures graphs unasked."""
+        return self.unsupported is None and self.is_quick
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DriverLogs:
     """Where a device's driver leaves its word; read when the device was lost."""
 
@@ -88,8 +105,6 @@ class Backend(Protocol):
     device: torch.device
     device_name: str
     """The card's or processor's name; ``simulated`` on a simulated device."""
-    graphs_unsupported: str | None
-    """Why ``graphs=on`` is impossible here; None where it is possible."""
     asynchronous: bool
     """Whether work is still running when a call returns."""
     supports_float64: bool
@@ -101,6 +116,10 @@ class Backend(Protocol):
 
     def check_dtype(self, dtype: Dtype) -> None:
         """Raise DeviceError where the device cannot compute in ``dtype``."""
+        ...
+
+    def graph_support(self, dtype: Dtype) -> GraphSupport:
+        """Say whether and how a step that computes in ``dtype`` is captured; acquires nothing."""
         ...
 
     def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
@@ -134,9 +153,12 @@ class Backend(Protocol):
         waveforms: torch.Tensor,
         num_samples: torch.Tensor,
         *,
+        dtype: Dtype = "float32",
         timeout_s: float = CAPTURE_TIMEOUT_S,
     ) -> Replay:
         """Capture ``step`` for the shapes of the given device tensors; blocks.
+
+        ``dtype`` is what the step computes in: a compiler must not choose another.
 
         Raises:
             GraphError: where graphs are unsupported or the capture failed.

@@ -1,17 +1,25 @@
-"""The host processor: synchronous, no graphs. The reference for every other backend."""
+"""The host processor: synchronous, its graphs compiled. The reference for all other backends."""
 
 from __future__ import annotations
 
 import ctypes
-import os
-import platform
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 
-from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Replay, Step
+from w2v_core.backends.base import (
+    CAPTURE_TIMEOUT_S,
+    Counters,
+    DriverLogs,
+    GraphSupport,
+    Replay,
+    Step,
+)
+from w2v_core.backends.compiled import compile_seconds, compile_step, graphs_compiled
+from w2v_core.backends.cpu_compilers import host_compiler
+from w2v_core.backends.processor import processor_class, processor_name
 from w2v_core.errors import GraphError
 from w2v_core.types import Dtype
 
@@ -32,7 +40,6 @@ class CpuBackend:
     supports_float64 = True
     is_host = True
     default_plan = "sorted"
-    graphs_unsupported: str | None = "the cpu backend has no graph capture"
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")
@@ -40,6 +47,13 @@ class CpuBackend:
 
     def check_dtype(self, dtype: Dtype) -> None:
         """Accept both dtypes."""
+
+    def graph_support(self, dtype: Dtype) -> GraphSupport:
+        """Name the compiler of the dtype, or say why there is none."""
+        compiler = host_compiler(dtype)
+        if isinstance(compiler, str):
+            return GraphSupport(unsupported=compiler)
+        return GraphSupport(by=compiler.name, is_quick=compiler.is_quick)
 
     def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
         """Allocate pageable memory; nothing is copied asynchronously here."""
@@ -64,14 +78,26 @@ class CpuBackend:
         waveforms: torch.Tensor,
         num_samples: torch.Tensor,
         *,
+        dtype: Dtype = "float32",
         timeout_s: float = CAPTURE_TIMEOUT_S,
     ) -> Replay:
-        """Refuse.
+        """Compile the step for the shape; blocks, for as long as the compiler takes.
 
         Raises:
-            GraphError: always.
+            GraphError: there is no compiler for the dtype, or it failed.
         """
-        raise GraphError(f"{self.graphs_unsupported}; {{use:graphs off}}")
+        del timeout_s  # a compiler is no queue: nothing of it can be lost
+        compiler = host_compiler(dtype)
+        if isinstance(compiler, str):
+            text = f"graphs are on but {compiler}; {{use:graphs off}}"
+            raise GraphError(text, field="graphs", value="on")
+        return compile_step(
+            step,
+            waveforms,
+            num_samples,
+            compiler=compiler.of((waveforms, num_samples)),
+            rest=self.synchronize,
+        )
 
     @contextmanager
     def compute(self) -> Iterator[None]:
@@ -94,8 +120,8 @@ class CpuBackend:
         return DriverLogs()
 
     def counters(self) -> Counters:
-        """Return zeros: nothing is compiled and nothing falls back."""
-        return Counters()
+        """Read dynamo's: every graph that torch.compile compiled, again where it had to."""
+        return Counters(compilations=graphs_compiled(), compile_s=compile_seconds())
 
     def reset_peak_memory(self) -> None:
         """Reset the kernel's high-water mark of this process, where it lets us."""
@@ -119,41 +145,11 @@ class CpuBackend:
         """Name the processor, its instruction sets and the thread count."""
         return {
             "processor": self.device_name,
+            "cpu_class": processor_class(),
             "cpu_capability": torch.backends.cpu.get_cpu_capability(),
             "num_threads": torch.get_num_threads(),
             "mkldnn": torch.backends.mkldnn.is_available(),
         }
-
-
-def processor_name() -> str:
-    """Return the processor's model name, or its architecture where the system hides it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return f"{line.split(':', 1)[1].strip()} x{os.cpu_count()}"
-    except OSError:
-        pass
-    return f"{platform.machine()} x{os.cpu_count()}"
-
-
-def why_bfloat16_is_emulated() -> str | None:
-    """Say that the processor has no bfloat16 arithmetic, or is held back; None where it has.
-
-    It has with AVX512-BF16 or AMX, on Arm with its bf16 extension.
-    """
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:
-        return None  # the system does not tell
-    has_it = bool(flags & {"avx512_bf16", "amx_bf16", "avx_ne_convert", "bf16"})
-    held = [n for n in ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA") if os.environ.get(n)]
-    is_wide = platform.machine() not in ("x86_64", "AMD64") or not held
-    if has_it and is_wide:
-        return None
-    why = "the processor has neither AVX512-BF16 nor AMX"
-    if has_it:
-        why = f"{' and '.join(f'{n}={os.environ[n]}' for n in held)} may hold its instructions back"
-    return f"bfloat16 is emulated: {why}; its speed says nothing about bfloat16"
 
 
 def unavailable() -> str | None:

@@ -8,7 +8,14 @@ from typing import Any
 
 import torch
 
-from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Replay, Step
+from w2v_core.backends.base import (
+    CAPTURE_TIMEOUT_S,
+    Counters,
+    DriverLogs,
+    GraphSupport,
+    Replay,
+    Step,
+)
 from w2v_core.backends.watchdog import settle
 from w2v_core.config import MAX_STREAMS
 from w2v_core.errors import DeviceError, GraphError
@@ -23,7 +30,6 @@ class CudaBackend:
     supports_float64 = True
     is_host = False
     default_plan = "optimal"
-    graphs_unsupported: str | None = None
 
     def __init__(self) -> None:
         self.device = torch.device("cuda", torch.cuda.current_device())
@@ -41,6 +47,11 @@ class CudaBackend:
         if dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
             text = f"{self.device_name} has no bfloat16; {{use:dtype float32}}"
             raise DeviceError(text, field="dtype", value="bfloat16")
+
+    def graph_support(self, dtype: Dtype) -> GraphSupport:
+        """Return that CUDA graphs are there for every dtype."""
+        del dtype
+        return GraphSupport(by="CUDA graphs")
 
     def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
         """Allocate pinned memory."""
@@ -80,6 +91,7 @@ class CudaBackend:
         waveforms: torch.Tensor,
         num_samples: torch.Tensor,
         *,
+        dtype: Dtype = "float32",
         timeout_s: float = CAPTURE_TIMEOUT_S,
     ) -> Replay:
         """Capture a CUDA graph over static inputs; graphs share one memory pool.
@@ -88,6 +100,7 @@ class CudaBackend:
             GraphError: the step cannot be captured.
             DeviceLostError: the device did not end the runs before the capture in time.
         """
+        del dtype  # captured as it is
         static_waveforms = waveforms.clone()
         static_num_samples = num_samples.clone()
         try:

@@ -18,7 +18,15 @@ from typing import Any
 
 import torch
 
-from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Counters, DriverLogs, Event, Replay, Step
+from w2v_core.backends.base import (
+    CAPTURE_TIMEOUT_S,
+    Counters,
+    DriverLogs,
+    Event,
+    GraphSupport,
+    Replay,
+    Step,
+)
 from w2v_core.backends.hpu_copies import check_asynchronous, pin
 from w2v_core.backends.hpu_environment import MODULE_IDS, effective_environment, torch_family
 from w2v_core.backends.hpu_graphs import capture_compiled, capture_graph, named_arguments
@@ -62,7 +70,6 @@ class HpuBackend:
             ) from error
         self.device = torch.device("hpu")
         self.device_name = str(self._hpu.get_device_name())
-        self.graphs_unsupported = self._why_no_graphs()
         self._owner = threading.get_ident()
         self._compute = self._hpu.default_stream()
         self._copies = self._open_streams()
@@ -77,9 +84,11 @@ class HpuBackend:
                 "this process holds its streams: open the backend once, in a process of its own"
             ) from error
 
-    def _why_no_graphs(self) -> str | None:
-        lacks = self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph")
-        return "this bridge has no wrap_in_hpu_graph in lazy mode" if lacks else None
+    def graph_support(self, dtype: Dtype) -> GraphSupport:
+        """Say whether the bridge has the mode's own way, for every dtype."""
+        if self._bridge.is_lazy and not hasattr(self._hpu, "wrap_in_hpu_graph"):
+            return GraphSupport(unsupported="this bridge has no wrap_in_hpu_graph in lazy mode")
+        return GraphSupport(by="HPU graphs" if self._bridge.is_lazy else "torch.compile")
 
     @property
     def execution(self) -> str:
@@ -160,6 +169,7 @@ class HpuBackend:
         waveforms: torch.Tensor,
         num_samples: torch.Tensor,
         *,
+        dtype: Dtype = "float32",
         timeout_s: float = CAPTURE_TIMEOUT_S,
     ) -> Replay:
         """Capture ``step`` in the mode's own way: an HPU graph (lazy) or torch.compile (eager).
@@ -172,8 +182,8 @@ class HpuBackend:
             DeviceLostError: the device did not come to rest in time.
         """
         self._check_thread()
-        if self.graphs_unsupported is not None:
-            text = f"graphs are on but {self.graphs_unsupported}; {{use:graphs off}}"
+        if (reason := self.graph_support(dtype).unsupported) is not None:
+            text = f"graphs are on but {reason}; {{use:graphs off}}"
             raise GraphError(text, field="graphs", value="on")
         rest = partial(settle, self, timeout_s=timeout_s)
         if self._bridge.is_lazy:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import inspect
 import traceback
-import types
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from w2v_core.backends.base import Replay, Step
+from w2v_core.backends.compiled import capture_failed, check_shape, compile_step
 from w2v_core.backends.hpu_environment import vendor_warnings
-from w2v_core.errors import BucketOverflowError, DeviceLostError, GraphError
+from w2v_core.errors import DeviceLostError, GraphError
 
 _kept: list[tuple[object, ...]] = []
 """Captures of lost devices: a queued command may still read what they hold."""
@@ -59,7 +59,7 @@ def capture_graph(
         traceback.clear_frames(failure.__traceback__)
         del module, wrapped
         gc.collect()
-        raise GraphError(_failed(waveforms, failure)) from failure
+        raise GraphError(capture_failed(waveforms, failure)) from failure
     return _replay_of(wrapped, module, waveforms.shape)
 
 
@@ -87,7 +87,7 @@ def _first_run(
 def _replay_of(wrapped: Step, module: _Counted, shape: torch.Size) -> Replay:
     def replay(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
         """Enqueue a replay; the returned ids are overwritten by the next one."""
-        _check_shape(waveforms, shape)
+        check_shape(waveforms, shape)
         runs = module.runs
         ids = wrapped(waveforms, num_samples)
         if module.runs != runs:
@@ -129,59 +129,6 @@ def capture_compiled(
     *,
     rest: Callable[[], None],
 ) -> Replay:
-    """Compile the step for one shape with ``hpu_backend``; blocks.
-
-    Raises:
-        GraphError: the step does not compile as a whole.
-        DeviceLostError: ``rest``, which waits for an idle device, says so.
-    """
-
-    def run(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
-        return step(waveforms, num_samples)
-
-    compiled: Step = torch.compile(
-        _own_code(run), backend="hpu_backend", dynamic=False, fullgraph=True
-    )
-    try:
-        with vendor_warnings():  # the first call imports the compilers
-            compiled(waveforms, num_samples)
-        rest()
-    except DeviceLostError:
-        raise
-    except Exception as error:
-        raise GraphError(_failed(waveforms, error)) from error
-    shape = waveforms.shape
-
-    def replay(waveforms: torch.Tensor, num_samples: torch.Tensor) -> torch.Tensor:
-        """Enqueue the compiled step; returns fresh ids."""
-        _check_shape(waveforms, shape)
-        return compiled(waveforms, num_samples)
-
-    return replay
-
-
-def _own_code(function: Step) -> Step:
-    """Give a function a code object of its own.
-
-    dynamo caches by code object and goes back to eager, silently, past eight entries of one; a
-    capture per bucket would get there.
-    """
-    original = cast("types.FunctionType", function)
-    code = original.__code__.replace(co_name="run_bucket")
-    return types.FunctionType(
-        code, original.__globals__, "run_bucket", original.__defaults__, original.__closure__
-    )
-
-
-def _check_shape(waveforms: torch.Tensor, shape: torch.Size) -> None:
-    if waveforms.shape != shape:
-        raise BucketOverflowError(
-            f"waveforms are {tuple(waveforms.shape)}; this capture is for {tuple(shape)}"
-        )
-
-
-def _failed(waveforms: torch.Tensor, error: BaseException) -> str:
-    return (
-        f"capture of {tuple(waveforms.shape)} failed: {error}; {{use:graphs off}}, or look for an "
-        "operation that needs the host"
-    )
+    """Compile the step for one shape with ``hpu_backend``; blocks; see ``compile_step``."""
+    with vendor_warnings():  # the first call imports the compilers
+        return compile_step(step, waveforms, num_samples, compiler="hpu_backend", rest=rest)

@@ -131,6 +131,7 @@ def _sources(engine: Engine, corpus: Corpus) -> Fields:
         "checkpoint_files": ", ".join(engine.checkpoint.files),
         "checkpoint_revision": engine.checkpoint.revision,
         "dataset_revision": corpus.revision,
+        **engine.choices,
     }
 
 
@@ -176,6 +177,6 @@ def _notes_on(engine: Engine) -> tuple[str, ...]:
     """Say where the host has no bfloat16 arithmetic, so that its speed is not believed."""
     if not engine.backend.is_host or engine.config.dtype != "bfloat16":
         return ()
-    from w2v_core.backends.cpu import why_bfloat16_is_emulated
+    from w2v_core.backends.processor import why_bfloat16_is_emulated
 
     return tuple(filter(None, (why_bfloat16_is_emulated(),)))

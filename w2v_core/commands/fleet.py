@@ -85,7 +85,7 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
     from w2v_core.fleet.ways import Fleet
     from w2v_core.options.cells import cells_of
 
-    cells = cells_of(options, has_graphs=True)  # what cannot be meant is an error now
+    cells = cells_of(options, measures_graphs=lambda _: True)  # what is wrong is an error now
     run_here = partial(run_job, silence_s=options["timeout"])
     cards = find_cards(options["device"], options["cards"])
     directory = _reserve(options, cards[0].device)

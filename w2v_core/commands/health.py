@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from w2v_core.backends.base import GraphSupport
 from w2v_core.commands.machine import Facts
 
 Level = Literal["ok", "note", "doubt", "missing"]
@@ -88,11 +89,7 @@ def _probe(facts: Facts) -> list[Check]:
 def _device(facts: Facts) -> list[Check]:
     if facts.device_error is not None:
         return [Check(state="missing", name="opened", text=facts.device_error)]
-    graphs = facts.graphs_unsupported
-    checks = [
-        _ok("opened", facts.device_name or "unknown"),
-        _note("graphs", f"unsupported: {graphs}") if graphs else _ok("graphs", "supported"),
-    ]
+    checks = [_ok("opened", facts.device_name or "unknown"), *_graphs(facts.graphs)]
     shown = {n: v for n, v in facts.device_facts.items() if not n.startswith(VOLATILE)}
     if shown:
         text = ", ".join(f"{name} {value}" for name, value in shown.items() if value is not None)
@@ -104,6 +101,20 @@ def _device(facts: Facts) -> list[Check]:
         )
         pinned = _ok("pinned memory", "host buffers are pinned")
         checks.append(pinned if facts.is_pinned else _doubt("pinned memory", pageable, remedy))
+    return checks
+
+
+def _graphs(graphs: Mapping[str, GraphSupport]) -> list[Check]:
+    """Say it once where it is the same for every dtype."""
+    dtypes: dict[GraphSupport, list[str]] = {}
+    for dtype, support in graphs.items():
+        dtypes.setdefault(support, []).append(dtype)
+    checks = []
+    for support, of in dtypes.items():
+        prefix = "" if len(dtypes) == 1 else f"{', '.join(of)}: "
+        why = support.unsupported
+        text = f"{prefix}unsupported: {why}" if why else f"{prefix}by {support.by}"
+        checks.append((_note if why else _ok)("graphs", text))
     return checks
 
 

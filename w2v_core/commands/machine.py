@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from w2v_core.backends.base import GraphSupport
 from w2v_core.commands import proc
 from w2v_core.config import DeviceChoice
 from w2v_core.errors import DeviceError
 from w2v_core.records.fingerprint import GOVERNOR, PACKAGES
 from w2v_core.system import read, version_of
+from w2v_core.types import DTYPES
 
 if TYPE_CHECKING:
     from w2v_core.backends.base import Backend
@@ -41,7 +43,8 @@ class Facts:
     """The backend's fingerprint: driver, firmware, versions."""
     hpu_probe: tuple[str, ...] = ()
     """All that was seen while looking for a Gaudi, in order."""
-    graphs_unsupported: str | None = None
+    graphs: Mapping[str, GraphSupport] = field(default_factory=dict)
+    """By dtype; empty where no device was opened."""
     is_pinned: bool | None = None
     """Whether host buffers are; None where copies are synchronous anyway."""
     versions: Mapping[str, str | None]
@@ -73,8 +76,8 @@ def gather(choice: DeviceChoice) -> Facts:
     """Look at the machine; opens the device, and waits at most two seconds for the hub."""
     import torch
 
-    from w2v_core.backends.cpu import why_bfloat16_is_emulated
     from w2v_core.backends.hpu_probe import probe_hpu
+    from w2v_core.backends.processor import why_bfloat16_is_emulated
     from w2v_core.engine.devices import available_devices, open_backend
 
     error, backend = None, None
@@ -90,7 +93,7 @@ def gather(choice: DeviceChoice) -> Facts:
         device_name=backend.device_name if backend is not None else None,
         device_facts=backend.fingerprint() if backend is not None else {},
         hpu_probe=probe_hpu().lines,
-        graphs_unsupported=backend.graphs_unsupported if backend is not None else None,
+        graphs={d: backend.graph_support(d) for d in DTYPES} if backend is not None else {},
         is_pinned=_is_pinned(backend),
         versions={"python": platform.python_version(), **{p: version_of(p) for p in PACKAGES}},
         hub_error=hub_error(),

@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from w2v_core.bench.rounds import time_rounds  # torch is imported here, for the first time
 
-    reason = validation.backend.graphs_unsupported
+    reason = validation.backend.graph_support(cell.dtype).unsupported
     if cell.graphs and reason is not None:
         same = validation.config.command.replace(" --use_graphs", "")
         raise DeviceError(f"--use_graphs: {reason}; the same without graphs: {same}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from w2v_core.commands import HELP
 from w2v_core.commands.options import given, prepare_device
 from w2v_core.commands.parser import EXIT_CODES, INPUT_ERROR
-from w2v_core.config import BatchPlan, EngineConfig
+from w2v_core.config import EngineConfig, form_plan
 from w2v_core.errors import AudioError, ConfigError
 from w2v_core.options.option import declare
 from w2v_core.printable import printable
@@ -70,7 +70,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
     config = EngineConfig(
         dtype=options["dtype"],
         forward=options["forward"],
-        plan=BatchPlan(batch_size=options["batch_size"], at_most=True),
+        plan=form_plan("auto", num_buckets=None, batch_size=options["batch_size"]),
     )
     device = options["device"]
     files, problems = _expand(arguments.files)

@@ -27,12 +27,26 @@ Lengths = npt.NDArray[np.int64]
 def resolve_plan(config: EngineConfig, backend: Backend, *, num_parameters: int) -> BatchPlan:
     """Return the plan with ``auto`` replaced by what the backend and the model's size prefer.
 
-    A number of buckets that was asked for is kept: ``optimal`` is then the plan that uses it.
+    A number of buckets that was asked for is kept: ``optimal`` is then the plan that uses it, and
+    so it is where a host compiles each shape.
+
+    Raises:
+        ConfigError: packed batches with graphs: their shapes depend on the lengths.
     """
     plan = config.plan
+    if plan.packed and config.graphs:
+        raise ConfigError(
+            "packed batches have no static shape, so that no graph can hold them; "
+            "{use:batch_plan optimal}, or {use:graphs off}",
+            field="batch_plan",
+            value="packed",
+        )
+    is_compiled = backend.is_host and config.graphs
+    if is_compiled and plan.any_rows:
+        plan = replace(plan, batch_size=1)
     if plan.kind != "auto":
         return plan
-    kind = backend.default_plan if plan.at_most else "optimal"
+    kind = backend.default_plan if plan.at_most and not is_compiled else "optimal"
     packs = backend.is_host and config.forward == "exact" and num_parameters >= PACKED_PARAMETERS
     if kind == "sorted" and packs:
         kind = "packed"

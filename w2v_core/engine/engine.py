@@ -56,22 +56,24 @@ class Engine:
         self.backend = backend
         self.config = config
         self.plan = resolve_plan(config, backend, num_parameters=checkpoint.num_parameters)
-        model = build_forward(
+        is_compiled = backend.is_host and config.graphs  # no compiler of a host keeps float64
+        self._forward = build_forward(
             checkpoint.module,
             name=config.forward,
             dtype="float32" if config.autocast else config.dtype,
             device=backend.device,
             attention_mask=checkpoint.attention_mask,
-            float64_statistics=backend.supports_float64,
+            float64_statistics=backend.supports_float64 and not is_compiled,
             packed=self.plan.packed,
             prepack=_prepacks(backend, config),
         )
-        step = CtcStep(model, backend, autocast=config.autocast)
+        step = CtcStep(self._forward, backend, autocast=config.autocast)
         self.runner = StepRunner(
             backend,
             step,
             graphs=config.graphs,
             strict=config.strict,
+            dtype=config.dtype,
             capture_timeout_s=WARM_UP_PATIENCE * config.event_timeout_s,
         )
         self._buckets: tuple[Bucket, ...] = ()
@@ -81,6 +83,14 @@ class Engine:
     def buckets(self) -> tuple[Bucket, ...]:
         """The static shapes planned in warm-up, smallest first."""
         return self._buckets
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """What computes here, for the record: the forward's kernels, and who captured them."""
+        chosen = {"kernels": str(self._forward.kernels)}
+        if self.config.graphs:
+            chosen["graphs_by"] = self.backend.graph_support(self.config.dtype).by
+        return chosen
 
     @property
     def ring(self) -> SlotRing:
@@ -183,11 +193,11 @@ class Engine:
     def logits(self, utterances: Sequence[Utterance]) -> dict[str, npt.NDArray[np.float32]]:
         """Compute float32 logits (T, V) by utterance id, through the same buckets; for parity.
 
-        Synchronous and never captured; not for timing.
+        Synchronous; of a host's graphs what was compiled, else never captured; not for timing.
         """
         by_id: dict[str, npt.NDArray[np.float32]] = {}
         for batch in self.batches(utterances):
-            run = KeepLogits(self.runner.step)
+            run = KeepLogits(self.runner)
             self.run_alone(batch, run=run)
             values = run.logits.float().cpu().numpy()
             for row, utterance in enumerate(batch.utterances):
@@ -236,9 +246,9 @@ class Engine:
 
 
 def _prepacks(backend: Backend, config: EngineConfig) -> bool:
-    """Whether weights are packed for oneDNN: bfloat16 on the host, where it pays."""
+    """Whether weights are packed for oneDNN: bfloat16 on the host; a compiler packs its own."""
     suits = config.forward == "exact" and config.dtype == "bfloat16" and not config.autocast
-    return backend.is_host and suits and can_prepack()
+    return backend.is_host and suits and not config.graphs and can_prepack()
 
 
 def _watched(batches: Iterable[Batch], advance: Advance) -> Iterator[Batch]:

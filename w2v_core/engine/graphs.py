@@ -13,7 +13,7 @@ from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Backend, Replay
 from w2v_core.engine.ctc import NOT_FINITE
 from w2v_core.engine.slots import Slot
 from w2v_core.errors import GraphError
-from w2v_core.types import Batch, Bucket, Stage, Utterance
+from w2v_core.types import Batch, Bucket, Dtype, Stage, Utterance
 
 Run = Callable[[Bucket, torch.Tensor, torch.Tensor], torch.Tensor]
 """Bucket, waveforms (B, S) float32 and num_samples (B,) int32 -> ids (B, T) int32, enqueued."""
@@ -49,20 +49,6 @@ class CtcStep(torch.nn.Module):
         return ids.to(torch.int32).masked_fill(~torch.isfinite(best), NOT_FINITE)
 
 
-class KeepLogits:
-    """Runs a step without its capture and keeps the logits."""
-
-    logits: torch.Tensor
-
-    def __init__(self, step: CtcStep) -> None:
-        self._step = step
-
-    def __call__(self, _bucket: Bucket, *inputs: torch.Tensor) -> torch.Tensor:
-        """Map (B, S) and (B,) to ids (B, T) int32; the logits are (B, T, V)."""
-        self.logits = self._step.logits(*inputs)
-        return self._step.ids(self.logits)
-
-
 class StepRunner:
     """Runs the step for a bucket, replaying its capture where graphs are on."""
 
@@ -73,6 +59,7 @@ class StepRunner:
         *,
         graphs: bool,
         strict: bool,
+        dtype: Dtype = "float32",
         capture_timeout_s: float = CAPTURE_TIMEOUT_S,
     ) -> None:
         """Keep the step; nothing is compiled or captured yet.
@@ -80,15 +67,17 @@ class StepRunner:
         Raises:
             GraphError: graphs were asked for and the backend has none.
         """
-        if graphs and backend.graphs_unsupported is not None:
-            text = f"graphs are on but {backend.graphs_unsupported}; {{use:graphs off}}"
+        if graphs and (reason := backend.graph_support(dtype).unsupported) is not None:
+            text = f"graphs are on but {reason}; {{use:graphs off}}"
             raise GraphError(text, field="graphs", value="on")
         self.backend = backend
         self.step = step
         self._graphs = graphs
         self._strict = strict
+        self._dtype = dtype
         self._capture_timeout_s = capture_timeout_s
         self._replays: dict[Bucket, Replay] = {}
+        self._logits: dict[Bucket, Replay] = {}
         self.captures = 0
         """Graph captures so far."""
         self.runs = 0
@@ -142,15 +131,36 @@ class StepRunner:
         """
         if bucket not in self._replays:
             if self._graphs:
-                self._replays[bucket] = self.backend.capture(
-                    self.step, waveforms, num_samples, timeout_s=self._capture_timeout_s
-                )
+                self._replays[bucket] = self._capture(bucket, waveforms, num_samples)
                 self.captures += 1
             else:
                 self.admit(bucket)
         if self.backend.asynchronous:  # the first replay still pays; on the host the first run does
             self(bucket, waveforms, num_samples)
         return self(bucket, waveforms, num_samples)
+
+    def _capture(
+        self, bucket: Bucket, waveforms: torch.Tensor, num_samples: torch.Tensor
+    ) -> Replay:
+        """Capture the step; on a host, where ids need no copy, the logits of the step.
+
+        What a compiler made of the model is then what the parity pass looks at, and the check for
+        NaN stays torch's.
+        """
+        step = self.step.logits if self.backend.is_host else self.step
+        found = self.backend.capture(
+            step, waveforms, num_samples, dtype=self._dtype, timeout_s=self._capture_timeout_s
+        )
+        if not self.backend.is_host:
+            return found
+        self._logits[bucket] = found
+        return lambda *inputs: self.step.ids(found(*inputs))
+
+    def logits(
+        self, bucket: Bucket, waveforms: torch.Tensor, num_samples: torch.Tensor
+    ) -> torch.Tensor:
+        """Compute logits (B, T, V): compiled where they were, on a device without the capture."""
+        return self._logits.get(bucket, self.step.logits)(waveforms, num_samples)
 
     def __call__(
         self, bucket: Bucket, waveforms: torch.Tensor, num_samples: torch.Tensor
@@ -170,6 +180,20 @@ class StepRunner:
         ids = self._replays[bucket](waveforms, num_samples)
         self.backend.mark_step()
         return ids
+
+
+class KeepLogits:
+    """Runs a bucket's step and keeps its logits."""
+
+    logits: torch.Tensor
+
+    def __init__(self, runner: StepRunner) -> None:
+        self._runner = runner
+
+    def __call__(self, bucket: Bucket, *inputs: torch.Tensor) -> torch.Tensor:
+        """Map (B, S) and (B,) to ids (B, T) int32; the logits are (B, T, V)."""
+        self.logits = self._runner.logits(bucket, *inputs)
+        return self._runner.step.ids(self.logits)
 
 
 def noise_batch(bucket: Bucket) -> Batch:

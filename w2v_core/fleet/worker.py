@@ -80,7 +80,8 @@ def work(job: Job, tell: Tell) -> None:
     tell(stage="opening the device")
     run = ValidationRun(_config(job, options), progress=_progress(tell))
     run.load = lambda dataset: _corpus(job, run, dataset)
-    for cell in cells_of(options, has_graphs=run.backend.graphs_unsupported is None):
+    support = run.backend.graph_support
+    for cell in cells_of(options, measures_graphs=lambda dtype: support(dtype).by_default):
         if job.cells and str(cell) not in job.cells:
             continue
         tell(stage=str(cell))

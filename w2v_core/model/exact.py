@@ -16,7 +16,7 @@ from torch import nn
 from w2v_core.errors import BucketOverflowError
 from w2v_core.model.encoder import Encoder, PositionalConvolution, attention
 from w2v_core.model.front_end import FrontEnd, frame_mask, window_mask
-from w2v_core.model.layers import check_family
+from w2v_core.model.layers import check_family, products
 from w2v_core.types import FRAME_STRIDE, num_frames
 
 SPARE_SAMPLES = 80  # a bucket of T frames has 320T + 80 samples, types.Bucket
@@ -39,6 +39,7 @@ class ExactForward(nn.Module):
     ) -> None:
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__()
+        self.kernels = f"{products(dtype, prepack=prepack)}; attention torch; positions convolved"
         self.front_end = FrontEnd(
             module.wav2vec2.feature_extractor.conv_layers,
             family=check_family(module.config),

@@ -76,6 +76,7 @@ class StockForward(nn.Module):
     def __init__(self, module: Any, *, dtype: torch.dtype, attention_mask: bool) -> None:  # noqa: ANN401
         """Copy the module; ``attention_mask`` as the checkpoint's feature extractor returns one."""
         super().__init__()
+        self.kernels = "transformers' module"
         self.module = copy.deepcopy(module).to(dtype=dtype)
         self.attention_mask = attention_mask
 

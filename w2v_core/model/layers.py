@@ -100,6 +100,13 @@ def _widened(tensor: torch.Tensor) -> bool:
     return _WIDENS and tensor.device.type == "cpu" and tensor.dtype == torch.bfloat16
 
 
+def products(dtype: torch.dtype, *, prepack: bool) -> str:
+    """Say which kernels compute the matrix products on a host, for the record."""
+    if prepack:
+        return "products oneDNN, prepacked"
+    return "products torch" + (", in float32" if dtype == torch.bfloat16 and _WIDENS else "")
+
+
 def frozen(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Copy a weight, so that moving ours to a device leaves the checkpoint's module alone."""
     return tensor.detach().to(dtype=dtype, copy=True).contiguous()

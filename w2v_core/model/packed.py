@@ -18,8 +18,8 @@ from w2v_core.model.encoder import Encoder, attention
 from w2v_core.model.exact import bucket_frames
 from w2v_core.model.fourier import FourierPositions
 from w2v_core.model.front_end import FrontEnd
-from w2v_core.model.host import HostFrontEnd
-from w2v_core.model.layers import check_family
+from w2v_core.model.host import BLOCK_FRAMES, HostFrontEnd
+from w2v_core.model.layers import check_family, products
 from w2v_core.types import num_frames, stepped_frames
 
 # In bfloat16 the frames of an utterance are aligned: the host's attention is a quarter faster so.
@@ -37,6 +37,10 @@ class PackedForward(nn.Module):
     def __init__(self, module: Any, *, dtype: torch.dtype, prepack: bool) -> None:  # noqa: ANN401
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__()
+        self.kernels = (
+            f"{products(dtype, prepack=prepack)}; attention torch, an utterance at a time; "
+            f"positions by Fourier transform; front end in blocks of {BLOCK_FRAMES} frames"
+        )
         source = FrontEnd(
             module.wav2vec2.feature_extractor.conv_layers,
             family=check_family(module.config),

@@ -2,34 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from w2v_core.config import BatchPlan, form_plan
 from w2v_core.options.option import Given
 from w2v_core.records.cell import Cell, form_cells
+from w2v_core.types import Dtype
 
 
-def cells_of(options: Given, *, has_graphs: bool) -> tuple[Cell, ...]:
+def cells_of(options: Given, *, measures_graphs: Callable[[Dtype], bool]) -> tuple[Cell, ...]:
     """Return the matrix that is asked for; by default of what is on this machine.
 
     Args:
         options: What the front end was given.
-        has_graphs: Whether the device has graphs, which are then measured unless left out.
+        measures_graphs: Whether the device's graphs of a dtype are measured unasked.
 
     Raises:
         ConfigError: two cells would have one name.
     """
     models = models_of(options) or [(m, m.replace("-", "_")) for m in _default_models()]
     defaults = _default_datasets([model for model, _ in models])
-    return form_cells(
+    cells = form_cells(
         models=models,
         dtypes=options["dtype"],
         datasets=datasets_of(options) or [(d, d.replace("-", "_")) for d in defaults],
-        graphs=_graphs(options["graphs"], has_graphs=has_graphs),
+        graphs={"on": (True,), "off": (False,)}.get(options["graphs"], (False, True)),
         forwards=options["forward"],
         plan=plan_of(options),
         autocast=options["autocast"],
     )
+    if options["graphs"] is not None:
+        return cells
+    return tuple(cell for cell in cells if not cell.graphs or measures_graphs(cell.dtype))
 
 
 def plan_of(options: Given) -> BatchPlan:
@@ -54,11 +58,6 @@ def datasets_of(options: Given) -> list[tuple[str, str]]:
     if (folder := options["data_path"]) is not None:
         names.append(name_folder(folder))
     return [(d, parse_dataset(d).text) for d in names]
-
-
-def _graphs(asked: str | None, *, has_graphs: bool) -> tuple[bool, ...]:
-    choices: dict[str, tuple[bool, ...]] = {"on": (True,), "off": (False,), "both": (False, True)}
-    return choices[asked or ("both" if has_graphs else "off")]
 
 
 def _default_models() -> list[str]:

@@ -188,9 +188,8 @@ MEASURING: tuple[Option, ...] = (
     ),
     counted(
         "batch_size",
-        help=f"rows of a batch (default {_PLAN.batch_size})",
+        help=f"rows of a batch (default {_PLAN.batch_size}; 1 where a host compiles its graphs)",
         metavar="N",
-        default=_PLAN.batch_size,
         on=on("--batch-size", PYTEST, "run", "transcribe", "fleet"),
     ),
     chosen(
