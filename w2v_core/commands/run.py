@@ -7,6 +7,7 @@ import json
 import shlex
 import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from w2v_core.commands import HELP
@@ -93,15 +94,18 @@ def run(arguments: argparse.Namespace) -> int:
             if validation.records:  # only the profile failed
                 _deliver(validation, options, keeps=keeps)
             raise
-        _deliver(validation, options, keeps=keeps)
+        against = _deliver(validation, options, keeps=keeps)
     except KeyboardInterrupt:
         left = f"{validation.directory} stays marked incomplete" if keeps else "nothing was written"
         raise KeyboardInterrupt(left) from None
-    return 0 if not _spoken_against(validation.records[-1]) else 1
+    return 1 if against else 0
 
 
-def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> None:
+def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> list[str]:
     """Write the reports where they are kept, and print the figures even where that fails.
+
+    Returns:
+        What speaks against the record.
 
     Raises:
         ReportError: the reports cannot be written.
@@ -117,7 +121,9 @@ def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> None:
         if options["history"] is not None:
             with History(options["history"]) as history:
                 history.append([record])
-    _note(validation)
+    against = _spoken_against(record)
+    _note(validation, against)
+    return against
 
 
 def figures(record: CellRecord) -> list[Figure]:
@@ -257,11 +263,11 @@ def _spoken_against(record: CellRecord) -> list[str]:
     return [*(f"invalid: {reason}" for reason in record.invalid_reasons), *wer] or unfit
 
 
-def _note(validation: ValidationRun) -> None:
+def _note(validation: ValidationRun, against: Sequence[str]) -> None:
     """Tell on stderr where files are, and why the record is invalid or its WER bad."""
-    for record in validation.records:
-        sys.stderr.writelines(f"note: {printable(note)}\n" for note in record.notes)
-        sys.stderr.writelines(f"{printable(reason)}\n" for reason in _spoken_against(record))
+    notes = validation.records[-1].notes
+    sys.stderr.writelines(f"note: {printable(note)}\n" for note in notes)
+    sys.stderr.writelines(f"{printable(reason)}\n" for reason in against)
     sys.stderr.write(f"time: {phases_line(validation.records, run_s=process_s())}\n")
     if "directory" in vars(validation):
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
