@@ -28,7 +28,7 @@ GONE = {
     "w2v_core.validation": {"judge_threshold"},  # a WER over its ceiling leaves a record valid
     # Builders of markup, which are templates now:
     "w2v_core.report.accuracy_sections": {"padding", "wer", "worst_utterances"},
-    "w2v_core.report.evidence": {"vanished"},  # absent(), which counts cells that raised too
+    "w2v_core.report.evidence": {"vanished", "ranked"},  # absent(); standings(), ranked as well
     "w2v_core.report.heat": {"status_cell"},
     "w2v_core.report.markdown": {"render"},
     "w2v_core.report.overview": {"header"},

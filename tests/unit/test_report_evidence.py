@@ -12,8 +12,8 @@ from w2v_core.report.views.ranking import (
     absent,
     doubts,
     headline,
-    ranked,
     reasons,
+    standings,
     status,
     warnings,
 )
@@ -48,15 +48,15 @@ def test_cells_are_ranked_by_evidence():
         }
     )
 
-    order = ranked([records[name] for name in names], gate)
+    order = standings(Run(records=tuple(records[name] for name in names), verdict=gate))
 
-    assert [r.model for r in order] == names[::-1]
+    assert [cell.record.model for cell in order] == names[::-1]
 
 
 def test_equal_cells_keep_the_order_of_the_matrix():
-    run = make_run(0)
+    records = make_run(0)
 
-    assert ranked(run) == list(run)
+    assert tuple(cell.record for cell in standings(Run(records=records))) == tuple(records)
 
 
 def test_the_headline_counts_cells_and_verdicts():
@@ -86,8 +86,10 @@ def test_a_cell_that_raised_is_counted_and_told_with_its_error_once():
 def test_what_several_cells_share_is_told_once():
     one, two = make_record(cell=CELLS[0], notes=("n",)), make_record(cell=CELLS[1], notes=("n",))
 
-    assert doubts([one, two]) == [("all 2 cells", "n")]
-    assert doubts([one, replace(two, notes=("m",))]) == [(CELLS[0], "n"), (CELLS[1], "m")]
+    other = replace(two, notes=("m",))
+
+    assert doubts(standings(Run(records=(one, two)))) == [("all 2 cells", "n")]
+    assert doubts(standings(Run(records=(one, other)))) == [(CELLS[0], "n"), (CELLS[1], "m")]
 
 
 def test_a_gate_that_repeats_the_record_says_it_once():

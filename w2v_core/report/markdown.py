@@ -12,15 +12,7 @@ from w2v_core.records.fields import MACHINE_KEYS, RELEASE_KEYS
 from w2v_core.records.record import TIMED_REGION, CellRecord
 from w2v_core.report.tables import markdown_table, matrix
 from w2v_core.report.text import markdown_safe
-from w2v_core.report.views.ranking import (
-    absent,
-    doubts,
-    headline,
-    is_alone,
-    ranked,
-    reasons,
-    status,
-)
+from w2v_core.report.views.ranking import Standing, absent, doubts, headline, is_alone, standings
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.run import Run
 
@@ -41,7 +33,7 @@ def render_markdown(run: Run, *, left_out: Sequence[str] = ()) -> str:
         run: The run and what was made of it.
         left_out: Files that this run's directory lacks, each with its reason.
     """
-    order = ranked(run.records, run.verdict)
+    order = standings(run)
     lines = [
         f"# {markdown_safe(headline(run))}",
         "",
@@ -75,12 +67,12 @@ def _run(records: Sequence[CellRecord]) -> list[str]:
     return ["Release {}, run {},\ndevice {}.".format(*names), ""]
 
 
-def _cells(order: Sequence[CellRecord], verdict: GateResult | None) -> list[str]:
+def _cells(order: Sequence[Standing], verdict: GateResult | None) -> list[str]:
     if not order:
         return []
-    first = order[:MOST_CELLS]
-    judged = {} if is_alone(verdict) else {r.cell: {"verdict": status(r, verdict)} for r in first}
-    rows = [{**row, **judged.get(r.cell, {})} for r, row in zip(first, matrix(first), strict=True)]
+    rows = matrix([cell.record for cell in order[:MOST_CELLS]])
+    if not is_alone(verdict):
+        rows = [{**row, "verdict": c.status} for c, row in zip(order, rows, strict=False)]
     left = len(order) - MOST_CELLS
     return [
         *markdown_table(rows),
@@ -93,13 +85,12 @@ def _cells(order: Sequence[CellRecord], verdict: GateResult | None) -> list[str]
     ]
 
 
-def _evidence(order: Sequence[CellRecord], run: Run) -> Iterator[str]:
-    verdict = run.verdict
+def _evidence(order: Sequence[Standing], run: Run) -> Iterator[str]:
     for lost in absent(run)[:MOST_CELLS]:
         yield f"- **{_name(lost.cell)}** {lost.status}: {_reason(lost.why)}"
-    for record in order[:MOST_CELLS]:
-        name, against = _name(record.cell), reasons(record, verdict)
-        state = "invalid" if not record.valid else status(record, verdict)
+    for cell in order[:MOST_CELLS]:
+        name, against = _name(cell.record.cell), cell.reasons
+        state = cell.status if cell.record.valid else "invalid"
         yield from (f"- **{name}** is {state}: {_reason(r)}" for r in against[:MOST_REASONS])
         if len(against) > MOST_REASONS:
             yield f"- **{name}**: {len(against) - MOST_REASONS} more reasons"

@@ -14,12 +14,12 @@ from markupsafe import Markup
 
 from w2v_core.printable import printable, shorten
 from w2v_core.report.charts import MOST_ROWS
-from w2v_core.report.names import labels, shared
+from w2v_core.report.names import shared
 from w2v_core.report.tables import STARTING, gaps, held, shown
 from w2v_core.report.text import figure, html_safe
 from w2v_core.report.views import accuracy, speed, stages, verdict
 from w2v_core.report.views.matrix import matrix, shown_status
-from w2v_core.report.views.ranking import doubts, headline, is_alone, ranked
+from w2v_core.report.views.ranking import absent, doubts, headline, is_alone, standings
 from w2v_core.report.views.trend import CUSUM_LIMIT, FIRST_NIGHTS, trends
 
 if TYPE_CHECKING:
@@ -55,20 +55,21 @@ _WORD_CHARS = 60
 def render_page(run: Run) -> str:
     """Render a run as one page; a section without data says what would bring it."""
     records = run.records
-    order = ranked(records, run.verdict)
+    order, lost = standings(run), absent(run)
     nights = trends(run.nights, records, run.baseline) if run.nights is not None else None
     has_anchor = run.baseline is not None
     return render(
         "page.html.j2",
         run=run,
         order=order,
+        lost=lost,
         sections=SECTIONS,
         headline=headline(run),
-        label=labels(records),
         shared=shared(records),
-        matrix=matrix(order, run),
-        starting=held(STARTING, order),
+        matrix=matrix(order, lost),
+        starting=held(STARTING, records),
         nights=nights,
+        gaps=gaps(records),
         level="anchor" if has_anchor else f"median of the first {FIRST_NIGHTS} nights",
         doubts=doubts(order),
         recipes=sorted({r.text_normalisation for r in records if r.wer is not None}),
@@ -105,7 +106,6 @@ def _environment() -> jinja2.Environment:
         accuracy=accuracy,
         cusum_limit=CUSUM_LIMIT,
         drawn_of=drawn_of,
-        gaps=gaps,
         is_alone=is_alone,
         most_rows=MOST_ROWS,
         policy=POLICY,

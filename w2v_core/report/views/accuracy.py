@@ -11,7 +11,7 @@ from scipy import special
 from w2v_core.errors import UnknownNameError
 from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.report.charts import MOST_ROWS, Bar, Chart, intervals
-from w2v_core.report.names import labels
+from w2v_core.report.views.ranking import Standing
 from w2v_core.scoring.significance import MIN_SPEAKERS, matched_pairs
 from w2v_core.scoring.text import DEFAULT_RECIPE, find_recipe
 from w2v_core.scoring.wer import Piece, align
@@ -57,14 +57,15 @@ class PaddingCost(NamedTuple):
         return self.exact.rtfx / self.stock.rtfx if self.stock.rtfx > 0 else None
 
 
-def wer_chart(order: Sequence[CellRecord]) -> Chart | None:
+def wer_chart(order: Sequence[Standing]) -> Chart | None:
     """Place the WER by cell with its interval; None where no cell has references."""
-    name, rows = labels(order), []
-    for record in [r for r in order if r.wer is not None][:MOST_ROWS]:  # an interval takes long
+    rows = []
+    scored = [c for c in order if c.record.wer is not None]
+    for record, label in [(c.record, c.label) for c in scored[:MOST_ROWS]]:  # an interval is slow
         wer = record.wer or 0.0
         low, high = wer_interval(record.scores) or (wer, wer)
         values = (wer * 100, low * 100, high * 100)
-        rows.append(Bar(name[record.cell], values, f"{wer * 100:.2f}", is_bad=not record.valid))
+        rows.append(Bar(label, values, f"{wer * 100:.2f}", is_bad=not record.valid))
     return intervals(rows, title="Corpus WER by cell with its 95 % interval", axis="WER, %")
 
 

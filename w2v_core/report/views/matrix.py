@@ -11,9 +11,8 @@ from w2v_core.records.fields import Figure
 from w2v_core.records.record import CellRecord
 from w2v_core.report.names import split
 from w2v_core.report.tables import BRIEF, WHOLE, held, shown, value
-from w2v_core.report.views.ranking import NOT_JUDGED, STATUS_CLASS, absent, status
-from w2v_core.verdict.outcome import GateResult, Throughput
-from w2v_core.verdict.run import Run
+from w2v_core.report.views.ranking import NOT_JUDGED, Absent, Standing
+from w2v_core.verdict.outcome import Throughput
 
 SHADES = (0.02, 0.10, 0.30, 0.60)  # distance from the best cell of the same model and dataset
 
@@ -58,13 +57,13 @@ class CellMatrix:
     """Name and tiles of each line; empty where there is one cell only."""
 
 
-def matrix(order: Sequence[CellRecord], run: Run) -> CellMatrix:
+def matrix(order: Sequence[Standing], lost: Sequence[Absent]) -> CellMatrix:
     """Return all cells in their order, and as tiles those without a record too."""
-    best, gate = _best(order), run.verdict
-    columns = held(WHOLE, order)
-    rows = tuple(_row(record, gate, columns, best) for record in order)
-    lost = [CellRow(cell=c.cell, status=c.status, kind="bad") for c in absent(run)]
-    tiles = {split(row.cell): row for row in (*lost, *rows)}
+    records = [cell.record for cell in order]
+    best, columns = _best(records), held(WHOLE, records)
+    rows = tuple(_row(cell, columns, best) for cell in order)
+    gone = [CellRow(cell=c.cell, status=c.status, kind="bad") for c in lost]
+    tiles = {split(row.cell): row for row in (*gone, *rows)}
     names = sorted({column for _, column in tiles})
     lines = [
         (line, tuple(tiles.get((line, name)) for name in names))
@@ -81,20 +80,17 @@ def matrix(order: Sequence[CellRecord], run: Run) -> CellMatrix:
 Best = dict[tuple[str, str, str], float]
 
 
-def _row(
-    record: CellRecord, gate: GateResult | None, columns: Sequence[Figure], best: Best
-) -> CellRow:
-    state = status(record, gate)
-    judged = gate.cell(record.cell) if gate is not None else None
+def _row(cell: Standing, columns: Sequence[Figure], best: Best) -> CellRow:
+    record = cell.record
     figures = {c.name: Shaded(shown(c, record), _shade(record, c, best)) for c in columns}
     return CellRow(
         cell=record.cell,
-        status=state,
-        kind=STATUS_CLASS.get(state, ""),
+        status=cell.status,
+        kind=cell.kind,
         figures=tuple(figures.values()),
         wer=None if record.wer is None else record.wer * 100,
         rtfx=figures["rtfx"],
-        speed=judged.throughput if judged is not None else None,
+        speed=cell.speed,
     )
 
 

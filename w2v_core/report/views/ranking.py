@@ -5,10 +5,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from w2v_core.records.record import CellRecord
-from w2v_core.verdict.outcome import GateResult
+from w2v_core.report.names import labels
+from w2v_core.verdict.outcome import CellVerdict, GateResult, Throughput
 
 if TYPE_CHECKING:
     from w2v_core.verdict.run import Run
@@ -45,16 +47,46 @@ class Absent(NamedTuple):
     why: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A cell and how it stands, found out once for all of a report."""
+
+    record: CellRecord
+    label: str
+    """Its name without what all cells of the run share."""
+    status: str
+    reasons: tuple[str, ...]
+    """What speaks against it; empty where nothing does."""
+    warnings: tuple[str, ...]
+    """Why its figures are to be doubted."""
+    judged: CellVerdict | None
+
+    @property
+    def kind(self) -> str:
+        """Its colour: ``good``, ``bad``, ``doubt`` or none."""
+        return STATUS_CLASS.get(self.status, "")
+
+    @property
+    def speed(self) -> Throughput | None:
+        """Its throughput against the baseline."""
+        return None if self.judged is None else self.judged.throughput
+
+
 def is_alone(verdict: GateResult | None) -> bool:
     """Whether the run was judged for itself alone, or not at all: no baseline said anything."""
     return verdict is None or (verdict.baseline is None and not verdict.unusable)
+
+
+def judged_of(record: CellRecord, verdict: GateResult | None) -> CellVerdict | None:
+    """Return what was judged of a cell; None where that is nothing."""
+    return None if verdict is None else verdict.cell(record.cell)
 
 
 def status(record: CellRecord, verdict: GateResult | None) -> str:
     """Return ``INVALID``, the verdict, or ``not judged``; a cell alone can fail, not pass."""
     if not record.valid:
         return "INVALID"
-    judged = verdict.cell(record.cell) if verdict is not None else None
+    judged = judged_of(record, verdict)
     if judged is None or (is_alone(verdict) and judged.verdict != "FAIL"):
         return NOT_JUDGED
     return judged.verdict
@@ -62,31 +94,41 @@ def status(record: CellRecord, verdict: GateResult | None) -> str:
 
 def reasons(record: CellRecord, verdict: GateResult | None) -> tuple[str, ...]:
     """Say why a cell is not good; empty where nothing speaks against it."""
-    judged = verdict.cell(record.cell) if verdict is not None else None
+    judged = judged_of(record, verdict)
     if judged is None or judged.verdict == "PASS":
         return record.invalid_reasons
     own = record.invalid_reasons
     return (*own, *(r for r in judged.reasons if not any(o in r for o in own)))
 
 
-def ranked(records: Sequence[CellRecord], verdict: GateResult | None = None) -> list[CellRecord]:
-    """Order cells by evidence against them.
+def standings(run: Run) -> tuple[Standing, ...]:
+    """Return the cells of a run by evidence against them.
 
     Invalid ones first, then the gate's verdicts, the doubtful figures, the largest loss of
     throughput, the most changed transcripts; in the order of the matrix among equals.
     """
+    label = labels(run.records)
+    cells = (
+        Standing(
+            record=record,
+            label=label[record.cell],
+            status=status(record, run.verdict),
+            reasons=reasons(record, run.verdict),
+            warnings=warnings(record),
+            judged=judged_of(record, run.verdict),
+        )
+        for record in run.records
+    )
 
-    def key(record: CellRecord) -> tuple[float, ...]:
-        judged = verdict.cell(record.cell) if verdict is not None else None
-        speed = judged.throughput if judged is not None else None
+    def key(cell: Standing) -> tuple[float, ...]:
         return (
-            _SEVERITY[status(record, verdict)],
-            0 if warnings(record) else 1,
-            speed.ratio if speed is not None else 1.0,
-            -len(record.changed_vs_golden or ()),
+            _SEVERITY[cell.status],
+            0 if cell.warnings else 1,
+            cell.speed.ratio if cell.speed is not None else 1.0,
+            -len(cell.record.changed_vs_golden or ()),
         )
 
-    return sorted(records, key=key)
+    return tuple(sorted(cells, key=key))
 
 
 def headline(run: Run) -> str:
@@ -119,14 +161,14 @@ def absent(run: Run) -> list[Absent]:
     return [*raised, *(Absent(c.cell, "vanished", "; ".join(c.reasons)) for c in gone)]
 
 
-def doubts(records: Sequence[CellRecord]) -> list[tuple[str, str]]:
+def doubts(order: Sequence[Standing]) -> list[tuple[str, str]]:
     """Return what to doubt or to know of the cells; what several of them share is told once."""
     cells: dict[str, list[str]] = {}
-    for record in records:
-        for text in (*warnings(record), *record.notes):
-            cells.setdefault(text, []).append(record.cell)
+    for cell in order:
+        for text in (*cell.warnings, *cell.record.notes):
+            cells.setdefault(text, []).append(cell.record.cell)
     return [
-        (told[0] if len(told) == 1 else _every(len(told), len(records)), text)
+        (told[0] if len(told) == 1 else _every(len(told), len(order)), text)
         for text, told in cells.items()
     ]
 

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from w2v_core.records.record import CellRecord
 from w2v_core.report import charts
 from w2v_core.report.charts import Bar, Chart, LineChart, Series
-from w2v_core.report.names import labels
 from w2v_core.report.text import figure
+from w2v_core.report.views.ranking import Standing
 from w2v_core.report.views.trend import CUSUM_LIMIT, Trend
-from w2v_core.verdict.outcome import GateResult
 
 MOST_LINES = 4
 PERCENTILES = ("p50", "p90", "p99")
 
 
-def throughput(order: Sequence[CellRecord]) -> Chart | None:
+def throughput(order: Sequence[Standing]) -> Chart | None:
     """Place RTFx by cell with the range of its rounds; None where no round was timed."""
-    name = labels(order)
-    rows = [
-        Bar(
-            name[r.cell],
-            (r.rtfx, r.audio_s / max(r.rounds_s), r.audio_s / min(r.rounds_s)),
-            figure(r.rtfx),
-            is_bad=not r.valid,
-        )
-        for r in timed(order)
-    ]
+    rows = []
+    for cell in timed(order):
+        r = cell.record
+        values = (r.rtfx, r.audio_s / max(r.rounds_s), r.audio_s / min(r.rounds_s))
+        rows.append(Bar(cell.label, values, figure(r.rtfx), is_bad=not r.valid))
     return charts.intervals(
         rows,
         title="RTFx by cell, from the slowest to the fastest round",
@@ -36,23 +29,21 @@ def throughput(order: Sequence[CellRecord]) -> Chart | None:
     )
 
 
-def timed(order: Sequence[CellRecord]) -> list[CellRecord]:
+def timed(order: Sequence[Standing]) -> list[Standing]:
     """Return the cells with timed rounds."""
-    return [r for r in order if r.rounds_s and min(r.rounds_s) > 0]
+    return [c for c in order if c.record.rounds_s and min(c.record.rounds_s) > 0]
 
 
-def against_baseline(order: Sequence[CellRecord], gate: GateResult | None) -> Chart | None:
+def against_baseline(order: Sequence[Standing]) -> Chart | None:
     """Place the change of throughput with the gate's interval; None where none was judged."""
-    name = labels(order)
     rows = []
-    for record in order:
-        judged = gate.cell(record.cell) if gate is not None else None
-        speed = judged.throughput if judged is not None else None
-        if judged is None or speed is None:
+    for cell in order:
+        if cell.judged is None or cell.speed is None:
             continue
+        speed = cell.speed
         change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
-        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in judged.findings)
-        rows.append(Bar(name[record.cell], (change, low, high), f"{change:+.1f} %", is_bad=bad))
+        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in cell.judged.findings)
+        rows.append(Bar(cell.label, (change, low, high), f"{change:+.1f} %", is_bad=bad))
     return charts.intervals(
         rows,
         title="Change of throughput against the baseline by cell, with its interval",
@@ -61,18 +52,14 @@ def against_baseline(order: Sequence[CellRecord], gate: GateResult | None) -> Ch
     )
 
 
-def latency(order: Sequence[CellRecord]) -> Chart | None:
+def latency(order: Sequence[Standing]) -> Chart | None:
     """Place the latency percentiles by cell, milliseconds; None where no round was timed."""
-    name = labels(order)
-    rows = [
-        Bar(
-            name[r.cell],
-            tuple(r.latency_s[p] * 1e3 for p in PERCENTILES),
-            figure(r.latency_s["p99"] * 1e3),
-        )
-        for r in timed(order)
-        if all(p in r.latency_s for p in PERCENTILES)
-    ]
+    rows = []
+    for cell in timed(order):
+        values_s = cell.record.latency_s
+        if all(p in values_s for p in PERCENTILES):
+            values = tuple(values_s[p] * 1e3 for p in PERCENTILES)
+            rows.append(Bar(cell.label, values, figure(values_s["p99"] * 1e3)))
     return charts.markers(
         rows,
         parts=PERCENTILES,

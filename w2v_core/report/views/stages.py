@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from w2v_core.records.record import SERIAL_STAGES, BucketUse, CellRecord
+from w2v_core.records.record import SERIAL_STAGES, BucketUse
 from w2v_core.report.charts import Bar, Chart, shares
-from w2v_core.report.names import labels
+from w2v_core.report.views.ranking import Standing
 from w2v_core.types import FRAME_STRIDE, SAMPLE_RATE_HZ
 
 STAGE_NAMES = ("staging and H2D", "compute", "D2H", "CTC decoding")  # in SERIAL_STAGES' order
@@ -62,16 +62,15 @@ def row_s(use: BucketUse) -> float:
     return use.num_frames * FRAME_STRIDE / SAMPLE_RATE_HZ
 
 
-def stage_rows(order: Sequence[CellRecord]) -> list[StageRow]:
+def stage_rows(order: Sequence[Standing]) -> list[StageRow]:
     """Return the cells that hold stage times."""
-    name = labels(order)
     rows = [
         StageRow(
-            name[r.cell],
-            tuple((r.serial_stage_s or {}).get(stage, 0.0) for stage in SERIAL_STAGES),
-            statistics.median(r.rounds_s) if r.rounds_s else None,
+            cell.label,
+            tuple((cell.record.serial_stage_s or {}).get(stage, 0.0) for stage in SERIAL_STAGES),
+            statistics.median(cell.record.rounds_s) if cell.record.rounds_s else None,
         )
-        for r in order
+        for cell in order
     ]
     return [row for row in rows if row.serial_s > 0]
 
@@ -94,9 +93,10 @@ def stage_chart(rows: Sequence[StageRow]) -> Chart | None:
     )
 
 
-def uses(order: Sequence[CellRecord]) -> list[Use]:
+def uses(order: Sequence[Standing]) -> list[Use]:
     """Group the cells that use their buckets alike."""
-    groups = Counter((r.dataset, r.batch_plan, r.buckets) for r in order if r.buckets)
+    records = [cell.record for cell in order]
+    groups = Counter((r.dataset, r.batch_plan, r.buckets) for r in records if r.buckets)
     return [
         Use(dataset=dataset, plan=plan, num_cells=count, buckets=buckets)
         for (dataset, plan, buckets), count in groups.items()

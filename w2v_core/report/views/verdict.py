@@ -9,18 +9,15 @@ from typing import Any, NamedTuple
 from w2v_core.printable import shorten
 from w2v_core.records.fields import FIGURES, Figure
 from w2v_core.records.record import CellRecord
-from w2v_core.report.names import labels
-from w2v_core.report.tables import NOT_MEASURED, shown, value
+from w2v_core.report.tables import NOT_MEASURED, shown, told, value
 from w2v_core.report.views.matrix import shown_status
 from w2v_core.report.views.ranking import (
     NOT_JUDGED,
     STATUS_CLASS,
+    Absent,
+    Standing,
     absent,
     is_quiet,
-    ranked,
-    reasons,
-    status,
-    warnings,
 )
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.run import Run
@@ -72,44 +69,38 @@ def verdict_kind(verdict: GateResult | None) -> str:
     return "plain" if verdict is None or is_quiet(verdict) else STATUS_CLASS[verdict.verdict]
 
 
-def states(run: Run) -> list[State]:
+def states(order: Sequence[Standing], lost: Sequence[Absent]) -> list[State]:
     """Count the cells by status, worst first; empty where no cell was judged."""
-    counts = Counter(status(r, run.verdict) for r in run.records)
-    counts.update(lost.status for lost in absent(run))
+    counts = Counter([*(cell.status for cell in order), *(cell.status for cell in lost)])
     if counts[NOT_JUDGED] == counts.total():
         return []
     names = [n for n in (*STATUS_CLASS, NOT_JUDGED) if counts[n]]
     return [State(counts[n], n, STATUS_CLASS.get(n, "")) for n in names]
 
 
-def tiles(run: Run) -> list[Tile]:
+def tiles(order: Sequence[Standing]) -> list[Tile]:
     """Return the figures of the first screen; those that no cell holds are left out."""
-    records = run.records
     known = (
-        _speed(run),
-        _range(records, FIGURES["wer"], "WER", "{} with references"),
-        _extreme(records, FIGURES["latency_p99_s"], "Highest p99 latency"),
-        _changed(records),
-        _range(records, FIGURES["padding_efficiency"], "Padding efficiency", PADDING),
-        _unstable(records),
+        _speed(order),
+        _range(order, FIGURES["wer"], "WER", "{} with references"),
+        _extreme(order, FIGURES["latency_p99_s"], "Highest p99 latency"),
+        _changed(order),
+        _range(order, FIGURES["padding_efficiency"], "Padding efficiency", PADDING),
+        _unstable(order),
     )
     return [tile for tile in known if tile is not None]
 
 
-def troubles(run: Run) -> tuple[list[Trouble], int]:
+def troubles(order: Sequence[Standing], lost: Sequence[Absent]) -> tuple[list[Trouble], int]:
     """Return the worst cells, those without a record first, and how many more there are."""
-    order, gate = ranked(run.records, run.verdict), run.verdict
-    lost = absent(run)
     rows = [
         Trouble(c.cell, c.status, "bad", NOT_MEASURED, (shorten(c.why, REASON_CHARS),))
         for c in lost[:MOST_ABSENT]
     ]
-    troubled = [r for r in order if reasons(r, gate) or warnings(r)]
-    for record in troubled[:MOST_WORST]:
-        state = status(record, gate)
-        kind = STATUS_CLASS.get(state, "")
-        speed = shown(FIGURES["rtfx"], record)
-        rows.append(Trouble(record.cell, shown_status(state), kind, speed, _evidence(record, gate)))
+    troubled = [cell for cell in order if cell.reasons or cell.warnings]
+    for cell in troubled[:MOST_WORST]:
+        speed, state = shown(FIGURES["rtfx"], cell.record), shown_status(cell.status)
+        rows.append(Trouble(cell.record.cell, state, cell.kind, speed, _evidence(cell)))
     return rows, len(troubled) + len(lost) - len(rows)
 
 
@@ -130,45 +121,43 @@ def span(values: Sequence[float], form: str = "d", to: str = " to ") -> str:
     return low if low == high else f"{low}{to}{high}"
 
 
-def _evidence(record: CellRecord, gate: GateResult | None) -> tuple[str, ...]:
-    against = (*reasons(record, gate), *warnings(record))
+def _evidence(cell: Standing) -> tuple[str, ...]:
+    against = (*cell.reasons, *cell.warnings)
     left = len(against) - MOST_REASONS
     more = (f"and {left} more, in run.json",) if left > 0 else ()
     return (*(shorten(text, REASON_CHARS) for text in against[:MOST_REASONS]), *more)
 
 
-def _speed(run: Run) -> Tile | None:
-    name, gate = labels(run.records), run.verdict
-    judged = [(c.throughput, c) for c in (gate.cells if gate is not None else ()) if c.throughput]
-    if judged:
-        speed, worst = min(judged, key=lambda pair: pair[0].ratio)
-        bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in worst.findings)
-        change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
-        below = f"[{low:+.1f}, {high:+.1f}] {name.get(worst.cell, worst.cell)}"
-        return Tile("Slowest against the baseline", f"{change:+.1f} %", below, "bad" if bad else "")
-    return _extreme(run.records, FIGURES["rtfx"], "Highest RTFx")
+def _speed(order: Sequence[Standing]) -> Tile | None:
+    judged = [(c.speed, c) for c in order if c.speed is not None]
+    if not judged:
+        return _extreme(order, FIGURES["rtfx"], "Highest RTFx")
+    speed, cell = min(judged, key=lambda pair: pair[0].ratio)
+    findings = cell.judged.findings if cell.judged is not None else ()
+    bad = any(f.kind == "throughput" and f.verdict == "FAIL" for f in findings)
+    change, low, high = ((x - 1) * 100 for x in (speed.ratio, speed.lower, speed.upper))
+    below = f"[{low:+.1f}, {high:+.1f}] {cell.label}"
+    return Tile("Slowest against the baseline", f"{change:+.1f} %", below, "bad" if bad else "")
 
 
-def _extreme(records: Sequence[CellRecord], figure: Figure, name: str) -> Tile | None:
-    measured = [(v, r) for r in records if (v := value(figure, r)) is not None]
+def _extreme(order: Sequence[Standing], figure: Figure, name: str) -> Tile | None:
+    measured = [(v, c) for c in order if (v := value(figure, c.record)) is not None]
     if not measured:
         return None
-    _, record = max(measured, key=lambda pair: pair[0])
-    return Tile(
-        name, f"{shown(figure, record)} {figure.unit}".rstrip(), labels(records)[record.cell]
-    )
+    number, cell = max(measured, key=lambda pair: pair[0])
+    return Tile(name, f"{told(figure, number)} {figure.unit}".rstrip(), cell.label)
 
 
-def _range(records: Sequence[CellRecord], figure: Figure, name: str, below: str) -> Tile | None:
-    values = [v for r in records if (v := value(figure, r)) is not None]
+def _range(order: Sequence[Standing], figure: Figure, name: str, below: str) -> Tile | None:
+    values = [v for c in order if (v := value(figure, c.record)) is not None]
     if not values:
         return None
     text = span(values, figure.spec, " \u2013 ")
     return Tile(name, f"{text} {figure.unit}", below.format(_cells(len(values))))
 
 
-def _changed(records: Sequence[CellRecord]) -> Tile | None:
-    exact = [r for r in records if r.forward == "exact"]  # what stock changes is padding's cost
+def _changed(order: Sequence[Standing]) -> Tile | None:
+    exact = [c.record for c in order if c.record.forward == "exact"]  # stock's are padding's cost
     counts = [len(r.changed_vs_golden) for r in exact if r.changed_vs_golden is not None]
     if not counts:
         return None
@@ -176,11 +165,11 @@ def _changed(records: Sequence[CellRecord]) -> Tile | None:
     return Tile("Changed", str(sum(counts)), below, "doubt" if sum(counts) else "")
 
 
-def _unstable(records: Sequence[CellRecord]) -> Tile | None:
-    if not records:
+def _unstable(order: Sequence[Standing]) -> Tile | None:
+    if not order:
         return None
-    count = sum(bool(warnings(r)) for r in records)
-    below = f"of {_cells(len(records))} by their rounds"
+    count = sum(bool(cell.warnings) for cell in order)
+    below = f"of {_cells(len(order))} by their rounds"
     return Tile("Unstable", str(count), below, "doubt" if count else "")
 
 
