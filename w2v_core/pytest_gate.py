@@ -145,7 +145,7 @@ class Gatekeeper:
 
         if self._history is not None:
             with History(self._history) as opened:
-                opened.append(self._run.records)
+                opened.append([*self._run.records, *self.run.confirmations])
 
     def check_history(self) -> None:
         """Open the history, or see that it can be made, before anything is measured.

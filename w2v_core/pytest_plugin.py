@@ -285,7 +285,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def _rebase(session: pytest.Session) -> None:
-    from w2v_core.verdict.commands import rebase
+    from w2v_core.verdict.approving import rebase
 
     run, reason = session.config.stash[RUN], given(session.config)["reason"]
     if reason is None or not run.records or asked_cells() is not None:

@@ -11,8 +11,9 @@ from tests.helpers.records import make_run, make_scores, write_run
 from w2v_core.errors import RecordError, ReportError
 from w2v_core.records.history import History
 from w2v_core.records.store import locked, new_run_id, reserve
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.commands import gate_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 SCORES = make_scores(utterances=4, words=5, speakers=2)

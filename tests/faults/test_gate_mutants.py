@@ -30,7 +30,8 @@ from tests.helpers.records import (
 )
 from w2v_core.errors import ConfigError
 from w2v_core.records.record import to_json
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.approving import approve_runs
+from w2v_core.verdict.commands import gate_runs
 
 TONIGHT = Tonight(night=10)
 GOOD = TONIGHT.good

@@ -13,8 +13,9 @@ from tests.helpers.mutants import Tonight, scaled
 from tests.helpers.records import CELLS, ENVIRONMENT, START, make_run, write_run
 from w2v_core.cli import main
 from w2v_core.errors import RecordError
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import baseline_file, load_baseline
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.commands import gate_runs
 
 TONIGHT = Tonight(night=10)
 GOOD = TONIGHT.good

@@ -26,7 +26,7 @@ from tests.helpers.bent_json import (
 from tests.helpers.records import make_run, make_scores, write_run
 from w2v_core.cli import main
 from w2v_core.records.history import History
-from w2v_core.verdict.commands import approve_runs
+from w2v_core.verdict.approving import approve_runs
 
 SEED = 20261125
 UNUSABLE = 3

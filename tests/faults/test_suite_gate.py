@@ -16,8 +16,9 @@ from tests.helpers.replay import GOOD, MUTANTS
 from tests.helpers.suite import ROOT, Ended, run_sessions, run_suite, tiny_inputs
 from w2v_core.records.history import History
 from w2v_core.records.record import from_json
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.commands import gate_runs
 
 BAD = ("failure", "error")
 VANISHED = "tiny-float32-vanished-nographs-exact"
@@ -51,8 +52,7 @@ def copies(folder, record, *, faster=1.0, spread=0.001, cells=()):
             rtfx=record.rtfx * speed,
             utterances_per_s=record.utterances_per_s * speed,
         )
-        both = [one, *(replace(one, cell=cell) for cell in cells)]
-        runs.append(write_run(folder / f"run-{i}", both))
+        runs.append(write_run(folder / f"run-{i}", [one, *(replace(one, cell=c) for c in cells)]))
     return runs
 
 

@@ -28,7 +28,7 @@ from tests.helpers.mutants import (
 from tests.helpers.records import CELLS, START, write_run
 from w2v_core.backends.base import GraphSupport
 from w2v_core.pytest_plugin import RUN
-from w2v_core.verdict.commands import approve_runs
+from w2v_core.verdict.approving import approve_runs
 
 CELL_TESTS, GATE_TESTS = "tests/validation/test_cells.py", "tests/validation/test_gate.py"
 LAST_CLAIM = "test_steady_state_throughput"

@@ -18,7 +18,8 @@ import pytest
 from tests.helpers.mutants import scaled
 from tests.helpers.records import ENVIRONMENT, START, make_run, make_scores, write_run
 from w2v_core.records.history import History
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.approving import approve_runs
+from w2v_core.verdict.commands import gate_runs
 from w2v_core.verdict.outcome import GateResult
 
 CELLS = tuple(

@@ -12,15 +12,18 @@ COMMANDS = (
     ("gate",),
     ("baseline",),
     ("baseline", "approve"),
+    ("baseline", "show"),
+    ("baseline", "acknowledge"),
     ("compare",),
     ("pair",),
+    ("bisect",),
     ("calibrate",),
     ("night",),
     ("fleet",),
     ("merge",),
     ("completion",),
 )
-JUDGES = {"gate", "compare", "pair", "calibrate"}
+JUDGES = {"gate", "compare", "pair", "bisect", "calibrate"}
 
 
 def end_of(*arguments):
@@ -43,7 +46,7 @@ def test_help_is_printed_on_stdout(command, capsys):
     assert printed.err == ""
 
 
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] != "baseline"], ids=lambda c: c[0])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c != ("baseline",)], ids=" ".join)
 def test_help_documents_the_exit_codes(command, capsys):
     end_of(*command, "--help")
 
@@ -83,7 +86,8 @@ def test_an_unknown_flag_is_one_paragraph_that_points_to_the_help(command, capsy
     needed |= {"baseline": ["x"], "compare": ["x"], "pair": ["--a", "x", "--b", "y"]}
     needed |= {"calibrate": ["--simulate"], "completion": ["bash"]}
     needed |= {"night": ["--release", "x"], "merge": ["x"]}
-    code = end_of(*command, *needed.get(command[0], []), "--no-such-flag")
+    needed |= {"bisect": ["x"], "show": [], "acknowledge": []}
+    code = end_of(*command, *needed.get(command[-1], needed.get(command[0], [])), "--no-such-flag")
 
     printed = capsys.readouterr().err
     assert code == (3 if {*command} & {*JUDGES, "baseline", "night", "fleet"} else 2)

@@ -125,7 +125,7 @@ def test_an_interrupt_says_where_the_runs_are(command, tmp_path, monkeypatch, ca
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("w2v_core.verdict.pair.subprocess.run", interrupted)
+    monkeypatch.setattr("w2v_core.verdict.process.subprocess.run", interrupted)
     code = main([*command, "--directory", str(tmp_path)])
 
     assert code == 130

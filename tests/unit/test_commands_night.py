@@ -12,7 +12,8 @@ from w2v_core.cli import main
 from w2v_core.commands import night
 from w2v_core.records.store import write_verdict
 from w2v_core.session import DIRECTORY_NOTE
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.approving import approve_runs
+from w2v_core.verdict.commands import gate_runs
 
 NOW = datetime(2026, 1, 10, 5, tzinfo=timezone.utc)
 RED = """<testsuite><testcase name="test_gate[a]"><failure message="100% of&#10;it"/></testcase>

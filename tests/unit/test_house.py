@@ -11,36 +11,23 @@ ROOT = Path(w2v_core.__file__).parent
 BUDGETS = {
     "backends": 2440,  # drawn at 1,400; power, recipes, two families of torch, a host's graphs
     "bench": 1010,  # drawn at 600; energy, recipes, aftermath, phases
-    "commands": 2330,  # not drawn; folders, exports, both modes
+    "commands": 2570,  # not drawn; folders, exports, both modes, bisecting, showing baselines
     "data": 2460,  # drawn at 1,000; manifests, containers, cutting
     "engine": 1370,  # drawn at 1,000; graphs, compiled logits and the watchdog
     "model": 2240,  # drawn at 1,400; checkpoints as others save them
     "fleet": 1950,  # not drawn; cards, their processes, verdicts, and the exact merge of shards
-    "options": 880,  # not drawn; one table in place of two sets of declarations; a fleet's
-    "records": 1720,  # drawn at 750; history and reading of older schemas
-    "report": 2620,  # drawn at 1,500; exports, both modes, pages for phones and paper
+    "options": 930,  # not drawn; one table in place of two sets of declarations; a fleet's
+    "records": 1770,  # drawn at 750; history and reading of older schemas
+    "report": 2820,  # drawn at 1,500; exports, both modes, phones and paper, a page of all runs
     "scoring": 790,  # drawn at 700
     "suite": 60,  # not drawn
     "top": 3010,  # not drawn; front ends, session, front door, former names
-    "verdict": 5200,  # drawn at 2,300; noise models, nights, releases, calibration
+    "verdict": 6400,  # drawn at 2,300; noise, nights, releases, calibration, bisecting, effort of
+    # pairs, what a baseline may be made of, drift that clears
 }
 """Lines of Python a room; beside it what the drawing of the house had, and what came after it."""
 MAX_FILE = 300
 MAX_FUNCTION = 50
-LONG_FILES = {
-    "verdict/commands.py": 330,
-    "verdict/judge.py": 324,
-    "verdict/night.py": 347,
-    "verdict/outcome.py": 365,
-}
-"""Files that are longer still, and what they may not pass; to be split, never added to."""
-LONG_FUNCTIONS = {
-    "verdict/calibrate.py:simulate_nights": 58,
-    "verdict/calibrate.py:simulate_runs": 64,
-    "verdict/judge.py:judge": 84,
-    "verdict/run.py:judged": 76,
-}
-"""Functions that are longer still, and what they may not pass."""
 SOURCES = {str(p.relative_to(ROOT)): p.read_text() for p in sorted(ROOT.rglob("*.py"))}
 
 
@@ -73,7 +60,7 @@ def test_every_room_has_a_budget():
 
 
 def test_a_file_is_short():
-    long = {name: lines(name) for name in SOURCES if lines(name) > LONG_FILES.get(name, MAX_FILE)}
+    long = {name: lines(name) for name in SOURCES if lines(name) > MAX_FILE}
 
     assert long == {}
 
@@ -87,15 +74,10 @@ def test_a_function_is_short():
     for name in SOURCES:
         for node in functions(name):
             length = (node.end_lineno or node.lineno) - node.lineno + 1
-            place = f"{name}:{node.name}"
-            if length > LONG_FUNCTIONS.get(place, MAX_FUNCTION):
-                long[place] = length
+            if length > MAX_FUNCTION:
+                long[f"{name}:{node.name}"] = length
 
     assert long == {}
-
-
-def test_an_exception_that_is_needed_no_more_goes():
-    assert [name for name in LONG_FILES if name not in SOURCES or lines(name) <= MAX_FILE] == []
 
 
 def test_every_public_name_says_what_it_is():

@@ -12,8 +12,9 @@ from tests.helpers.history import verify
 from w2v_core.records.history import History
 from w2v_core.records.record import SCHEMA_VERSION
 from w2v_core.records.store import read_run
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.commands import gate_runs
 from w2v_core.verdict.judge import judge_alone
 
 DATA = Path(__file__).resolve().parents[1] / "data"

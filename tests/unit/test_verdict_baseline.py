@@ -11,8 +11,8 @@ from tests.helpers.records import CELLS, ENVIRONMENT, START, make_run, write_run
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.store import Session, StoredRun
 from w2v_core.verdict.approve import approve
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import baseline_file, load_baseline, save_baseline
-from w2v_core.verdict.commands import approve_runs
 
 
 def runs(first=0, *, slowdown=0.0, count=5, **changes):

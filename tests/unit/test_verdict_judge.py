@@ -13,8 +13,9 @@ from w2v_core.records.history import History
 from w2v_core.records.history_table import Night
 from w2v_core.records.store import Session, StoredRun
 from w2v_core.verdict.approve import approve
+from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import save_baseline
-from w2v_core.verdict.commands import approve_runs, gate_runs
+from w2v_core.verdict.commands import gate_runs
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import judge, judge_alone
 from w2v_core.verdict.run import judged as judged_run

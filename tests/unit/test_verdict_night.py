@@ -6,11 +6,19 @@ import numpy as np
 import pytest
 
 from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Policy
-from w2v_core.verdict.night import Nights, judge_night
+from w2v_core.verdict.night import Nights
 
 POLICY = Policy()
 CELLS = 12
 SD = 0.003
+
+
+def judge_night(baseline, runs, policy):
+    """Judge one night: (cells, runs) of the baseline, (cells,) log throughputs of each run."""
+    night = Nights(baseline[None], policy)
+    for values in runs:
+        night.add(values[None])
+    return night.decide_only()
 
 
 def runs(count, *, shift=0.0, cells=CELLS, seed=0, sd=SD):

@@ -6,8 +6,8 @@ import pytest
 
 from tests.helpers.records import make_run, write_run
 from w2v_core.errors import ConfigError
+from w2v_core.verdict.approving import approver, rebase
 from w2v_core.verdict.baseline import load_baseline
-from w2v_core.verdict.commands import approver, rebase
 
 
 @pytest.fixture
@@ -95,15 +95,41 @@ def test_a_slower_release_needs_its_reason_and_keeps_it(release, tmp_path):
         write_run(slower / f"run-{night}", make_run(night, sd=0.002, slowdown=0.1))
     ours = session(slower, 14, slowdown=0.1)
 
-    with pytest.raises(ConfigError, match="worse than the baseline in force"):
+    with pytest.raises(ConfigError, match="the gate fails this run"):
         rebase(ours, baseline=path, reason="")
-    told = rebase(ours, baseline=path, reason="accepted with firmware 7")
+    told = rebase(ours, baseline=path, reason="10 % slower with firmware 7")
 
     assert "accepted as worse: base-bfloat16" in told
     assert [a.reason for a in load_baseline(path).approvals] == [
         "first",
-        "accepted with firmware 7",
+        "10 % slower with firmware 7",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_said"),
+    [("accepted", False), ("3 % are the price", False), ("about 10 % lost to firmware 7", True)],
+)
+def test_a_night_that_the_gate_fails_needs_its_loss_spelled_out(release, tmp_path, reason, is_said):
+    """-10 % becomes the baseline by a reason with that figure in it, and by no other."""
+    path = tmp_path / "b.json"
+    rebase(session(release), baseline=path, reason="first")
+    for night in range(10, 14):
+        write_run(tmp_path / "1.25" / f"run-{night}", make_run(night, sd=0.002, slowdown=0.1))
+    ours = session(tmp_path / "1.25", 14, slowdown=0.1)
+    if not is_said:
+        with pytest.raises(ConfigError, match=r"gate fails this run: .* slower by (9|10).*spell"):
+            rebase(ours, baseline=path, reason=reason)
+    else:
+        rebase(ours, baseline=path, reason=reason)
+
+    assert len(load_baseline(path).approvals) == 1 + is_said
+
+
+def test_a_night_that_is_far_from_the_releases_others_is_no_baseline(release, tmp_path):
+    """This session's run is not left out for being outlying either: it is refused."""
+    with pytest.raises(ConfigError, match="outlying: 5"):
+        rebase(session(release, slowdown=0.5), baseline=tmp_path / "b.json", reason="try")
 
 
 def test_a_uid_without_a_name_approves_as_its_number(monkeypatch):

@@ -6,9 +6,10 @@ HELP = {
     "report": "write the HTML page of a run, or its figures for other tools",
     "doctor": "check the machine",
     "gate": "judge runs against a baseline",
-    "baseline": "approve runs as the baseline",
+    "baseline": "approve runs as the baseline, show it, answer for a drift",
     "compare": "release against release",
     "pair": "run two installations interleaved and judge the pairs",
+    "bisect": "which of several installations in a row first has a loss",
     "calibrate": "measure the gate's false-alarm rate and power",
     "night": "the nightly job: doctor, suite, history, verdict",
     "fleet": "measure on many cards, and judge them",
@@ -17,5 +18,7 @@ HELP = {
 }
 """What ``w2v --help`` says of each, without importing it; in the order of the help."""
 
-MODULES = {**{name: name for name in HELP}, **dict.fromkeys(list(HELP)[4:9], "judge")}
+MODULES = {name: name for name in HELP} | dict.fromkeys(
+    ("gate", "compare", "pair", "calibrate"), "judge"
+)
 """The module of each command."""

@@ -1,4 +1,4 @@
-"""``w2v gate | baseline approve | compare | pair | calibrate``: files in, verdicts out.
+"""``w2v gate | compare | pair | calibrate``: files in, verdicts out.
 
 None of them imports torch.
 """
@@ -33,7 +33,6 @@ JUDGED = f"{EXIT_CODES} Line 1, and by_kind of --json, tell speed from WER."
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands that judge."""
     _add_gate(commands)
-    _add_baseline(commands)
     _add_compare(commands)
     _add_pair(commands)
     _add_calibrate(commands)
@@ -64,34 +63,6 @@ def _gate(arguments: argparse.Namespace) -> int:
     _print_gate(result, as_json=options["json"])
     code = result.exit_code
     return inconclusive if code == INCONCLUSIVE_CODE else code
-
-
-def _add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    baseline = commands.add_parser("baseline", help=HELP["baseline"])
-    actions = baseline.add_subparsers(dest="action", required=True, metavar="ACTION")
-    parser = actions.add_parser(
-        "approve",
-        help="make five or more runs the baseline",
-        epilog="Exit codes: 0 approved, 3 the runs do not qualify.",
-        description="Complete, valid, non-simulated runs of the same cells on one kind of machine.",
-    )
-    parser.add_argument("runs", nargs="+", type=Path, help="run directories or benchmark JSON")
-    declare("baseline", parser.add_argument)
-    parser.set_defaults(handler=_approve, usage_error=UNUSABLE)
-
-
-def _approve(arguments: argparse.Namespace) -> int:
-    from w2v_core.verdict.commands import approve_runs, approver, told_approval
-
-    options = given("baseline", arguments)
-    approved, path = approve_runs(
-        arguments.runs,
-        options["baseline"],
-        reason=options["reason"],
-        approved_by=approver(options["by"]),
-    )
-    sys.stdout.write(f"{told_approval(approved, path)}\n")
-    return 0
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -131,7 +102,9 @@ def _add_pair(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         epilog=JUDGED,
         description="Run A B B A ... and judge B. A screen that does not pass is confirmed on as "
         "many fresh pairs; only what both show fails. A command writes its run to {out}: "
-        "'w2v run --model canary-base --dataset canary-speech --reports-dir {out}'.",
+        "'w2v run --model canary-base --dataset canary-speech --reports-dir {out}'. With {rounds} "
+        "in both, or with --minutes, a pilot finds how many processes and "
+        "rounds tell most in that time, and says so before it starts.",
     )
     declare("pair", parser.add_argument)
     parser.set_defaults(handler=_pair, usage_error=UNUSABLE)
@@ -147,6 +120,7 @@ def _pair(arguments: argparse.Namespace) -> int:
             options["a"],
             options["b"],
             pairs=options["pairs"],
+            minutes=options["minutes"],
             directory=directory,
             timeout_s=options["timeout"],
             report=_report,

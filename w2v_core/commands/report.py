@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     Nights = Mapping[str, Sequence[Night]]
 
 PAGE = "summary.html"
+ALL = "history.html"
+_SQLITE = b"SQLite format 3\0"
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -40,7 +42,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXIT_CODES,
     )
     parser.add_argument(
-        "run", metavar="RUN", help="run directory, run.json, or the JSON of pytest --benchmark-json"
+        "run",
+        metavar="RUN",
+        help="run directory, run.json, the JSON of pytest --benchmark-json, or a history file: "
+        "then one page over all its runs, history.html beside it",
     )
     declare("report", parser.add_argument)
     parser.set_defaults(handler=report)
@@ -58,6 +63,8 @@ def report(arguments: argparse.Namespace) -> int:
 
     options = given("report", arguments)
     place = parse_path(arguments.run)
+    if _is_history(place):
+        return _report_all(place, options)
     run = load_run(place)
     if options["export"]:
         return _export(run, place, options)
@@ -73,6 +80,28 @@ def report(arguments: argparse.Namespace) -> int:
     valid = sum(record.valid for record in run.records)
     told = {"page": str(output), "size_bytes": output.stat().st_size}
     _print(options, {**told, "cells": len(run.records), "valid": valid}, [output])
+    return 0
+
+
+def _is_history(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _report_all(history: Path, options: Given) -> int:
+    """Write the page over all runs of a history."""
+    from w2v_core.report.files import write_file
+    from w2v_core.report.page import render_history
+    from w2v_core.verdict.approving import baselines_below
+
+    if options["export"] or options["history"]:
+        raise ConfigError(f"{printable(str(history))} is a history; exports are of a run")
+    known = baselines_below(options["baseline"]) if options["baseline"] else []
+    output: Path = options["output"] or history.with_name(ALL)
+    write_file(output, render_history(history, [baseline for _, baseline in known]))
+    _print(options, {"page": str(output), "size_bytes": output.stat().st_size}, [output])
     return 0
 
 

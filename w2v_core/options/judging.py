@@ -41,6 +41,11 @@ JUDGING: tuple[Option, ...] = (
             **on("--history", "run", help="append the record to this history file"),
             **on("--history", "night", help="default REPORTS/history.sqlite; a local disk"),
             **on("--history", "gate", help="also judge drift over it"),
+            **on(
+                "--history",
+                "baseline",
+                help="where the alarms are (default reports/history.sqlite)",
+            ),
             **on("--history", "compare", help="where release:NAME is looked up"),
             **on("--history", "calibrate", help="noise of the runs in this history"),
             **on("--history", "report", help="reports directory or history file, for the trend"),
@@ -48,7 +53,8 @@ JUDGING: tuple[Option, ...] = (
     ),
     Option(
         name="reason",
-        help="why; needed where a cell gets worse",
+        help="why; needed where a cell gets worse, with a word on runs that are mixed or of one "
+        "sitting",
         default="",
         on={
             **on(
@@ -115,13 +121,35 @@ JUDGING: tuple[Option, ...] = (
         help="pairs a stage (default 5)",
         default=5,
         metavar="N",
-        on=on("--pairs", "pair", "calibrate"),
+        on={
+            **on("--pairs", "pair", default=None),
+            **on("--pairs", "bisect", help="pairs a comparison (default 5)"),
+            **on("--pairs", "calibrate"),
+        },
+    ),
+    Option(
+        name="minutes",
+        type=float,
+        help="instead of --pairs: what both stages may take (default 10 with {rounds})",
+        metavar="M",
+        on=on("--minutes", "pair"),
+    ),
+    Option(
+        name="confidence",
+        type=float,
+        help="probability of the answer at which it ends (default 0.95)",
+        default=0.95,
+        metavar="P",
+        on=on("--confidence", "bisect"),
     ),
     placed(
         "directory",
         help="keep the runs there",
         metavar="DIR",
-        on=on("--directory", "pair", "calibrate"),
+        on={
+            **on("--directory", "pair", "calibrate"),
+            **on("--directory", "bisect", help="keep runs and state there; goes on where it was"),
+        },
     ),
     Option(
         name="timeout",
@@ -129,7 +157,7 @@ JUDGING: tuple[Option, ...] = (
         help="seconds for one run",
         metavar="S",
         on={
-            **on("--timeout", "pair", "calibrate"),
+            **on("--timeout", "pair", "bisect", "calibrate"),
             **on(
                 "--timeout",
                 "fleet",
@@ -150,7 +178,16 @@ JUDGING: tuple[Option, ...] = (
     Option(
         name="command",
         metavar="COMMAND",
-        on=on("--command", "calibrate", dest="line"),
+        on={
+            **on("--command", "calibrate", dest="line"),
+            **on(
+                "--command",
+                "bisect",
+                dest="line",
+                help="of each release, with {release} and {out} in it; without it the arguments "
+                "are whole commands",
+            ),
+        },
         help="noise of this command on this machine: --pairs pairs with itself; {out} as in pair",
     ),
     Option(

@@ -278,7 +278,7 @@ MEASURING: tuple[Option, ...] = (
         switch=True,
         default=False,
         on={
-            **on("--json", "gate", "pair", "calibrate", "fleet"),
+            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate", "fleet"),
             **on("--json", "run", help="print the record as JSON instead of the table"),
             **on(
                 "--json",

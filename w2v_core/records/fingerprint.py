@@ -130,6 +130,18 @@ def place(environment: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(told.items()))
 
 
+def card_of(environment: Mapping[str, Any]) -> str:
+    """Name the card that a run was made on, alike on every night; empty where nothing tells it.
+
+    By its serial where that is known, else by its place in its host. A container's host name is
+    another one each time it starts and tells nothing.
+    """
+    if environment.get("card_uuid") is not None:
+        return f"card {environment['card_uuid']}"
+    names = ["host", "module_id", "bus_id"][1 if environment.get("container") else 0 :]
+    return ", ".join(f"{n} {environment[n]}" for n in names if environment.get(n) is not None)
+
+
 def difference(
     a: Mapping[str, Any], b: Mapping[str, Any], *, equal: bool = False
 ) -> tuple[FieldDifference, ...]:

@@ -31,8 +31,10 @@ from w2v_core.records.history_table import (
     SCHEMA_VERSION,
     STATEMENTS,
     Night,
+    StoredEnvironment,
     column_values,
     copied,
+    environment_in,
     key_text,
     link,
     pack,
@@ -168,16 +170,25 @@ class History:
 
     def nights(self, fingerprint: Mapping[str, str]) -> dict[str, list[Night]]:
         """Return the valid runs on a card by cell, oldest first, for drift."""
-        rows = self._rows(
-            "SELECT cell, run_id, created_utc, rtfx FROM records "
-            "WHERE valid = 1 AND simulated = 0 AND fingerprint = ? ORDER BY created_utc, id",
-            [key_text(fingerprint)],
+        key = key_text(fingerprint)
+        kept = "valid = 1 AND simulated = 0 AND fingerprint = ? ORDER BY created_utc, id"
+        found = self._rows(
+            f"SELECT cell, run_id, created_utc, rtfx FROM records WHERE {kept}", [key]
         )
+        cards = {e.run_id: e.card for e in self.environments(fingerprint=key)}
         nights: dict[str, list[Night]] = {}
-        for cell, *night in rows:
-            read = convert(night, Night, source=self._name, error=RecordError)
+        for cell, *night in found:
+            row = [*night, cards.get(night[0], "")]
+            read = convert(row, Night, source=self._name, error=RecordError)
             nights.setdefault(str(cell), []).append(read)
         return nights
+
+    def environments(self, *, fingerprint: str | None = None) -> list[StoredEnvironment]:
+        """Return what the first record of each run says of where and with what it was made."""
+        clause, values = where(fingerprint=fingerprint)
+        firsts = f"SELECT min(id) FROM records{clause} GROUP BY run_id"
+        rows = self._rows(f"SELECT record FROM payloads WHERE id IN ({firsts})", values)
+        return [environment_in(row[0], self._name) for row in rows]
 
     def records(
         self,
@@ -197,8 +208,7 @@ class History:
             f"SELECT record, sha256 FROM payloads JOIN records USING (id){clause} "
             "ORDER BY created_utc, id"
         )
-        rows = self._rows(text, values)
-        return [self._unpacked(body, digest) for body, digest in rows]
+        return [self._unpacked(body, digest) for body, digest in self._rows(text, values)]
 
     def _prepare(self) -> None:
         connection = self._connection

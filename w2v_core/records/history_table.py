@@ -11,8 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from w2v_core.errors import LFS_REMEDY, RecordError, is_lfs_pointer
 from w2v_core.jsonfile import exists, name_of
+from w2v_core.records.fingerprint import card_of
 from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord, to_json
 
@@ -70,17 +73,35 @@ STATEMENTS: tuple[str, ...] = (*_SCHEMA.split(";\n"), *_TRIGGERS.splitlines())
 """What creates an empty history, one statement each."""
 
 
+class StoredEnvironment(msgspec.Struct):
+    """What a run's packed record says of where and with what it was made."""
+
+    run_id: str
+    created_utc: str
+    environment: dict[str, Any]
+
+    @property
+    def card(self) -> str:
+        """Which card it ran on, as far as it can be told."""
+        return card_of(self.environment)
+
+
+_ENVIRONMENT = msgspec.json.Decoder(StoredEnvironment)
+
+
 class Night(NamedTuple):
     """One run of one cell, as drift sees it."""
 
     run_id: str
     created_utc: str
     rtfx: float
+    card: str = ""
+    """Which card it ran on, as far as it can be told."""
 
     @staticmethod
     def of(record: CellRecord) -> Night:
         """Take what drift needs from a record."""
-        return Night(record.run_id, record.created_utc, record.rtfx)
+        return Night(record.run_id, record.created_utc, record.rtfx, card_of(record.environment))
 
 
 def column_values(record: CellRecord) -> tuple[Any, ...]:
@@ -110,6 +131,14 @@ def pack(record: CellRecord) -> tuple[bytes, str]:
     data = to_json(record)
     text = json.dumps(data["record"], ensure_ascii=False, separators=(",", ":"))
     return zlib.compress(text.encode(), level=6), str(data["sha256"])
+
+
+def environment_in(body: bytes, source: str) -> StoredEnvironment:
+    """Return what a packed record says of its environment; its checksum is not looked at."""
+    try:
+        return _ENVIRONMENT.decode(zlib.decompress(body))
+    except (zlib.error, TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise RecordError(f"{source}: a record is damaged: {error}") from error
 
 
 def refuse_irregular(path: Path) -> None:

@@ -23,8 +23,11 @@ from w2v_core.report.views.ranking import absent, doubts, headline, is_alone, st
 from w2v_core.report.views.trend import CUSUM_LIMIT, FIRST_NIGHTS, trends
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import jinja2
 
+    from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.run import Run
 
 SECTIONS = (
@@ -74,6 +77,18 @@ def render_page(run: Run) -> str:
         doubts=doubts(order),
         recipes=sorted({r.text_normalisation for r in records if r.wer is not None}),
     )
+
+
+def render_history(path: Path, baselines: Sequence[Baseline] = ()) -> str:
+    """Render all runs of a history as one page.
+
+    Raises:
+        RecordError: it cannot be read.
+    """
+    from w2v_core.report.views.history import overview
+
+    found = overview(path, baselines)
+    return render("history.html.j2", title=f"{found.runs} runs", all=found)
 
 
 def render(template: str, **values: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -46,11 +46,26 @@ class Approval:
     """What this approval made worse, in words; empty where nothing."""
     previous: str = GENESIS
     """Signature of the approval before."""
+    notes: tuple[str, ...] = ()
+    """What else was known: runs that were left out, and what is odd about the others."""
 
     @property
     def signature(self) -> str:
         """SHA-256 over the approval and the one before it."""
         return checksum(_approval_json(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledgement:
+    """Drift alarms that somebody answers for; kept for ever, in force until the next approval."""
+
+    acknowledged_utc: str
+    acknowledged_by: str
+    reason: str
+    losses: Mapping[str, float]
+    """The loss, a fraction, that each series is held to from then on (see drift.py)."""
+    signature: str
+    """Of the approval that was in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +75,7 @@ class _Held:
     key: Mapping[str, str]
     approvals: tuple[Approval, ...]
     cells: Mapping[str, tuple[Any, ...]]
+    acknowledgements: tuple[Acknowledgement, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +87,13 @@ class Baseline:
     """Runs by cell, oldest first; only the newest keeps its transcripts."""
     approvals: tuple[Approval, ...]
     """Oldest first; the last one is in force."""
+    acknowledgements: tuple[Acknowledgement, ...] = ()
+    """Oldest first."""
+
+    @property
+    def acknowledged(self) -> tuple[Acknowledgement, ...]:
+        """Those of the approval in force."""
+        return tuple(a for a in self.acknowledgements if a.signature == self.signature)
 
     @property
     def signature(self) -> str:
@@ -195,11 +218,18 @@ def _parse(payload: Mapping[str, Any], *, source: str) -> Baseline:
         if odd:
             raise RecordError(f"{where}: rtfx is {shown(odd[0])}, expected a positive number")
         cells[cell] = tuple(records)
-    return Baseline(key=held.key, cells=cells, approvals=held.approvals)
+    return Baseline(
+        key=held.key,
+        cells=cells,
+        approvals=held.approvals,
+        acknowledgements=held.acknowledgements,
+    )
 
 
 def _to_json(baseline: Baseline) -> dict[str, Any]:
+    acknowledged = [asdict(a) for a in baseline.acknowledgements]
     return {
+        **({"acknowledgements": acknowledged} if acknowledged else {}),
         "schema_version": SCHEMA_VERSION,
         "key": dict(baseline.key),
         "approvals": [_approval_json(a) for a in baseline.approvals],
@@ -224,6 +254,7 @@ def _approval_json(approval: Approval) -> dict[str, Any]:
         "wer": dict(approval.wer),
         "worse": list(approval.worse),
         "previous": approval.previous,
+        **({"notes": list(approval.notes)} if approval.notes else {}),
     }
 
 

@@ -115,18 +115,8 @@ def simulate_nights(
     def decide(values: Floats) -> tuple[Codes, Asked]:
         return decide_night(values[..., :pairs], values[..., pairs:], policy)
 
-    return Calibration(
-        nights=nights,
-        cells=cells,
-        pairs=pairs,
-        pair_sd=tuple(float(sd) for sd in sds),
-        noise=noise,
-        margin=policy.margin,
-        tolerance=policy.tolerance,
-        family_alpha=policy.family_alpha,
-        seed=seed,
-        **_rates(_judge_nights(draw, decide, nights), nights),
-    )
+    rates = _rates(_judge_nights(draw, decide, nights), nights)
+    return _calibration(policy, sds, rates, nights=nights, pairs=pairs, noise=noise, seed=seed)
 
 
 def simulate_runs(
@@ -175,18 +165,28 @@ def simulate_runs(
         return codes, extra > 0
 
     rates = _rates(_judge_nights(draw, decide, nights), nights)
+    rates["further_runs"] = float(np.concatenate(asked_for[::2]).mean())  # of the null nights
+    rates["baseline_runs"] = baseline_runs
+    runs = 1 + most_runs
+    return _calibration(policy, sds, rates, nights=nights, pairs=runs, noise=noise, seed=seed)
+
+
+def _calibration(
+    policy: Policy,
+    sds: Floats,
+    rates: dict[str, Any],
+    *,
+    nights: int,
+    **drawn: Any,  # noqa: ANN401
+) -> Calibration:
     return Calibration(
         nights=nights,
         cells=len(sds),
-        pairs=1 + most_runs,
-        baseline_runs=baseline_runs,
         pair_sd=tuple(float(sd) for sd in sds),
-        noise=noise,
         margin=policy.margin,
         tolerance=policy.tolerance,
         family_alpha=policy.family_alpha,
-        seed=seed,
-        further_runs=float(np.concatenate(asked_for[::2]).mean()),  # planted nights in between
+        **drawn,
         **rates,
     )
 

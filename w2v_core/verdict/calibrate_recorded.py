@@ -94,7 +94,7 @@ def calibrate_from_nights(
 def calibrate_from_baseline(
     baseline: Baseline,
     *,
-    most_runs: int = MOST_RUNS,
+    most_runs: int | None = None,
     nights: int = 400,
     policy: Policy | None = None,
 ) -> Calibration:
@@ -106,7 +106,7 @@ def calibrate_from_baseline(
     return simulate_runs(
         nights=nights,
         baseline_runs=min(len(values) for values in logs),
-        most_runs=most_runs,
+        most_runs=MOST_RUNS if most_runs is None else most_runs,
         run_sd=[float(sd) for sd in _deviations(logs)],
         policy=policy,
     )

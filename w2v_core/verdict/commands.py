@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from w2v_core._moved import names_of
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.jsonfile import exists, is_directory, name_of
 from w2v_core.printable import shorten, shown
@@ -19,14 +19,10 @@ from w2v_core.records.store import (
     RUN,
     Session,
     StoredRun,
-    locked,
     read_run,
 )
-from w2v_core.verdict.approve import approve, unlike
-from w2v_core.verdict.baseline import Baseline, baseline_file, load_baseline, save_baseline
 from w2v_core.verdict.calibrate import Calibration
 from w2v_core.verdict.calibrate_recorded import (
-    calibrate_from_baseline,
     calibrate_from_nights,
     calibrate_from_pairs,
 )
@@ -34,8 +30,9 @@ from w2v_core.verdict.confirm import confirm_runs
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import MAX_AGE, refused
 from w2v_core.verdict.outcome import Finding, GateResult
-from w2v_core.verdict.pair import Report, run_stage
+from w2v_core.verdict.pair import run_stage
 from w2v_core.verdict.paired import judge_pairs
+from w2v_core.verdict.process import Report
 from w2v_core.verdict.relative import compare, compare_many
 from w2v_core.verdict.relative_outcome import Comparison, Matrix
 from w2v_core.verdict.run import judged
@@ -71,7 +68,7 @@ def gate_runs(
     except RecordError as error:
         return refused(str(error), policy=policy, unusable=True)
     records = [record for run in read for record in run.records]
-    result = judged(
+    found = judged(
         records,
         session=_merged(read),
         baseline=baseline,
@@ -84,112 +81,16 @@ def gate_runs(
             runs, records, asked, most_runs=most_runs, report=report
         ),
         most_runs=most_runs,
-    ).result
+    )
+    if history is not None and found.confirmations:
+        with History(history) as opened:
+            opened.append(found.confirmations)
+    result = found.result
     if once:
         marked = [mark_judged(p, run, result, now=now) for p, run in zip(runs, read, strict=True)]
         unmarked = [Finding(kind="integrity", verdict="PASS", reason=p) for p in marked if p]
         result = replace(result, findings=(*result.findings, *unmarked))
     return result
-
-
-def approve_runs(
-    runs: Sequence[Path],
-    baseline: Path,
-    *,
-    reason: str = "",
-    approved_by: str = "",
-    now: datetime | None = None,
-) -> tuple[Baseline, Path]:
-    """Approve runs as the baseline and write it; returns it with its file.
-
-    Args:
-        runs: Run directories or files, at least five.
-        baseline: The file; or the directory of baselines, where the fingerprint names the file.
-        reason: Why; may be empty only where nothing gets worse.
-        approved_by: Who.
-        now: Time of the approval; the clock's where it is left out.
-
-    Raises:
-        ConfigError: the runs do not qualify (see approve()).
-        RecordError: a run, or the baseline in force, cannot be read.
-        ReportError: the baseline cannot be written.
-    """
-    read = [read_run(path) for path in runs]
-    if not read:
-        raise ConfigError("no runs to approve; give at least five run directories")
-    target = baseline
-    if baseline.suffix != ".json":
-        target = baseline_file(baseline, read[0].records[0].environment)
-    with locked(target):  # of several who approve at once, each continues the one before
-        previous = load_baseline(target) if exists(target) else None
-        approved = approve(read, reason=reason, approved_by=approved_by, previous=previous, now=now)
-        save_baseline(approved, target)
-    return approved, target
-
-
-def approver(name: str | None = None) -> str:
-    """Return who approves: the name given, the user's, or the uid where none belongs to it.
-
-    Containers run with uids that no file of theirs names.
-    """
-    try:
-        return name or getpass.getuser()
-    except (KeyError, OSError):  # OSError from Python 3.13
-        return f"uid {os.getuid()}"
-
-
-def told_approval(approved: Baseline, path: Path) -> str:
-    """Say what was approved, what it made worse, and what nights can find against it."""
-    last, rates = approved.approvals[-1], calibrate_from_baseline(approved)
-    noise = (
-        f"runs vary by {min(rates.pair_sd) * 100:.2g} % (quietest cell) to "
-        f"{max(rates.pair_sd) * 100:.2g} % (loudest): a night with up to {rates.pairs - 1} fresh "
-        f"runs shows a slowdown of 3 % in one cell in {rates.power_at_3_percent:.0%}, and that no "
-        f"cell lost as much in {rates.null_pass_rate:.0%} (normal noise, {rates.nights} nights "
-        f"simulated); it asks for {rates.further_runs:.1f} fresh runs on average"
-    )
-    head = f"{len(approved.cells)} cells of {len(last.run_ids)} runs approved: {path}"
-    worse = [f"accepted as worse: {change}" for change in last.worse]
-    return "\n".join([head, *worse, f"reason: {last.reason}", noise])
-
-
-def rebase(directory: Path, *, baseline: Path, reason: str) -> str:
-    """Approve a run, with the others like it of its release, as the baseline.
-
-    Earlier runs that measured something else, or that are not valid, are left out.
-
-    Returns:
-        What was approved, and how far it carries.
-
-    Raises:
-        ConfigError: the runs do not qualify; the rules are those of ``w2v baseline approve``.
-        RecordError: the run cannot be read.
-    """
-    runs, left_out = _runs_like(directory)
-    tail = f"\n{len(left_out)} other runs left out, first {left_out[0]}" if left_out else ""
-    try:
-        approved, path = approve_runs(runs, baseline, reason=reason, approved_by=approver())
-    except ConfigError as error:
-        raise ConfigError(f"{error.args[0]}{tail}") from error
-    return f"{told_approval(approved, path)}{tail}"
-
-
-def _runs_like(directory: Path) -> tuple[list[Path], list[str]]:
-    """Find the runs beside a run that may be approved with it; say why the others may not."""
-    ours = read_run(directory)
-    runs, left_out = [directory], []
-    for path in sorted(p.parent for p in directory.parent.glob("*/run.json")):
-        if path == directory:
-            continue
-        try:
-            problems = unlike(read_run(path), ours)
-        except RecordError as error:
-            problems = [str(error)]
-        if problems:
-            left_out.append(f"{path.name}: {problems[0]}")
-        else:
-            runs.append(path)
-    return runs, left_out
 
 
 def compare_sides(
@@ -327,3 +228,7 @@ def _from_history(release: str, history: Path | None) -> list[StoredRun]:
                 f"the history holds no release {shown(release)}; it knows {shorten(known, 400)}"
             )
     return [StoredRun(source=f"{RELEASE}{release}", records=tuple(records))]
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of("verdict.commands", ["verdict.approving"])

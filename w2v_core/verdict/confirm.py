@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,18 +19,17 @@ from w2v_core.jsonfile import is_directory, name_of
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import CONFIRM, read_confirmations, read_run
 from w2v_core.verdict.outcome import Finding
+from w2v_core.verdict.process import LOG, Report, run_logged
 
 CELLS_VARIABLE = "W2V_CONFIRM_CELLS"
 """Environment variable of a fresh process: the cells that it measures, as a JSON list."""
 DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
 """Environment variable of a run: the file that it writes its directory's name to."""
-LOG = "output.log"
 
 Asked = Callable[[Sequence[CellRecord]], Sequence[str]]
 """From the confirmations so far to the cells that the next run has to measure; none ends it."""
 Command = Callable[[Path], Sequence[str]]
 """From a reports directory to the command line of a run that writes there."""
-Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,31 +133,18 @@ def _measure(
         CELLS_VARIABLE: json.dumps(list(cells)),
         DIRECTORY_NOTE: str(note),
     }
-    try:
-        done = subprocess.run(
-            list(command),
-            env=environment,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RecordError(f"a fresh run could not be made: {error}") from error
-    log = folder / LOG
-    log.write_bytes(done.stdout)
+    status, _ = run_logged(command, folder, timeout_s=timeout_s, environment=environment)
     try:
         found = read_run(Path(note.read_text())).records
     except (OSError, RecordError) as error:
         raise RecordError(
-            f"a fresh run left no record (exit status {done.returncode}), see {name_of(log)} in "
+            f"a fresh run left no record (exit status {status}), see {LOG} in "
             f"{CONFIRM}/{folder.name}: {error}"
         ) from error
     missing = sorted(set(cells) - {r.cell for r in found})
     if missing:
         raise RecordError(
-            f"a fresh run lacks {missing[0]} (exit status {done.returncode}), see "
-            f"{name_of(log)} in {CONFIRM}/{folder.name}"
+            f"a fresh run lacks {missing[0]} (exit status {status}), see "
+            f"{LOG} in {CONFIRM}/{folder.name}"
         )
     return found

@@ -15,7 +15,7 @@ each at ``sqrt(family_alpha / cells)``, so that their product is Bonferroni's le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
@@ -111,6 +111,12 @@ class Decision:
     runs_on_both: Floats
     """The same where the baseline gets as many; infinite for pairs, which have no baseline."""
 
+    def only_night(self) -> Decision:
+        """Return the decision of the only night, (cells,) each."""
+        effects = {f.name: getattr(self.effects, f.name)[0] for f in fields(Effects)}
+        told = {f.name: getattr(self, f.name)[0] for f in fields(Decision) if f.name != "effects"}
+        return Decision(effects=Effects(**effects), **told)
+
 
 def decide_pairs(screen: Floats, confirm: Floats | None, policy: Policy) -> Decision:
     """Judge log ratios of interleaved pairs, (..., cells, pairs), at least two pairs a stage.
@@ -127,7 +133,7 @@ def decide_pairs(screen: Floats, confirm: Floats | None, policy: Policy) -> Deci
         slower = suspicious & (upper_bound(again, stage_alpha) < policy.log_tolerance)
         effects = paired_effects(np.concatenate((screen, confirm), axis=-1))
     lower, upper = lower_bound(effects, alpha), upper_bound(effects, alpha)
-    needed = count_runs(_needed_share(effects, (alpha, stage_alpha), policy))
+    needed = count_runs(needed_variance(effects.sd, effects.df, (alpha, stage_alpha), policy))
     return Decision(
         codes=_codes(lower, slower, policy),
         effects=effects,
@@ -166,17 +172,15 @@ def _codes(lower: Floats, slower: npt.NDArray[np.bool_], policy: Policy) -> npt.
     return codes.astype(np.int8)
 
 
-def _needed_share(effects: Effects, alphas: tuple[float, float], policy: Policy) -> Floats:
-    """Return the ``1 / runs`` (summed over both sides) at which the verdict is found.
+def needed_variance(sd: Floats, df: Floats, alphas: tuple[float, float], policy: Policy) -> Floats:
+    """Return the variance of a shift, over that of a run, at which a verdict is found in 95 %.
 
-    A true PASS and a true FAIL are then found in 95 % of the cases.
+    ``alphas`` are the error rates of PASS and FAIL.
     """
-    pass_alpha, fail_alpha = alphas
-    missed = t_quantile(_PLANNED_MISS, effects.df)
-    to_pass = (t_quantile(pass_alpha, effects.df) + missed) / -policy.log_margin
-    distance = policy.log_tolerance - policy.log_margin
-    to_fail = (t_quantile(fail_alpha, effects.df) + missed) / distance
-    hardest = np.maximum(to_pass, to_fail) * np.maximum(effects.sd, 1e-12)
+    missed = t_quantile(_PLANNED_MISS, df)
+    to_pass = (t_quantile(alphas[0], df) + missed) / -policy.log_margin
+    to_fail = (t_quantile(alphas[1], df) + missed) / (policy.log_tolerance - policy.log_margin)
+    hardest = np.maximum(to_pass, to_fail) * np.maximum(sd, 1e-12)
     return np.asarray(1.0 / np.square(hardest), dtype=np.float64)
 
 

@@ -9,51 +9,50 @@ in standard deviations, ``S = max(0, S + z - k)``, and an alarm where ``S > h``.
 the night after ``S`` was last zero. The anchor's deviation is an estimate from few runs, so losses
 are t distributed and enter as normal scores (Quesenberry, J. Quality Technology 23(3), 1991).
 
-A night counts once, by the median of its runs. What all cells of a night share is taken out where
-at least five tell it, as in night.py: it is the machine's. One night counts for at most four
-deviations, and the sum for at most a quarter more than the limit, so that an alarm ends within a
-few nights of the level's return. The limit is simulated for the baseline's runs and cells: 3 % of
-quarters of 90 nights without a drift have any alarm (normal noise; tests/simulation/test_drift.py
-holds it, and other noise). Where a cell was faster for five nights by three deviations, that is the
-level that it is held to from then on.
+What raises a suspicion, a sum above a part of the limit, is measured again in fresh processes of
+the same night. A night of several runs says more, for as well as against: its step counts by as
+much as its variance is smaller (the log-likelihood ratio of a step, whose CUSUM Page's is). So a
+real drift is found nights earlier, and a chance one is gone by morning. One night counts for at
+most ``_MOST_STEP``, and the sum for at most a quarter more than the limit, so that an alarm ends
+within a few nights of the level's return. The limit is simulated (cusum.py).
+
+Where a cell was faster for five nights by three deviations, that is the level that it is held to
+from then on. An alarm that somebody acknowledged holds the cell to what it had lost by then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
-from functools import cache
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
 
 from w2v_core.errors import RecordError
 from w2v_core.records.history_table import Night
-from w2v_core.verdict.baseline import Baseline
+from w2v_core.verdict.baseline import Acknowledgement, Baseline
+from w2v_core.verdict.cusum import (
+    LIMIT,
+    MOST_FRESH,
+    NIGHTLY_SLACK,
+    SLACK,
+    SUSPICION,
+    calibrated_limit,
+    cusum,
+    normal_scores,
+    steps,
+)
 from w2v_core.verdict.fitness import parse_utc
-from w2v_core.verdict.robust import FEWEST_CELLS, median
+from w2v_core.verdict.robust import FEWEST_CELLS, LEAST_SD, median
+from w2v_core.verdict.series import Value, follow
 from w2v_core.verdict.statistics import Floats, moderate
 
-SLACK = 1.0
-"""k: losses below one standard deviation are noise."""
-LIMIT = 7.0
-"""h: the sum that raises the alarm, in standard deviations."""
-NIGHTLY_SLACK = 1.5
-"""k of judge_drift(): with the limit that is simulated for it, it finds 0.3 % a night best."""
 LEAST_MACHINE_LOSS = 0.015
 """Mean loss, a fraction, from which a drift of all cells is an alarm."""
-_MOST_SCORE = 4.0  # what one night counts for at most
+MACHINE = "machine"
+"""The name under which its drift is acknowledged; no cell is called so."""
 _MOST_SUM = 1.25  # times the limit
-_QUARTER = 90  # nights
-_QUARTERS = 400  # simulated for a limit
-_FALSE_QUARTERS = 0.03
 _REACHED_NIGHTS = 5  # in a row, by their median
 _REACHED_SDS = 3.0
-_NIGHT = timedelta(hours=12)
-_LEAST_SD = 5e-4  # log ratio; anchors quieter than 0.05 % are a coincidence of five runs
-
-_LEAST_TAIL = 1e-16  # a score of 8 standard deviations; one such night is an alarm by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,16 +61,17 @@ class Anchor:
 
     mean: float
     sd: float
-    """Predictive standard deviation of one night: the runs' own, and the anchor's uncertainty."""
+    """Predictive standard deviation of one run: the runs' own, and the anchor's uncertainty."""
     df: float
     """Degrees of freedom of the deviation, those borrowed from other cells included."""
     signature: str
     """The approval that set it."""
+    runs: int = 0
+    """Of the baseline; 0 is an anchor that is known."""
 
     def scores(self, log_rtfx: Floats) -> Floats:
         """Return (..., nights) losses against the anchor as normal scores; above 0 is slower."""
-        tails = special.stdtr(self.df, (log_rtfx - self.mean) / self.sd)
-        return -np.asarray(special.ndtri(np.maximum(tails, _LEAST_TAIL)), dtype=np.float64)
+        return normal_scores((log_rtfx - self.mean) / self.sd, self.df)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,10 @@ class Drift:
     """The night on which the drift began that raised the alarm."""
     loss: float
     """Mean loss against the anchor since the change night, a fraction; 0 without an alarm."""
+    reached: float = 0.0
+    """How much above the anchor the level is that it is held to now, a fraction."""
+    card: str = ""
+    """Whose nights these are, where the history knows several cards."""
 
 
 def anchors(baseline: Baseline) -> dict[str, Anchor]:
@@ -95,10 +99,16 @@ def anchors(baseline: Baseline) -> dict[str, Anchor]:
     counts = np.asarray([float(len(values)) for values in logs])
     variances = np.asarray([values.var(ddof=1) for values in logs])
     moderated, df = moderate(variances, counts - 1)
-    sds = np.maximum(np.sqrt(moderated * (1.0 + 1.0 / counts)), _LEAST_SD)
+    sds = np.maximum(np.sqrt(moderated * (1.0 + 1.0 / counts)), LEAST_SD)
     return {
-        cell: Anchor(mean=float(v.mean()), sd=float(sd), df=float(d), signature=baseline.signature)
-        for cell, v, sd, d in zip(cells, logs, sds, df, strict=True)
+        cell: Anchor(
+            mean=float(values.mean()),
+            sd=float(sd),
+            df=float(d),
+            signature=baseline.signature,
+            runs=len(values),
+        )
+        for cell, values, sd, d in zip(cells, logs, sds, df, strict=True)
     }
 
 
@@ -107,21 +117,7 @@ def _separated(logs: Sequence[Floats]) -> list[Floats]:
     if len(logs) < FEWEST_CELLS or len({len(values) for values in logs}) > 1:
         return list(logs)
     table = np.stack(logs)
-    centres = median(table)[:, None]
-    return list(table - np.median(table - centres, axis=0))
-
-
-def cusum(scores: Floats, *, slack: float = SLACK, most: float = np.inf) -> Floats:
-    """Accumulate (..., nights) scores into the sums by night, same shape; the last axis is time.
-
-    ``most`` is what a sum is cut to.
-    """
-    sums = np.zeros_like(scores)
-    current = np.zeros(scores.shape[:-1])
-    for night in range(scores.shape[-1]):
-        current = np.clip(current + scores[..., night] - slack, 0.0, most)
-        sums[..., night] = current
-    return sums
+    return list(table - np.median(table - median(table)[:, None], axis=0))
 
 
 def detect_drift(
@@ -131,8 +127,19 @@ def detect_drift(
     *,
     slack: float = SLACK,
     limit: float = LIMIT,
+    fresh_runs: Sequence[int] | None = None,
+    accepted: Sequence[tuple[str, float]] = (),
 ) -> Drift:
     """Follow one cell over its nights, oldest first.
+
+    Args:
+        nights: ISO 8601, UTC.
+        rtfx: By night.
+        anchor: What they are held to.
+        slack: k.
+        limit: h.
+        fresh_runs: By night, the runs after the first that ``rtfx`` stands for; 0 is one run.
+        accepted: (time, loss as a fraction) from when on a loss is acknowledged, oldest first.
 
     Raises:
         RecordError: a throughput is not a positive number, or nights and values differ in count.
@@ -141,32 +148,65 @@ def detect_drift(
     if len(nights) != len(values) or not np.all(np.isfinite(values)) or np.any(values <= 0):
         raise RecordError(f"{len(nights)} nights with RTFx {list(rtfx)[:5]}: need positive numbers")
     logs = np.log(values)
-    reached = _reached(logs, anchor)
-    scores = np.minimum(anchor.scores(logs - reached + anchor.mean), _MOST_SCORE)
-    sums = cusum(scores, slack=slack, most=_MOST_SUM * limit)
+    restarts = _restarts(nights, accepted)
+    levels = _levels(logs, anchor, restarts)
+    counts = np.asarray(fresh_runs if fresh_runs is not None else [0] * len(values))
+    scores = anchor.scores(logs - levels + anchor.mean)
+    added = steps(scores, counts, anchor.runs, slack=slack)
+    parts = np.split(added, sorted(restarts)) if restarts else [added]
+    sums = np.concatenate([cusum(part, most=_MOST_SUM * limit) for part in parts])
     scaled = tuple(sums * (LIMIT / limit))
-    if not sums.size or sums[-1] <= limit:
-        return Drift(statistic=scaled, alarm_night=None, change_night=None, loss=0.0)
-    calm = np.flatnonzero(sums <= limit)
-    alarm = int(calm[-1]) + 1 if calm.size else 0
-    zeros = np.flatnonzero(sums[:alarm] == 0.0)
-    change = int(zeros[-1]) + 1 if zeros.size else 0
-    since = float((reached - logs)[change:].mean())
-    return Drift(
-        statistic=scaled,
-        alarm_night=nights[alarm],
-        change_night=nights[change],
-        loss=float(-np.expm1(-since)),
+    gain = float(np.expm1(levels[-1] - anchor.mean)) if len(levels) else 0.0
+    calm = Drift(
+        statistic=scaled, alarm_night=None, change_night=None, loss=0.0, reached=max(gain, 0.0)
+    )
+    return (
+        calm
+        if not sums.size or sums[-1] <= limit
+        else _alarm(calm, nights, sums / limit, levels - logs)
     )
 
 
-def _reached(logs: Floats, anchor: Anchor) -> Floats:
-    """Return (nights,) the level that each night is held to: the anchor's, or a better one reached.
+def _alarm(calm: Drift, nights: Sequence[str], sums: Floats, losses: Floats) -> Drift:
+    """Say since when the last night's sum is above 1, and what was lost since it began."""
+    quiet = np.flatnonzero(sums <= 1)
+    alarm = int(quiet[-1]) + 1 if quiet.size else 0
+    zeros = np.flatnonzero(sums[:alarm] == 0.0)
+    change = int(zeros[-1]) + 1 if zeros.size else 0
+    return replace(
+        calm,
+        alarm_night=nights[alarm],
+        change_night=nights[change],
+        loss=float(-np.expm1(-losses[change:].mean())),
+    )
 
-    A level is reached when the median of five nights is three deviations above the last one.
+
+def _restarts(nights: Sequence[str], accepted: Sequence[tuple[str, float]]) -> dict[int, float]:
+    """Return the losses that are acknowledged, by the first night that they hold for."""
+    found: dict[int, float] = {}
+    for when, loss in accepted:
+        later = [i for i, night in enumerate(nights) if is_after(night, when)]
+        if later:
+            found[later[0]] = loss
+    return found
+
+
+def is_after(night: str, moment: str) -> bool:
+    """Whether a night began after a moment; both ISO 8601."""
+    one, other = parse_utc(night), parse_utc(moment)
+    return one is not None and other is not None and one > other
+
+
+def _levels(logs: Floats, anchor: Anchor, restarts: Mapping[int, float]) -> Floats:
+    """Return (nights,) the level that each night is held to.
+
+    It is the anchor's, a better one that was reached, or a worse one that was acknowledged. A level
+    is reached when the median of five nights is three deviations above the last one.
     """
     levels, level, since = np.empty_like(logs), anchor.mean, 0
     for night in range(len(logs)):
+        if night in restarts:
+            level, since = anchor.mean + float(np.log1p(-restarts[night])), night
         levels[night] = level
         if night + 1 - since >= _REACHED_NIGHTS:
             recent = float(np.median(logs[night + 1 - _REACHED_NIGHTS : night + 1]))
@@ -175,48 +215,19 @@ def _reached(logs: Floats, anchor: Anchor) -> Floats:
     return levels
 
 
-@cache
-def calibrated_limit(runs: int, cells: int) -> float:
-    """Return the limit above which 3 % of quarters without a drift rise in any cell; simulated."""
-    generator = np.random.default_rng(0)
-    highest = np.empty(_QUARTERS)
-    for quarter in range(_QUARTERS):
-        base = generator.standard_normal((cells, runs))
-        nights = generator.standard_normal((cells, _QUARTER))
-        if cells >= FEWEST_CELLS:
-            base -= np.median(base, axis=0)
-            nights -= np.median(nights, axis=0)
-        variance, df = moderate(base.var(axis=-1, ddof=1), np.full(cells, runs - 1.0))
-        anchor = Anchor(
-            mean=base.mean(axis=-1)[:, None],
-            sd=np.sqrt(variance * (1 + 1 / runs))[:, None],  # type: ignore[arg-type]
-            df=df[:, None],  # type: ignore[arg-type]
-            signature="",
-        )
-        scores = np.minimum(anchor.scores(nights), _MOST_SCORE)
-        highest[quarter] = cusum(scores, slack=NIGHTLY_SLACK).max()
-    return float(np.quantile(highest, 1 - _FALSE_QUARTERS))
-
-
 def judge_drift(history: Mapping[str, Sequence[Night]], baseline: Baseline) -> dict[str, Drift]:
     """Follow every cell of the baseline through its records since the approval.
 
-    Records made before the newest run of the baseline, and of its own runs, are left out: the
-    anchor was set after them.
+    The nights are those of the newest run's card. Records made before the newest run of the
+    baseline, and of its own runs, are left out: the anchor was set after them.
     """
-    series = _since_approval(history, baseline)
-    levels = _levels(series, baseline)
+    series = follow(history, baseline)
     limit = calibrated_limit(min(map(len, baseline.cells.values())), len(baseline.cells))
+    card = series.card if series.cards > 1 else ""
     return {
-        cell: detect_drift(
-            [n.created_utc for n in nights],
-            [n.rtfx / np.exp(levels.get(_date(n), 0.0)) for n in nights],
-            anchor,
-            slack=NIGHTLY_SLACK,
-            limit=limit,
-        )
+        cell: replace(_followed(nights, anchor, baseline, name=cell, limit=limit), card=card)
         for cell, anchor in anchors(baseline).items()
-        if (nights := series.get(cell))
+        if (nights := series.cells.get(cell))
     }
 
 
@@ -226,67 +237,51 @@ def judge_machine_drift(history: Mapping[str, Sequence[Night]], baseline: Baseli
     Days differ for reasons of their own, and the ones after resemble them: an alarm needs a mean
     loss of half the margin besides (``LEAST_MACHINE_LOSS``).
     """
-    series = _since_approval(history, baseline)
-    shifts, dates = _levels(series, baseline), {}
-    for nights in series.values():
-        dates.update({_date(n): n.created_utc for n in nights})
+    series = follow(history, baseline)
     logs = [np.asarray(baseline.log_rtfx(cell)) for cell in baseline.cells]
-    if not shifts or len({len(values) for values in logs}) > 1:
+    if not series.machine or len({len(values) for values in logs}) > 1:
         return None
     table = np.stack(logs)
     levels = np.median(table - median(table)[:, None], axis=0)
-    sd = max(float(levels.std(ddof=1)) * np.sqrt(1 + 1 / len(levels)), _LEAST_SD)
     anchor = Anchor(
-        mean=float(np.median(levels)), sd=sd, df=len(levels) - 1.0, signature=baseline.signature
+        mean=float(np.median(levels)),
+        sd=max(float(levels.std(ddof=1)) * np.sqrt(1 + 1 / len(levels)), LEAST_SD),
+        df=len(levels) - 1.0,
+        signature=baseline.signature,
     )
-    order = sorted(shifts, key=lambda n: (dates[n], n))
-    found = detect_drift(
-        [dates[n] for n in order],
-        [float(np.exp(shifts[n])) for n in order],
+    found = _followed(series.machine, anchor, baseline, name=MACHINE, limit=LIMIT)
+    card = series.card if series.cards > 1 else ""
+    return replace(found, card=card) if found.loss >= LEAST_MACHINE_LOSS else None
+
+
+def suspects(history: Mapping[str, Sequence[Night]], baseline: Baseline) -> tuple[str, ...]:
+    """Return the cells whose last night has to be measured again before drift is judged.
+
+    Their sum is above a part of the limit, and the night has few fresh runs of them.
+    """
+    nights = follow(history, baseline).cells
+    limit = calibrated_limit(min(map(len, baseline.cells.values())), len(baseline.cells))
+    return tuple(
+        cell
+        for cell, drift in judge_drift(history, baseline).items()
+        if drift.statistic[-1] * (limit / LIMIT) > SUSPICION
+        and nights[cell][-1].fresh_runs < MOST_FRESH
+    )
+
+
+def _followed(
+    nights: Sequence[Value], anchor: Anchor, baseline: Baseline, *, name: str, limit: float
+) -> Drift:
+    return detect_drift(
+        [value.night for value in nights],
+        [float(np.exp(value.log_rtfx)) for value in nights],
         anchor,
         slack=NIGHTLY_SLACK,
+        limit=limit,
+        fresh_runs=[value.fresh_runs for value in nights],
+        accepted=_accepted(baseline.acknowledged, name),
     )
-    return found if found.loss >= LEAST_MACHINE_LOSS else None
 
 
-def _since_approval(
-    history: Mapping[str, Sequence[Night]], baseline: Baseline
-) -> dict[str, list[Night]]:
-    own = {r.run_id for runs in baseline.cells.values() for r in runs}
-    newest = max(r.created_utc for runs in baseline.cells.values() for r in runs)
-    series = {}
-    for cell in baseline.cells:
-        since = [r for r in history.get(cell, ()) if r.run_id not in own and r.created_utc > newest]
-        if since:
-            series[cell] = _nightly(since)
-    return series
-
-
-def _nightly(runs: Sequence[Night]) -> list[Night]:
-    """Return one entry a night, the median of its runs, under the name of its first."""
-    nights: list[list[Night]] = []
-    for run in sorted(runs, key=lambda r: (r.created_utc, r.run_id)):
-        first = parse_utc(nights[-1][0].created_utc) if nights else None
-        created = parse_utc(run.created_utc)
-        if first is not None and created is not None and created - first < _NIGHT:
-            nights[-1].append(run)
-        else:
-            nights.append([run])
-    return [n[0]._replace(rtfx=float(np.median([r.rtfx for r in n]))) for n in nights]
-
-
-def _date(night: Night) -> str:
-    """Return what the cells of one night have in common: the run that it began with."""
-    return night.run_id
-
-
-def _levels(series: Mapping[str, Sequence[Night]], baseline: Baseline) -> dict[str, float]:
-    """Return the machine's level by night, in log; none of nights with too few cells to tell."""
-    centres = {cell: float(np.median(baseline.log_rtfx(cell))) for cell in series}
-    shifts: dict[str, list[float]] = {}
-    for cell, nights in series.items():
-        for night in nights:
-            if np.isfinite(night.rtfx) and night.rtfx > 0:
-                shift = float(np.log(night.rtfx)) - centres[cell]
-                shifts.setdefault(_date(night), []).append(shift)
-    return {n: float(np.median(v)) for n, v in shifts.items() if len(v) >= FEWEST_CELLS}
+def _accepted(acknowledged: Sequence[Acknowledgement], name: str) -> list[tuple[str, float]]:
+    return [(a.acknowledged_utc, a.losses[name]) for a in acknowledged if name in a.losses]

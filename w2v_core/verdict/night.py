@@ -22,13 +22,19 @@ Error rates by kind of noise: tests/simulation/test_nights.py, docs/measuring.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from w2v_core.config import MOST_RUNS
-from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Decision, Policy, count_runs
+from w2v_core.verdict.decide import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    Decision,
+    Policy,
+    count_runs,
+    needed_variance,
+)
 from w2v_core.verdict.robust import (
     FEWEST_CELLS,
     LEAST_SD,
@@ -38,6 +44,7 @@ from w2v_core.verdict.robust import (
     median,
     polish,
     run_variance,
+    tail_df,
 )
 from w2v_core.verdict.statistics import Effects, Floats, t_quantile
 
@@ -50,13 +57,7 @@ _MACHINE = 0.1  # of the family's alpha
 _CONTROLS = 8  # cells, or one in eight of more than 64
 _SHARED = 0.08
 _SHARED_TOGETHER = 0.2  # where the machine's level cannot be taken out
-_PLANNED_MISS = 0.05  # a plan reaches its verdict in 95 % of the cases
 _CLOSE = 0.5  # of the margin: a point loss beyond it never passes
-_TAILS = {
-    1: 3.0,
-    2: 6.0,
-}  # degrees of freedom that one or two runs deserve, for their tails
-_TAILS_EACH = 12.0
 _PRIOR = 20.0  # degrees of freedom behind "tonight's runs vary as the baseline's"
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean
 
@@ -106,12 +107,14 @@ class Nights:
         if self.fresh_runs in (0, *LOOKS):
             self._look(_EARLY.get(self.fresh_runs, 0.0))
 
-    def asked(self) -> Mask:
+    def asked(self, also: Mask | None = None) -> Mask:
         """Return (nights, cells): what the next fresh run measures; nothing where all is decided.
 
-        Cells without a verdict, and the quietest of those that passed, for the machine's level.
+        Cells without a verdict, and the quietest of those that passed, for the machine's level;
+        those of ``also`` whatever their verdict.
         """
-        open_cells = (self._codes == INCONCLUSIVE) & np.isfinite(self._runs[0])
+        wanted = self._codes == INCONCLUSIVE
+        open_cells = (wanted if also is None else wanted | also) & np.isfinite(self._runs[0])
         is_open = open_cells.any(axis=-1) | (self._machine[:, 0] == INCONCLUSIVE)
         is_open &= self.fresh_runs < self._most
         asked: Mask = open_cells & is_open[:, None]
@@ -124,6 +127,11 @@ class Nights:
         few = passed.sum(axis=-1) < FEWEST_CELLS  # then all cells are needed for a level
         controls = np.where(few[:, None], np.isfinite(self._runs[0]), controls)
         return np.asarray(asked | (controls & is_open[:, None]), dtype=np.bool_)
+
+    def decide_only(self) -> tuple[Decision, Decision | None]:
+        """Judge a single night: its cells, and the machine; None where the cells cannot tell."""
+        cells, machine = (decision.only_night() for decision in self.decide())
+        return cells, machine if self.separates else None
 
     def decide(self) -> tuple[Decision, Decision]:
         """Judge what was measured so far as all that there will be: cells, and the machine."""
@@ -142,7 +150,7 @@ class Nights:
         if fail_share:
             open_cells = self._codes == INCONCLUSIVE
             alpha = fail_share * (1 - _MACHINE) * policy.family_alpha / self._cells
-            reach = t_quantile(alpha, np.minimum(df, _tails(count))) * error
+            reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
             lost = (shift + reach < policy.log_tolerance) & self._is_steady(
                 count, early=fail_share in _EARLY.values()
             )
@@ -231,7 +239,7 @@ class Nights:
         if fail_share:
             open_nights = self._machine == INCONCLUSIVE
             alpha = fail_share * _MACHINE * policy.family_alpha
-            reach = t_quantile(alpha, np.minimum(df, _tails(count))) * error
+            reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
             self._machine[open_nights & (shift + reach < policy.log_tolerance)] = FAIL
 
     def _machine_effects(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -270,10 +278,11 @@ class Nights:
         alpha: float,
     ) -> Decision:
         shift, error, df, count = effects
-        reach = t_quantile(alpha, np.minimum(df, _tails(count))) * error
+        reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
         upper = shift + reach
         base_runs = self._base_runs if shift.shape == self._base_runs.shape else np.ones(1)
-        needed = _needed(sd, df, share, alpha, self._policy)
+        alphas = (self._policy.family_alpha / 2, alpha)
+        needed = needed_variance(sd, df, alphas, self._policy)
         # Of the variance, ``share`` is there once a night; the rest shrinks with its runs.
         spare = needed - share
         return Decision(
@@ -285,57 +294,3 @@ class Nights:
             runs_needed=count_runs((spare - 1 / base_runs) / np.maximum(1 - share, 1e-9)),
             runs_on_both=count_runs(spare / (2 - share)),
         )
-
-
-def judge_night(
-    baseline: Floats, runs: Sequence[Floats], policy: Policy
-) -> tuple[Decision, Decision | None]:
-    """Judge one night: (cells, runs) of the baseline, and (cells,) log throughputs of each run.
-
-    Returns:
-        The cells' decision, and the machine's; None of it where the cells are too few to tell.
-    """
-    night = Nights(baseline[None], policy)
-    for values in runs:
-        night.add(values[None])
-    return decided(night)
-
-
-def decided(night: Nights) -> tuple[Decision, Decision | None]:
-    """Return what was decided of a single night, as judge_night() does."""
-    cells, machine = (_only_night(decision) for decision in night.decide())
-    return cells, machine if night.separates else None
-
-
-def _only_night(decision: Decision) -> Decision:
-    effects = decision.effects
-    return Decision(
-        codes=decision.codes[0],
-        effects=Effects(
-            mean=effects.mean[0],
-            standard_error=effects.standard_error[0],
-            df=effects.df[0],
-            sd=effects.sd[0],
-        ),
-        lower=decision.lower[0],
-        upper=decision.upper[0],
-        suspicious=decision.suspicious[0],
-        runs_needed=decision.runs_needed[0],
-        runs_on_both=decision.runs_on_both[0],
-    )
-
-
-def _needed(sd: Floats, df: Floats, share: Floats, alpha: float, policy: Policy) -> Floats:
-    """Return the variance of a shift, over that of a run, at which a verdict is found in 95 %."""
-    missed = t_quantile(_PLANNED_MISS, df)
-    to_pass = (t_quantile(policy.family_alpha / 2, df) + missed) / -policy.log_margin
-    to_fail = (t_quantile(alpha, df) + missed) / (policy.log_tolerance - policy.log_margin)
-    hardest = np.maximum(to_pass, to_fail) * np.maximum(sd, 1e-12)
-    return np.asarray(1.0 / np.square(hardest), dtype=np.float64)
-
-
-def _tails(count: Floats) -> Floats:
-    found = _TAILS_EACH * count
-    for runs, df in _TAILS.items():
-        found = np.where(count <= runs, np.minimum(found, df), found)
-    return np.asarray(found, dtype=np.float64)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from w2v_core.config import parse_count
@@ -13,15 +14,18 @@ from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import CONFIRM, read_run
 from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.effort import PILOT_PAIRS, PILOT_ROUNDS, Plan, allocate, learn
 from w2v_core.verdict.outcome import GateResult
 from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
+from w2v_core.verdict.process import LOG, Report, run_logged
 
 OUT = "{out}"
 """Stands in a command for the directory that its run is to be written to."""
+ROUNDS = "{rounds}"
+"""Stands in a command for the timed rounds that its run is to make."""
+DEFAULT_PAIRS = 5
+DEFAULT_MINUTES = 10.0
 
-Report = Callable[[str], None]
-
-LOG = "output.log"  # what the command printed, in the directory of its run
 _WARM_UP = "warm-up"
 _SHOWN = 2000  # characters of a failed command's output
 
@@ -40,51 +44,91 @@ def run_pairs(
     command_a: str | Sequence[str],
     command_b: str | Sequence[str],
     *,
-    pairs: int,
     directory: Path,
+    pairs: int | None = None,
+    minutes: float | None = None,
     policy: Policy | None = None,
     timeout_s: float | None = None,
     report: Report = lambda _: None,
 ) -> PairedRun:
     """Run two commands interleaved and judge b against a; blocks for 2 or 4 ``pairs + 1`` runs.
 
-    Every run is a fresh process. The first pair of a stage warms caches, clocks and recipes up: it
-    is kept and not judged, as one cold run in five takes the power of all. The order within a pair
-    alternates, so that a steady drift of the machine falls on both sides alike. A screen that does
-    not pass gets fresh pairs to confirm it.
+    With ``minutes``, a pilot of three pairs, not judged, says what these allow (effort.py). The
+    first pair of a stage warms caches, clocks and recipes up: it is kept and not judged, as one
+    cold run in five takes the power of all. The order within a pair alternates, so that a steady
+    drift of the machine falls on both alike. A screen that does not pass gets fresh pairs.
 
     Args:
-        command_a: The reference installation: words, or a line split as a shell would; ``{out}``
-            becomes the run's directory, as in ``--reports-dir {out}``; a container has to mount it.
+        command_a: The reference installation, words or a line. ``{out}`` becomes the run's
+            directory, which a container has to mount; ``{rounds}`` the rounds of a plan.
         command_b: The one that is judged.
-        pairs: Per stage.
-        directory: Where the runs are kept: ``screen-warm-up-a``, ``screen-warm-up-b``,
-            ``screen-0-a``, ``screen-0-b``, ...
+        pairs: Per stage; 5 where neither it, ``minutes`` nor ``{rounds}`` says otherwise.
+        minutes: For both stages, instead; 10 for commands with ``{rounds}``.
+        directory: Where the runs are kept: ``screen-warm-up-a``, ``screen-0-b``, ...
         policy: Margins and error rates.
         timeout_s: Of one run; None waits for ever.
         report: Told which run starts.
 
     Raises:
-        ConfigError: a command without ``{out}``, or fewer than two pairs.
+        ConfigError: a command without ``{out}``, fewer than two pairs, or too few minutes for them.
         RecordError: a command failed, ran too long, or left no run that can be read.
     """
-
-    def stage(name: str) -> tuple[Pair, ...]:
-        return run_stage(
-            command_a,
-            command_b,
-            pairs=pairs,
-            prefix=directory / name,
-            timeout_s=timeout_s,
-            report=report,
-        )
-
-    screen = stage("screen")
+    commands = (_words(command_a, "a"), _words(command_b, "b"))
+    run = partial(_stage, directory=directory, timeout_s=timeout_s, report=report)
+    plan = _plan(run, commands, pairs, minutes, policy=policy or Policy())
+    if plan is not None:
+        report(plan.told())
+    stage = partial(
+        run,
+        commands,
+        pairs=plan.pairs if plan is not None else pairs or DEFAULT_PAIRS,
+        rounds=plan.rounds if plan is not None else None,
+    )
+    screen = stage(name="screen")
     result = judge_pairs(screen, policy=policy)
-    confirm = stage("confirm") if _worth_confirming(result) else ()
+    confirm = stage(name="confirm") if _worth_confirming(result) else ()
     if confirm:
         result = judge_pairs(screen, confirm, policy=policy)
     return PairedRun(screen=screen, confirm=confirm, result=result)
+
+
+def _stage(
+    commands: tuple[list[str], list[str]],
+    *,
+    name: str,
+    pairs: int,
+    rounds: int | None,
+    directory: Path,
+    timeout_s: float | None,
+    report: Report,
+) -> tuple[Pair, ...]:
+    a, b = ([w.replace(ROUNDS, str(rounds or 1)) for w in words] for words in commands)
+    prefix = directory / name
+    return run_stage(a, b, pairs=pairs, prefix=prefix, timeout_s=timeout_s, report=report)
+
+
+def _plan(
+    run: Callable[..., tuple[Pair, ...]],
+    commands: tuple[list[str], list[str]],
+    pairs: int | None,
+    minutes: float | None,
+    *,
+    policy: Policy,
+) -> Plan | None:
+    """Make the pilot, and the plan that follows from it; None where the pairs are given."""
+    takes_rounds = [any(ROUNDS in word for word in words) for words in commands]
+    if minutes is None and (pairs is not None or not any(takes_rounds)):
+        return None
+    if len(set(takes_rounds)) > 1 or pairs is not None:
+        raise ConfigError(
+            "give {flag:pairs} or {flag:minutes}, and {rounds} in both commands or in neither"
+        )
+    started = time.perf_counter()
+    made = run(commands, name="pilot", pairs=PILOT_PAIRS, rounds=PILOT_ROUNDS)
+    wall_s = time.perf_counter() - started
+    pilot = learn(made, wall_s=wall_s, runs=2 * (PILOT_PAIRS + 1))
+    own = None if takes_rounds[0] else len(made[0].a[0].rounds_s)
+    return allocate(pilot, minutes=minutes or DEFAULT_MINUTES, policy=policy, rounds=own)
 
 
 def run_stage(
@@ -145,23 +189,11 @@ def _run(command: Sequence[str], out: Path, *, timeout_s: float | None) -> tuple
         raise ConfigError(f"{out} is not empty; give a directory of this comparison's own")
     out.mkdir(parents=True, exist_ok=True)
     words = [word.replace(OUT, str(out)) for word in command]
-    try:
-        done = subprocess.run(
-            words,
-            check=False,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=timeout_s,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RecordError(f"{shlex.join(words)}: {error}") from error
-    (out / LOG).write_bytes(done.stdout)
-    if done.returncode != 0:
-        tail = done.stdout.decode(errors="replace")[-_SHOWN:]
+    status, printed = run_logged(words, out, timeout_s=timeout_s)
+    if status != 0:
         raise RecordError(
-            f"{shlex.join(words)} ended with exit status {done.returncode}; both sides have to be "
-            f"green to be compared. Its last output, all of which is in {out / LOG}:\n{tail}"
+            f"{shlex.join(words)} ended with exit status {status}; both sides have to be green to "
+            f"be compared. Its last output, all of which is in {out / LOG}:\n{printed[-_SHOWN:]}"
         )
     return read_run(_find_run(out)).records
 

@@ -14,9 +14,10 @@ import numpy as np
 from w2v_core.records.fingerprint import place
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.decide import Decision, Policy, decide_pairs
+from w2v_core.verdict.evidence import evidence
 from w2v_core.verdict.fitness import unfit_record, unfit_runs
 from w2v_core.verdict.judge import rank_cells, refused
-from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, evidence, failed, ranked
+from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, failed, ranked
 from w2v_core.verdict.soundness import transcripts_key
 from w2v_core.verdict.statistics import Floats
 from w2v_core.verdict.wer import wer_findings

@@ -20,6 +20,8 @@ _FEWEST_WINSORISED = 5
 _DOUBT = 2.0
 _FEWEST_COMMON = 3  # cells that move together
 _BEYOND = 1.2  # times what chance gives
+_TAILS = {1: 3.0, 2: 6.0}  # degrees of freedom that one or two runs deserve, for their tails
+_TAILS_EACH = 12.0
 
 
 def polish(baseline: Floats, *, separates: bool) -> tuple[Floats, Floats]:
@@ -125,3 +127,11 @@ def median(values: Floats) -> Floats:
     upper = np.take_along_axis(ordered, (count // 2).clip(max=values.shape[-1] - 1)[..., None], -1)
     found = (lower + upper)[..., 0] / 2
     return np.where(count > 0, found, np.nan)
+
+
+def tail_df(count: Floats) -> Floats:
+    """Return the most degrees of freedom that ``count`` runs of a night deserve."""
+    found = _TAILS_EACH * count
+    for runs, df in _TAILS.items():
+        found = np.where(count <= runs, np.minimum(found, df), found)
+    return np.asarray(found, dtype=np.float64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from w2v_core.config import MOST_RUNS
 from w2v_core.errors import RecordError
@@ -23,7 +24,7 @@ from w2v_core.verdict.confirm import Asked, Confirmed, not_confirmed
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.judge import MAX_AGE, judge, judge_alone, refused, wanted_cells
 from w2v_core.verdict.outcome import Finding, GateResult
-from w2v_core.verdict.waivers import load_waivers
+from w2v_core.verdict.waivers import Waiver, load_waivers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,8 @@ class Run:
     """Earlier runs on this card by cell, oldest first; None without a history."""
     baseline: Baseline | None = None
     """The baseline in force."""
+    confirmations: tuple[CellRecord, ...] = ()
+    """Of the night's fresh runs, oldest first."""
 
     @property
     def gate(self) -> GateResult | None:
@@ -76,64 +79,50 @@ def judged(
 
     Never raises: a baseline or a history that cannot be read is a verdict too, red and unusable.
 
-    Args:
-        records: Of one run, or of several of a night.
-        session: What their test sessions know.
-        baseline: File of the one in force, or the directory that it lies in. Each cell is judged
-            alone without.
-        known: What lies there, where it has been read already.
-        history: File of the earlier runs, for the trend and for drift.
-        policy: Margins and error rates; the defaults of Policy where it is left out.
-        now: The present, for freshness; the clock's where it is left out.
-        max_age: Older records are stale; None takes any age.
-        beside: What else is known about the runs as a whole.
-        confirmed: Reads or makes the night's fresh runs, given what asks for them (confirm.py).
-        most_runs: How many of them may be asked for.
+    Each cell is judged alone where no ``baseline``, a file or their directory, is given; ``known``
+    is what lies there, where it has been read already. ``history`` is a file, for the trend and for
+    drift. ``confirmed`` reads or makes the night's fresh runs, up to ``most_runs``, given what asks
+    for them (confirm.py). The others are those of judge().
     """
     run = Run(records=tuple(records), session=session)
-    environment = records[0].environment if records else None
     now = now if now is not None else datetime.now(timezone.utc)
+    asking: dict[str, Any] = {"policy": policy, "session": session, "now": now, "max_age": max_age}
     try:
-        if baseline is not None:
-            run = replace(run, baseline=known or load_baseline(baseline, environment))
-        if run.baseline is not None:
-            run = replace(run, nights=_nights(history, run.baseline.key))
-        elif environment is not None:
-            run = replace(run, nights=_nights(history, key(environment)))
-        waivers = load_waivers(baseline, now=now) if baseline is not None else ()
-    except RecordError as error:
-        return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
-    if run.baseline is None:
-        return replace(run, verdict=judge_alone(records, session=session, policy=policy))
-    asked = partial(
-        wanted_cells,
-        records,
-        run.baseline,
-        most_runs=most_runs,
-        policy=policy,
-        session=session,
-        now=now,
-        max_age=max_age,
-    )
-    try:
+        run, waivers = _with_known(run, baseline, known, history, now)
+        if run.baseline is None:
+            return replace(run, verdict=judge_alone(records, session=session, policy=policy))
+        asked = partial(wanted_cells, records, run.baseline, most_runs=most_runs, **asking)
         again = Confirmed(records=())
         if confirmed is not None:
-            again = confirmed(lambda found: asked(confirmations=found))
+            again = confirmed(lambda found: asked(confirmations=found, history=run.nights))
     except RecordError as error:
         return replace(run, verdict=refused(str(error), policy=policy, unusable=True))
+    # A suspicion of drift that cannot be measured again is left to its history.
+    told = not_confirmed(again) if asked(confirmations=again.records) else ()
     verdict = judge(
         records,
         run.baseline,
         confirmations=again.records,
-        policy=policy,
-        session=session,
         history=run.nights,
-        now=now,
-        max_age=max_age,
-        beside=[*beside, *not_confirmed(again)],
+        beside=[*beside, *told],
         waivers=waivers,
+        **asking,
     )
-    return replace(run, verdict=verdict)
+    return replace(run, verdict=verdict, confirmations=again.records)
+
+
+def _with_known(
+    run: Run, baseline: Path | None, known: Baseline | None, history: Path | None, now: datetime
+) -> tuple[Run, Sequence[Waiver]]:
+    """Add what is known around a run; returns it with the waivers that hold."""
+    environment = run.records[0].environment if run.records else None
+    if baseline is None:
+        if environment is not None:
+            run = replace(run, nights=_nights(history, key(environment)))
+        return run, ()
+    found = known or load_baseline(baseline, environment)
+    run = replace(run, baseline=found, nights=_nights(history, found.key))
+    return run, load_waivers(baseline, now=now)
 
 
 def calibrated(run: Run) -> Run:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -10,8 +10,9 @@ from w2v_core.config import MOST_RUNS
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.baseline import Baseline
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.night import Nights, decided
-from w2v_core.verdict.outcome import Finding, Throughput, evidence, machine_evidence
+from w2v_core.verdict.evidence import evidence, machine_evidence
+from w2v_core.verdict.night import Nights
+from w2v_core.verdict.outcome import Finding, Throughput
 from w2v_core.verdict.robust import FEWEST_CELLS
 from w2v_core.verdict.statistics import Floats
 
@@ -45,7 +46,7 @@ def judge_throughput(
     if not fit:
         return {}, None
     night = _follow(runs, baseline, fit, policy)
-    decision, machine = decided(night)
+    decision, machine = night.decide_only()
     found = {}
     for index, cell in enumerate(sorted(baseline.cells)):
         if cell in fit:
@@ -69,15 +70,19 @@ def next_cells(
     policy: Policy,
     *,
     most_runs: int = MOST_RUNS,
+    suspected: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Return the cells that the night's next fresh run has to measure; none where all is decided.
 
-    Arguments are those of judge_throughput(), and the most fresh runs.
+    Arguments are those of judge_throughput(), the most fresh runs, and the cells that are to be
+    measured although they passed.
     """
     if not fit or most_runs < 1:
         return ()
-    asked = _follow(runs, baseline, fit, policy, most_runs=most_runs).asked()[0]
-    return tuple(c for c, is_asked in zip(sorted(baseline.cells), asked, strict=True) if is_asked)
+    cells = sorted(baseline.cells)
+    also = np.asarray([[cell in suspected for cell in cells]])
+    asked = _follow(runs, baseline, fit, policy, most_runs=most_runs).asked(also)[0]
+    return tuple(c for c, is_asked in zip(cells, asked, strict=True) if is_asked)
 
 
 def _follow(

@@ -10,7 +10,9 @@ from typing import NamedTuple
 from w2v_core.records.history_table import Night
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.baseline import Baseline
-from w2v_core.verdict.drift import LIMIT, anchors, judge_drift
+from w2v_core.verdict.cusum import LIMIT
+from w2v_core.verdict.drift import anchors, judge_drift
+from w2v_core.verdict.series import by_night, value_of
 
 NightsByCell = Mapping[str, Sequence[Night]]
 CUSUM_LIMIT = LIMIT
@@ -35,7 +37,7 @@ class Trend(NamedTuple):
 
 
 def joined(history: NightsByCell, records: Sequence[CellRecord]) -> dict[str, list[Night]]:
-    """Add the run's valid records to earlier nights: each run once, oldest first, speeds only."""
+    """Add the run's valid records to earlier runs: each once, oldest first, speeds only."""
     nights = {cell: {n.run_id: n for n in of_cell} for cell, of_cell in history.items()}
     for record in records:
         if record.valid:
@@ -63,14 +65,17 @@ def trends(
     drifts = judge_drift(nights, baseline) if baseline is not None else {}
     rows = []
     for cell, series in nights.items():
-        if cell not in here or len(series) < 2:
+        if cell not in here:
             continue
-        logs = [math.log(n.rtfx) for n in series]
+        one_a_night = by_night(series)
+        if len(one_a_night) < 2:
+            continue
+        logs = [value_of(night).log_rtfx for night in one_a_night]
         level = levels.get(cell, statistics.median(logs[:FIRST_NIGHTS]))
         rows.append(
             Trend(
                 cell=cell,
-                nights=tuple(n.created_utc for n in series),
+                nights=tuple(night[0].created_utc for night in one_a_night),
                 ratios=tuple(math.exp(value - level) for value in logs),
                 cusum=drifts[cell].statistic if cell in drifts else (),
             )
