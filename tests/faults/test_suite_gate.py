@@ -261,7 +261,7 @@ def test_a_worse_release_needs_a_reason(nights):
     night = nights["rebase-without-a-reason"]
 
     assert night.ended.returncode == 1
-    assert "worse than the baseline in force" in night.ended.stdout
+    assert "the gate fails this run: " in night.ended.stdout
 
 
 def test_a_session_can_rebase_and_a_worse_one_says_why(nights):
