@@ -230,11 +230,16 @@ class Gatekeeper:
         if found.verdict == "INCONCLUSIVE":
             self._leave_open(f"{cell} is INCONCLUSIVE: {reasons}")
 
-    @property
-    def exit_code(self) -> int:
-        """What ``w2v gate`` ends with for this session; 0 where nothing was judged."""
+    def exit_code_of(self, status: int) -> int:
+        """Return what a session ends with: as ``w2v gate`` would, where its tests allow it.
+
+        A session whose tests failed ends as it did, but where the baseline cannot be used.
+        """
         is_judged = self.is_on and self._judged and not self._rebases
-        return self.result.exit_code if is_judged else 0
+        if not is_judged or status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return status
+        is_telling = status == pytest.ExitCode.OK or self.result.unusable
+        return self.result.exit_code if is_telling else status
 
     def _leave_open(self, reason: str) -> NoReturn:
         if self._inconclusive_fails:

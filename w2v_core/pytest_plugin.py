@@ -277,9 +277,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(config, "workeroutput"):
         config.workeroutput["w2v_cells"] = _told(config)
         return
-    if runs_nothing or session.exitstatus != pytest.ExitCode.OK:
+    if runs_nothing:
         return
-    session.exitstatus = config.stash[GATE].exit_code
+    session.exitstatus = config.stash[GATE].exit_code_of(session.exitstatus)
     if is_asked and session.exitstatus == 0 and device not in config.stash[RAN]:
         session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 

@@ -7,6 +7,8 @@ import io
 import json
 from dataclasses import replace
 
+import pytest
+
 from tests.helpers.records import CELLS, ENVIRONMENT, make_run, make_scores
 from w2v_core.report.comparison import render_csv, render_markdown, render_text, to_json
 from w2v_core.verdict.relative import compare, compare_many
@@ -94,3 +96,19 @@ def test_a_run_on_both_sides_is_not_compared_with_itself():
 
     assert (found.verdict, found.exit_code) == ("INCONCLUSIVE", 3)
     assert "stands on either side" in found.cells[0].reasons[0]
+
+
+@pytest.mark.parametrize(("slowdown", "verdict"), [(0.05, "INCONCLUSIVE"), (0.15, "FAIL")])
+def test_a_loss_of_a_tenth_that_noise_cannot_exclude_is_red(slowdown, verdict):
+    """As in the gate: two runs of 20 % noise a side, and 15 % lost, is an UNDECIDED LOSS."""
+    a = [make_run(i, sd=0.0) for i in range(2)]
+    b = [make_run(20 + i, sd=0.0, slowdown=slowdown, release="1.25.0") for i in range(2)]
+    wide = [
+        [replace(r, rtfx=r.rtfx * f, rounds_s=tuple(t / f for t in r.rounds_s)) for r in run]
+        for side in (a, b)
+        for run, f in zip(side, (0.87, 1.15), strict=True)
+    ]
+    found = compare([*wide[0], *wide[1]], [*wide[2], *wide[3]])
+
+    assert {c.verdict for c in found.cells} == {verdict}
+    assert all(("UNDECIDED LOSS" in c.reasons[0]) == (verdict == "FAIL") for c in found.cells)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from w2v_core.verdict.outcome import GateResult
 
 _SUITE = Path("tests/validation")
-_DONE = (0, 1, 2)  # of a session that ran to its end; an interrupted one leaves no whole run
+_DONE = (0, 1, 2, 3)  # of a session that ran to its end, 3 of one whose baseline cannot be used;
+# an interrupted one, or one that broke, leaves no whole run
 _TOLD = 400  # characters of an annotation
 _FIRST_REASONS = 3
 
@@ -108,7 +109,7 @@ def _tell(directory: Path, status: int, *, junit: Path, chat: Path | None, relea
     told = judged.summary() + ("" if judged.baseline is not None else "; against no baseline")
     sys.stdout.write(f"{printable(told)}\n")
     sys.stdout.write(f"run: {printable(str(directory))}\n")
-    code = 1 if judged.verdict == "FAIL" else status  # 2 where it stays INCONCLUSIVE
+    code = judged.exit_code if judged.verdict == "FAIL" else status  # 2 where it stays INCONCLUSIVE
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as page:
             page.write((directory / "summary.md").read_text())

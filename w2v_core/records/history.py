@@ -208,7 +208,8 @@ class History:
             f"SELECT record, sha256 FROM payloads JOIN records USING (id){clause} "
             "ORDER BY created_utc, id"
         )
-        return [self._unpacked(body, digest) for body, digest in self._rows(text, values)]
+        known: dict[Any, Any] = {}
+        return [self._unpacked(body, digest, known) for body, digest in self._rows(text, values)]
 
     def _prepare(self) -> None:
         connection = self._connection
@@ -266,14 +267,17 @@ class History:
         with self._errors():
             return self._connection.execute(text, values).fetchall()
 
-    def _unpacked(self, body: bytes, digest: str) -> CellRecord:
+    def _unpacked(self, body: bytes, digest: str, known: dict[Any, Any]) -> CellRecord:
+        """Read a packed record; equal transcripts of several, in ``known``, are kept once."""
         source = self._name
         try:
             text = zlib.decompress(body)
         except (zlib.error, TypeError) as error:
             raise RecordError(f"{source}: a record is damaged: {error}") from error
         data = {"record": decode(text, source=source, error=RecordError), "sha256": digest}
-        return from_json(data, source=source)
+        record = from_json(data, source=source)
+        object.__setattr__(record, "scores", known.setdefault(record.scores, record.scores))
+        return record
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -285,7 +285,8 @@ def from_json(data: object, *, source: str = "record") -> CellRecord:
         odd = shorten(printable(", ".join(sorted(payload.keys() ^ names))), 200)
         raise RecordError(f"{source}: fields do not fit schema version {version}: {odd}")
     record = convert(payload, CellRecord, source=source, error=RecordError)
-    record = replace(record, schema_version=SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        record = replace(record, schema_version=SCHEMA_VERSION)
     return record if version >= _VALID_IS_SOUND else _sound(record)
 
 

@@ -138,18 +138,21 @@ def run_reasons(records: Sequence[CellRecord]) -> list[str]:
         reasons.append(f"duplicate cell {cell} in run {run_id}: one record per cell and run")
     timings: dict[tuple[str, tuple[float, ...]], str] = {}
     for record in records:
-        key = (record.cell, record.rounds_s)
-        other = timings.setdefault(key, record.run_id)
+        rounds = (record.cell, record.rounds_s)
+        other = timings.setdefault(rounds, record.run_id)
         if other != record.run_id and record.rounds_s:
             reasons.append(
                 f"runs {other} and {record.run_id} have the same rounds: a copied record"
             )
-    for run_id in {r.run_id for r in records}:
-        keys = {
-            tuple(fingerprint_key(r.environment).items()) for r in records if r.run_id == run_id
-        }
-        if len(keys) > 1:
-            reasons.append(f"run {run_id} holds records of {len(keys)} different machines")
+    machines: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+    for record in records:
+        key = tuple(fingerprint_key(record.environment).items())
+        machines.setdefault(record.run_id, set()).add(key)
+    reasons += [
+        f"run {run_id} holds records of {len(keys)} different machines"
+        for run_id, keys in machines.items()
+        if len(keys) > 1
+    ]
     return reasons
 
 

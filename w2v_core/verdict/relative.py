@@ -14,6 +14,7 @@ from w2v_core.records.fingerprint import difference, place
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import Session
 from w2v_core.verdict.decide import VERDICTS, Policy, Verdict, worst
+from w2v_core.verdict.evidence import UNDECIDED_LOSS
 from w2v_core.verdict.fitness import by_cell, changed_parameters, unfit_record, unfit_runs
 from w2v_core.verdict.relative_outcome import INTERVAL_LEVEL, CellComparison, Comparison, Matrix
 from w2v_core.verdict.soundness import transcripts_key
@@ -141,6 +142,9 @@ def _judge_speed(effects: Effects, policy: Policy, *, family: int) -> list[_Spee
             verdict, reason = "PASS", f"a loss of {policy.margin * 100:g} % is excluded"
         elif adjusted[i] <= policy.family_alpha:
             verdict, reason = "FAIL", f"slower by {-np.expm1(mean) * 100:.2g} %"
+        if verdict == "INCONCLUSIVE" and mean <= policy.log_undecided_loss:
+            lost = f"slower by {-np.expm1(mean) * 100:.2g} %"
+            verdict, reason = "FAIL", f"{UNDECIDED_LOSS}: {lost}; {reason}"
         judged.append(
             _Speed(
                 ratio=float(np.exp(mean)),
