@@ -14,7 +14,7 @@ from w2v_core.config import DeviceChoice, EngineConfig, Share
 from w2v_core.errors import DeviceLostError
 from w2v_core.progress import Progress, silent
 from w2v_core.records.record import CellRecord, Shard
-from w2v_core.records.store import Session, new_run_id, reserve
+from w2v_core.records.store import DIRECTORY_NOTE, Session, new_run_id, reserve
 from w2v_core.report.files import write_run
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
     from w2v_core.verdict.baseline import Baseline
     from w2v_core.verdict.confirm import Asked, Confirmed
     from w2v_core.verdict.run import Run
-
-DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
-"""Variable that names a file: the run's directory is written there, for the process above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

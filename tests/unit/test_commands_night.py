@@ -10,8 +10,7 @@ import pytest
 from tests.helpers.records import make_run, make_scores, write_run
 from w2v_core.cli import main
 from w2v_core.commands import night
-from w2v_core.records.store import write_verdict
-from w2v_core.session import DIRECTORY_NOTE
+from w2v_core.records.store import DIRECTORY_NOTE, write_verdict
 from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.commands import gate_runs
 

@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from w2v_core.records.store import DIRECTORY_NOTE
+
 
 def run_session(command: Sequence[str]) -> tuple[int, Path | None]:
     """Run a command that measures, its output going where ours goes; blocks for it.
@@ -16,8 +18,6 @@ def run_session(command: Sequence[str]) -> tuple[int, Path | None]:
     Returns:
         Its exit status, and the directory of its run; None where it made none.
     """
-    from w2v_core.session import DIRECTORY_NOTE
-
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryDirectory(prefix="w2v-session-") as folder:

@@ -35,6 +35,8 @@ FLEET = "fleet.json"
 """What a fleet's cards measured and how they were judged; its records lie below ``cards/``."""
 CONFIRM = "confirm"
 """The directory of a run's fresh runs: those of the same night that confirmed it."""
+DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
+"""Variable that names a file: a run's directory is written there, for the process above."""
 
 VERDICT_SCHEMA_VERSION = 1
 _RUN_SCHEMA_VERSION = 1
@@ -153,13 +155,11 @@ def read_run(path: Path) -> StoredRun:
     rows = _benchmarked(data, name) if "benchmarks" in data else _rows(data, "records", name)
     if not rows:
         raise RecordError(f"{name}: no record in it; was the suite run with all cells skipped?")
-    session = data.get("session")
+    told, where = data.get("session"), f"{name} session"
     return StoredRun(
         source=name_of(path),
         records=tuple(from_json(r, source=f"{name} record {i}") for i, r in enumerate(rows)),
-        session=None
-        if session is None
-        else convert(session, Session, source=f"{name} session", error=RecordError),
+        session=None if told is None else convert(told, Session, source=where, error=RecordError),
     )
 
 

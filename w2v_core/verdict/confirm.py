@@ -17,14 +17,12 @@ from pathlib import Path
 from w2v_core.errors import RecordError
 from w2v_core.jsonfile import is_directory, name_of
 from w2v_core.records.record import CellRecord
-from w2v_core.records.store import CONFIRM, read_confirmations, read_run
+from w2v_core.records.store import CONFIRM, DIRECTORY_NOTE, read_confirmations, read_run
 from w2v_core.verdict.outcome import Finding
 from w2v_core.verdict.process import LOG, Report, run_logged
 
 CELLS_VARIABLE = "W2V_CONFIRM_CELLS"
 """Environment variable of a fresh process: the cells that it measures, as a JSON list."""
-DIRECTORY_NOTE = "W2V_DIRECTORY_NOTE"
-"""Environment variable of a run: the file that it writes its directory's name to."""
 
 Asked = Callable[[Sequence[CellRecord]], Sequence[str]]
 """From the confirmations so far to the cells that the next run has to measure; none ends it."""

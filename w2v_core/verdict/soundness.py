@@ -128,7 +128,7 @@ def _recount_reasons(record: CellRecord) -> list[str]:
     odd = [
         s.utterance_id
         for s, counted in zip(record.scores, edits, strict=True)
-        if s.substitutions + s.deletions + s.insertions != counted.edits
+        if s.edits != counted.edits
     ]
     return (
         [f"edits of {odd[0]} and {len(odd) - 1} more do not fit their transcripts"] if odd else []

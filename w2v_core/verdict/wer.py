@@ -78,8 +78,8 @@ def compare_wer(
     if not pairs or old.wer is None or new.wer is None:
         return None
     found = non_inferiority(
-        [_errors(a) for a, _ in pairs],
-        [_errors(b) for _, b in pairs],
+        [a.edits for a, _ in pairs],
+        [b.edits for _, b in pairs],
         [a.reference_words for a, _ in pairs],
         [a.speaker for a, _ in pairs],
         margin=margin,
@@ -109,7 +109,7 @@ def shared_alpha(pairs: Sequence[tuple[CellRecord, CellRecord]], family_alpha: f
     A cell without a changed error count cannot be found worse, so only the others share the rate:
     where there is no difference, changes for the better and for the worse are alike.
     """
-    changed = sum(any(_errors(a) != _errors(b) for a, b in _paired(*pair)) for pair in pairs)
+    changed = sum(any(a.edits != b.edits for a, b in _paired(*pair)) for pair in pairs)
     return family_alpha / max(changed, 1)
 
 
@@ -119,8 +119,8 @@ def changed_transcripts(old: CellRecord, new: CellRecord) -> tuple[ChangedTransc
         ChangedTranscript(
             utterance_id=a.utterance_id,
             alignment=align_words(a.hypothesis, b.hypothesis),
-            errors_before=_errors(a),
-            errors_after=_errors(b),
+            errors_before=a.edits,
+            errors_after=b.edits,
         )
         for a, b in _paired(old, new)
         if a.hypothesis != b.hypothesis
@@ -146,10 +146,6 @@ def _is_equal(piece: Piece) -> bool:
 def _paired(old: CellRecord, new: CellRecord) -> list[tuple[UtteranceScore, UtteranceScore]]:
     others = {s.utterance_id: s for s in new.scores}
     return [(s, others[s.utterance_id]) for s in old.scores if s.utterance_id in others]
-
-
-def _errors(score: UtteranceScore) -> int:
-    return score.substitutions + score.deletions + score.insertions
 
 
 def _told(found: NonInferiority, changes: int) -> str:
