@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -27,15 +27,16 @@ MOST_TRIES = 2  # of a shard, on different cards
 class Dealing:
     """Which shard is where; cards' threads share it."""
 
-    cards: Sequence[Card]
-    todo: list[int]
+    in_flight: int
+    """Shards that a card has; at first each has one."""
+    todo: list[int] = field(default_factory=list)
+    """Shards that were lost and wait for another card."""
     done: dict[int, Outcome] = field(default_factory=dict)
     lost: dict[int, list[Outcome]] = field(default_factory=dict)
     """By shard, each time that it was lost."""
     out: set[str] = field(default_factory=set)
-    """Cards that refused, and get no further shard."""
+    """Cards that lost one, and get no other."""
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _in_flight: int = 0
 
     def of(self, card: Card) -> list[Outcome]:
         """Return what a card measured and lost."""
@@ -43,15 +44,13 @@ class Dealing:
         return [o for o in found if o.card == str(card)]
 
     def next_of(self, card: Card) -> int | None:
-        """Return a shard that the card has not lost; blocks while one may still come to it."""
+        """Return a shard that another card lost; blocks while one may still come to it."""
         with self._changed:
             while str(card) not in self.out:
-                for number in self.todo:
-                    if all(o.card != str(card) for o in self.lost.get(number, [])):
-                        self.todo.remove(number)
-                        self._in_flight += 1
-                        return number
-                if not self._in_flight:
+                if self.todo:
+                    self.in_flight += 1
+                    return self.todo.pop(0)
+                if not self.in_flight:
                     break
                 self._changed.wait()
             self._changed.notify_all()
@@ -60,12 +59,11 @@ class Dealing:
     def settle(self, number: int, outcome: Outcome) -> None:
         """Take what became of a shard; a lost one is dealt again, to another card."""
         with self._changed:
-            self._in_flight -= 1
+            self.in_flight -= 1
             if outcome.problem:
                 self.lost.setdefault(number, []).append(outcome)
-                if outcome.refused:
-                    self.out.add(outcome.card)
-                if len(self.lost[number]) < MOST_TRIES or outcome.refused:
+                self.out.add(outcome.card)
+                if sum(not o.refused for o in self.lost[number]) < MOST_TRIES:
                     self.todo.append(number)
             else:
                 self.done[number] = outcome
@@ -75,17 +73,19 @@ class Dealing:
 def measure_shards(fleet: Fleet) -> Dealing:
     """Have the cards share each set, a shard a card; blocks."""
     of = len(fleet.cards)
-    dealing = Dealing(fleet.cards, list(range(1, of + 1)))
+    dealing = Dealing(in_flight=of)
 
-    def serve(card: Card) -> None:
-        while (number := dealing.next_of(card)) is not None:
+    def serve(card: Card, own: int) -> None:
+        number: int | None = own
+        while number is not None:
             tried = len(dealing.lost.get(number, [])) + 1
             place = f"shard-{number}-of-{of}" + (f"-{tried}" if tried > 1 else "")
             outcome = fleet.measure(card, place, share=Share(number=number, of=of))
             dealing.settle(number, outcome)
+            number = dealing.next_of(card)
 
     with ThreadPoolExecutor(of) as pool:
-        list(pool.map(serve, fleet.cards))
+        list(pool.map(serve, fleet.cards, range(1, of + 1)))
     return dealing
 
 
