@@ -15,7 +15,7 @@ BUDGETS = {
     "data": 2520,  # drawn at 1,000; manifests, containers, cutting
     "engine": 1400,  # drawn at 1,000; graphs, compiled logits and the watchdog
     "model": 2260,  # drawn at 1,400; checkpoints as others save them
-    "fleet": 1990,  # not drawn; cards, their processes, verdicts, and the exact merge of shards
+    "fleet": 2150,  # not drawn; cards, processes, verdicts, dealing, Ray, the merge of shards
     "options": 920,  # not drawn; one table in place of two sets of declarations; a fleet's
     "records": 1810,  # drawn at 750; history and reading of older schemas
     "report": 2930,  # drawn at 1,500; exports, both modes, phones and paper, a page of all runs

@@ -81,13 +81,19 @@ def fleet(arguments: argparse.Namespace) -> int:
 def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[FleetRun, Path]:
     """Find the cards, decode the sets once, measure in the way that was asked for."""
     from w2v_core.fleet.cards import find_cards
+    from w2v_core.fleet.over_ray import seats
     from w2v_core.fleet.process import run_job
-    from w2v_core.fleet.ways import Fleet
+    from w2v_core.fleet.ways import Fleet, Runner
     from w2v_core.options.cells import cells_of
 
     cells = cells_of(options, measures_graphs=lambda _: True)  # what is wrong is an error now
-    run_here = partial(run_job, silence_s=options["timeout"])
-    cards = find_cards(options["device"], options["cards"])
+    asked = (options["device"], options["cards"])
+    if options["address"] is None:
+        cards = find_cards(*asked)
+        run: Runner = partial(run_job, silence_s=options["timeout"])
+    else:
+        opened = seats(options["address"], *asked, silence_s=options["timeout"])
+        cards, run = stack.enter_context(opened)
     directory = _reserve(options, cards[0].device)
     corpora = _decode(sorted({c.dataset for c in cells}), options, directory, stack)
     made = Fleet(
@@ -95,7 +101,7 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
         directory=directory,
         options=raw,
         command=shlex.join(["w2v", *sys.argv[1:]]),
-        run=run_here,
+        run=run,
         report=_report,
         corpora={name: str(path) for name, (path, _) in corpora.items()},
     )

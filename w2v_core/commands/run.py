@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import statistics
 import sys
@@ -15,6 +16,7 @@ from w2v_core.commands.modes import BOTH, run_both
 from w2v_core.commands.options import given, prepare_device
 from w2v_core.config import form_plan
 from w2v_core.errors import ConfigError, DeviceError
+from w2v_core.fleet.cards import pin_to_local_rank
 from w2v_core.options.option import Given, declare, options_of
 from w2v_core.printable import printable
 from w2v_core.progress import bars
@@ -67,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     cell = _cell(options)
     if options["execution"] == BOTH:
         return run_both(validation.config)
+    if validation.config.share is not None:
+        pin_to_local_rank(os.environ)
     prepare_device(
         validation.config.device,
         execution=options["execution"],

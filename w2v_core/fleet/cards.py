@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -74,6 +74,18 @@ def list_cards(device: DeviceChoice) -> tuple[Card, ...]:
     return tuple(replace(card, numa_node=_numa_node(card.bus_id)) for card in listed)
 
 
+def pin_to_local_rank(environ: MutableMapping[str, str]) -> None:
+    """Leave a process that a launcher numbered on its node its GPU; call before torch.
+
+    A launcher that gave each process one GPU has done so already; a Gaudi is whichever is free.
+    """
+    rank = environ.get("LOCAL_RANK") or environ.get("SLURM_LOCALID") or ""
+    visible = [part for part in environ.get(GPUS, "").split(",") if part]
+    if not rank.isdecimal() or len(visible) == 1:
+        return
+    environ[GPUS] = visible[int(rank) % len(visible)] if visible else rank
+
+
 def choose(cards: Sequence[Card], asked: str) -> tuple[Card, ...]:
     """Return all cards, the first of them, or those of the numbers given; see ``find_cards``."""
     here = f"here are {len(cards)}: {', '.join(str(c.number) for c in cards)}"
@@ -93,6 +105,17 @@ def choose(cards: Sequence[Card], asked: str) -> tuple[Card, ...]:
             value=asked,
         )
     return tuple(by_number[n] for n in numbers)
+
+
+def parse_count_of(asked: str) -> int:
+    """Return a count of cards, where no list can be meant; raises ConfigError."""
+    if "," in asked:
+        raise ConfigError(
+            f"{{flag:cards}} {asked}: Ray places the cards; give all or a count",
+            field="cards",
+            value=asked,
+        )
+    return _numbers(asked)[0]
 
 
 def _numbers(asked: str) -> list[int]:
@@ -201,15 +224,20 @@ def _ranges(text: str) -> list[int]:
 
 
 def _shared(cards: Sequence[Card]) -> tuple[Card, ...]:
-    """Give each card its share of its node's cores; more cards than cores share them in turn."""
+    """Give each card its share of its node's cores."""
     by_node: dict[int | None, list[Card]] = {}
     for card in cards:
         by_node.setdefault(card.numa_node, []).append(card)
-    shares: dict[int, tuple[int, ...]] = {}
-    for node, neighbours in by_node.items():
-        cpus = _node_cpus(node) or _node_cpus(None)
-        each = len(cpus) // len(neighbours)
-        for i, card in enumerate(neighbours):
-            own = cpus[i * each : (i + 1) * each] or [cpus[i % len(cpus)]]
-            shares[card.number] = tuple(own)
+    shares = {
+        card.number: share(card, i, len(neighbours))
+        for neighbours in by_node.values()
+        for i, card in enumerate(neighbours)
+    }
     return tuple(replace(card, cpus=shares[card.number]) for card in cards)
+
+
+def share(card: Card, place: int, of: int) -> tuple[int, ...]:
+    """Return a card's part of the cores of its node; more cards than cores have them in turn."""
+    cpus = _node_cpus(card.numa_node) or _node_cpus(None)
+    each, place = len(cpus) // of, place % of
+    return tuple(cpus[place * each : (place + 1) * each] or [cpus[place % len(cpus)]])

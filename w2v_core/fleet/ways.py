@@ -22,6 +22,9 @@ from w2v_core.verdict.statistics import lower_bound, paired_effects, upper_bound
 MOST_TRIES = 2  # of a shard, on different cards
 
 
+Runner = Callable[[Job, Card], Outcome]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fleet:
     """The cards, and how a job gets to one of them."""
@@ -30,7 +33,7 @@ class Fleet:
     directory: Path
     options: Mapping[str, Any]
     command: str
-    run: Callable[[Job, Card], Outcome]
+    run: Runner
     """Runs a job on a card; blocks, in whichever thread."""
     report: Callable[[str], None]
     corpora: Mapping[str, str] = field(default_factory=dict)

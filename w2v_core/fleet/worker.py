@@ -114,7 +114,7 @@ def _config(job: Job, options: Given) -> RunConfig:
 def _corpus(job: Job, run: ValidationRun, dataset: str) -> Corpus:
     from w2v_core.fleet.corpus import read_mapped
 
-    if dataset in job.corpora:
+    if dataset in job.corpora and Path(job.corpora[dataset]).exists():  # else on another node
         return read_mapped(Path(job.corpora[dataset]))
     return run.decode(dataset)
 

@@ -18,6 +18,14 @@ ABOUT = {
     "cards' verdicts are of the runs alone.",
     "shard": "The cards shared each set; the shards are merged into the run of this directory.",
 }
+NUMBERS = frozenset(
+    (
+        *("runs", "RTFx", "against the others %", "WER %", "WER change, points", "C", "W"),
+        *("wrong ids", "frame", "its id", "the others' id", "frames", "s"),
+        *("alone RTFx", "together RTFx", "together / alone"),
+    )
+)
+"""Columns of figures."""
 Json = Mapping[str, Any]
 
 
@@ -107,6 +115,7 @@ def render_fleet_text(fleet: Json, result: GateResult) -> str:
     lines = [result.summary(), text_table(rows)]
     lines += [text_table(cost_rows(fleet))] if fleet["costs"] else []
     lines += [f"- {reason}" for reason in result.reasons if result.verdict != "PASS"]
+    lines += [f"- {r['card']}: {r['problem']}" for r in fleet["runs"] if r["problem"]]
     lines += [f"- note: {note}" for note in fleet["notes"]]
     return "\n".join(lines)
 
@@ -120,6 +129,8 @@ def render_fleet(fleet: Json, result: GateResult) -> str:
         kind=KINDS[result.verdict],
         kinds=KINDS,
         about=ABOUT[fleet["way"]],
+        simulated=any(row["device_name"] == "simulated" for row in fleet["cells"]),
+        numbers=NUMBERS,
         reasons=result.reasons if result.verdict != "PASS" else (),
         tables=[
             ("Cards", card_rows(fleet)),

@@ -1,0 +1,88 @@
+"""A fleet over Ray, embedded: what a killed actor loses runs elsewhere, and the record says so."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from w2v_core.errors import ConfigError
+from w2v_core.fleet import cards, over_ray
+from w2v_core.records.store import read_run
+
+ROOT = Path(__file__).resolve().parents[2]
+CELL = (
+    *("--device", "cpu", "--models", "canary-base", "--dtypes", "float32", "--graphs", "off"),
+    *("--datasets", "canary-speech", "--limit", "2", "--rounds", "1"),
+)
+
+
+def fleet(tmp_path, kill, *options):
+    pytest.importorskip("ray", reason="no Ray: pip install 'w2v-core[fleet]'")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "tests.helpers.ray_fleet", kill, "fleet", *CELL, *options),
+            *("--address", "local", "--reports-dir", tmp_path),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = list(tmp_path.glob("dev/*"))
+    assert found, done.stderr
+    return found[0], done
+
+
+def test_a_killed_actors_shard_is_measured_by_another_and_the_record_says_so(tmp_path):
+    directory, done = fleet(tmp_path, "1", "--cards", "2", "--way", "shard")
+
+    assert done.returncode == 0, done.stderr
+    (record,) = read_run(directory).records
+    assert (record.valid, record.num_utterances, len(record.merged)) == (True, 2, 2)
+    (told,) = [note for note in record.notes if "was lost on" in note]
+    assert "cpu 1, which was lost with its node or actor" in told
+    assert "measured on " in told
+
+
+@pytest.mark.slow
+def test_actors_measure_each_and_are_judged(tmp_path):
+    directory, done = fleet(tmp_path, "none", "--cards", "2", "--runs", "2")
+
+    assert "2 INCONCLUSIVE" in done.stdout or "PASS" in done.stdout
+    assert len(list(directory.glob("cards/*/*/run.json"))) == 4
+
+
+OURS = {"Python": "3.11", "Ray": "2.60.0", "w2v_core": "0.1.0"}
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_a_node_of_another_version_is_named_with_both(name):
+    with pytest.raises(ConfigError, match=f"{name} is 0.0 on node-b and {OURS[name]} here"):
+        over_ray.refuse_other_versions("node-b", {**OURS, name: "0.0"}, OURS)
+
+    over_ray.refuse_other_versions("node-b", OURS, OURS)
+
+
+def test_rays_number_is_the_place_among_the_nodes_module_ids(monkeypatch):
+    """Ray numbers Gaudis from 0; where a container has modules 2 and 5, its 1 is module 5."""
+    rows = [{"module_id": "5", "bus_id": ""}, {"module_id": "2", "bus_id": ""}]
+    monkeypatch.setattr(cards, "query_hl_smi", lambda: rows)
+    monkeypatch.setenv("HABANA_VISIBLE_MODULES", "1")
+
+    assert over_ray.own_card("hpu", os.environ).pins["HABANA_VISIBLE_MODULES"] == "5"
+    assert os.environ["HABANA_VISIBLE_MODULES"] == "1"
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+
+    with pytest.raises(ConfigError, match="pip install 'w2v-core"):
+        over_ray.versions()
+
+
+def test_a_list_of_cards_is_refused_as_ray_places_them():
+    with pytest.raises(ConfigError, match="Ray places the cards; give all or a count"):
+        cards.parse_count_of("0,2")
