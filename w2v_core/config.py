@@ -18,7 +18,7 @@ FORWARDS: tuple[ForwardName, ...] = get_args(ForwardName)
 PLAN_KINDS: tuple[PlanKind, ...] = get_args(PlanKind)
 DEVICES: tuple[DeviceChoice, ...] = get_args(DeviceChoice)
 DEFAULT_BUCKETS, DEFAULT_ROWS = 8, 8
-MOST_RUNS = 8
+MOST_RUNS = 10
 """Fresh process runs that a night may ask for beyond its first, unless asked otherwise."""
 SILENCE_S = 600.0
 """How long the process of a fleet's card may give no sign of life; more than a timed round."""

@@ -30,7 +30,7 @@ _BADNESS = ("error", "failed", "xfailed", "xpassed", "deselected", "skipped", "p
 
 _HELD = (
     "{} cells want a fresh process, and this one holds the card until it ends: "
-    "w2v gate {} --baseline PATH --confirm 8 measures them after it"
+    "w2v gate {} --baseline PATH --confirm 10 measures them after it"
 )
 
 

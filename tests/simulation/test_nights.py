@@ -1,12 +1,13 @@
 """How often a night is told wrong, by the gate's own code, in the noises that machines have.
 
-Each noise is of a run's log throughput in percent; a baseline and up to nine runs of one night are
+Each noise is of a run's log throughput in percent; a baseline and up to eleven runs of a night are
 drawn anew for each of the nights. The slow test is the table of docs/measuring.md (1,000 nights a
 row, seed 7); the fast one a sample of it. ``python -m tests.simulation.test_nights`` prints it.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,26 @@ def stuck(rng, shape, runs, per_cell):
     return 0.7 * rng.standard_normal(shape) - 10.0 * (rng.random(where) < 0.1)
 
 
+def night_of_each_cell(rng, shape, runs, own, night):
+    effect = night * rng.standard_normal((*shape[:2], runs + 1))
+    return by_night(own * rng.standard_normal(shape), effect, runs)
+
+
+def half_as_fast(rng, shape, runs, per_cell):
+    where = shape if per_cell else (shape[0], 1, shape[2])
+    return 0.7 * rng.standard_normal(shape) + 100 * np.log(0.5) * (rng.random(where) < 0.05)
+
+
+def machine_in_two_modes(rng, shape, runs):
+    return 0.5 * rng.standard_normal(shape) + 3.0 * (rng.random((shape[0], 1, shape[2])) < 0.5)
+
+
+def warming(rng, shape, runs):
+    values = 0.7 * rng.standard_normal(shape)
+    values[..., runs:] -= 0.15 * np.arange(shape[2] - runs)
+    return values
+
+
 def drifted(rng, shape, runs):
     values = 0.7 * rng.standard_normal(shape)
     return values - 0.2 * np.minimum(np.arange(shape[2]), runs)
@@ -108,9 +129,13 @@ NOISES = {
     "cells of 0.3 to 5 %": uneven_cells,
     "runs of a night correlated by 0.5": lambda *a: alike_tonight(*a, 0.5),
     "runs of a night correlated by 0.8": lambda *a: alike_tonight(*a, 0.8),
-    "night effect of each cell 0.5 %": lambda rng, shape, runs: by_night(
-        0.5 * rng.standard_normal(shape), 0.5 * rng.standard_normal((*shape[:2], runs + 1)), runs
-    ),
+    "night effect of each cell 0.5 %": lambda *a: night_of_each_cell(*a, 0.5, 0.5),
+    "night effect of each cell 0.9 %, runs 0.5 %": lambda *a: night_of_each_cell(*a, 0.5, 0.9),
+    "machine in two modes 3 % apart": machine_in_two_modes,
+    "one run in twenty half as fast": lambda *a: half_as_fast(*a, False),
+    "one run in twenty half as fast, cell by cell": lambda *a: half_as_fast(*a, True),
+    "tonight's runs warm by 0.15 % each": warming,
+    "Student t, 2 degrees, scale 0.5 %": lambda rng, shape, runs: 0.5 * rng.standard_t(2, shape),
     "a third of cells shares 1 %, AR(1) 0.8": lambda *a: subset(*a, 0.8),
     "a third of cells shares 1 %": lambda *a: subset(*a, 0.0),
     "one run in ten stuck by 10 %": lambda *a: stuck(*a, False),
@@ -204,37 +229,36 @@ def test_the_promise_holds_for_eight_baseline_runs(noise, cells):
 @pytest.mark.parametrize("cells", [1, 3, 24])
 @pytest.mark.parametrize("noise", NOISES)
 def test_no_noise_makes_false_failures_common(noise, cells, runs):
-    """Whatever the noise, few nights have a false FAIL; what cannot be told is INCONCLUSIVE.
+    """Whatever the noise, at most 1 % of nights have a false FAIL; what cannot be told stays open.
 
-    2 % besides sampling: a third of the cells that share a night's effect of twice their own noise
-    has up to that (docs/measuring.md); every other noise stays below 1 %.
+    Against 5 runs at most 2 %: so few say little of what cells share (docs/measuring.md).
     """
     found = simulate(noise, nights=300, cells=cells, runs=runs, planted=planted_in(noise))
-    promise = 2.5 if "shares" in noise else 1.0
+    promise = 2.0 if runs == 5 else 1.0
 
     assert found.false_fail <= promise + 200 * np.sqrt(promise / 100 / 300)
 
 
-def main(nights=1000):
-    """Print the table as Markdown."""
-    for cells in (24, 96):
-        for noise in NOISES:
-            rows = [
-                simulate(
-                    noise,
-                    nights=nights if cells == 24 else nights // 2,
-                    cells=cells,
-                    runs=runs,
-                    planted=planted_in(noise),
-                )
-                for runs in (5, 8, 15)
-            ]
-            columns = [
-                " / ".join(f"{getattr(row, name):.3g}" for row in rows)
-                for name in ("false_fail", "found", "undecided", "machine_found", "further_runs")
-            ]
-            print(f"| {cells} | {noise} | {' | '.join(columns)} |", flush=True)  # noqa: T201
+def row(noise, *, nights, cells, runs):
+    """Return a row of docs/measuring.md."""
+    found = [
+        simulate(noise, nights=nights, cells=cells, runs=n, planted=planted_in(noise)) for n in runs
+    ]
+    names = ("false_fail", "found", "undecided", "machine_found", "further_runs")
+    columns = [" / ".join(f"{getattr(one, name):.3g}" for one in found) for name in names]
+    return f"| {cells} | {noise} | {' / '.join(map(str, runs))} | {' | '.join(columns)} |\n"
+
+
+def main(nights=500):
+    """Print the tables as Markdown."""
+    for noise in ISSUE_ROWS:
+        sys.stdout.write(row(noise, nights=nights, cells=24, runs=(5, 8, 15)))
+    for noise in ISSUE_ROWS:
+        sys.stdout.write(row(noise, nights=nights, cells=96, runs=(8,)))
+    for noise in NOISES:
+        if noise not in ISSUE_ROWS:
+            sys.stdout.write(row(noise, nights=2 * nights, cells=24, runs=(8,)))
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 500)

@@ -4,7 +4,7 @@ What all cells share is the machine's own level (``median`` over the cells of a 
 beside them, as a cell of its own; a cell is judged by what it lost against the others. The first
 process run of a night may be cold: what passes on it has passed, but it is never held against a
 cell. What does not pass is measured again in fresh processes, with a few cells that passed as
-controls for the machine's level, and looked at after 1, 2, 4, 6 and 8 of them:
+controls for the machine's level, and looked at after 1, 2, 4, 6, 8 and 10 of them:
 
 - PASS at any look where a loss of the margin is excluded;
 - FAIL at the last look where a loss above the tolerance is shown, at the family's error rate; a
@@ -41,16 +41,20 @@ from w2v_core.verdict.robust import (
     common_share,
     hodges_lehmann,
     level_variance,
+    lowest_mode,
     median,
     polish,
+    pooled_ratio,
     run_variance,
+    stands_together,
     tail_df,
+    without_far,
 )
 from w2v_core.verdict.statistics import Effects, Floats, t_quantile
 
 Mask = npt.NDArray[np.bool_]
 
-LOOKS = (1, 2, 4, 6, 8)
+LOOKS = (1, 2, 4, 6, 8, 10)
 _EARLY = {4: 0.1, 6: 0.1}  # looks at which a very clear loss fails, and their share of alpha
 _LATE = 0.8
 _MACHINE = 0.1  # of the family's alpha
@@ -58,7 +62,6 @@ _CONTROLS = 8  # cells, or one in eight of more than 64
 _SHARED = 0.08
 _SHARED_TOGETHER = 0.2  # where the machine's level cannot be taken out
 _CLOSE = 0.5  # of the margin: a point loss beyond it never passes
-_PRIOR = 20.0  # degrees of freedom behind "tonight's runs vary as the baseline's"
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean
 
 
@@ -78,9 +81,9 @@ class Nights:
         self._centre, self._levels = polish(baseline, separates=self.separates)
         self._base = baseline - self._centre[..., None] - self._levels[:, None, :]
         self._base_runs = np.maximum(np.isfinite(baseline).sum(axis=-1), 1).astype(np.float64)
-        self._variance, self._df = run_variance(
-            self._base, self._base_runs, separates=self.separates
-        )
+        usual = without_far(self._base, separates=self.separates)
+        usual_runs = np.maximum(np.isfinite(usual).sum(axis=-1), 1).astype(np.float64)
+        self._variance, self._df = run_variance(usual, usual_runs, separates=self.separates)
         self._common = common_share(self._base, self._variance, self._base_runs)
         alone = np.maximum(self._base_runs - 1, 1.0)
         self._df = np.where(self._common > _SHARED, np.minimum(self._df, 2 * alone), self._df)
@@ -110,8 +113,7 @@ class Nights:
     def asked(self, also: Mask | None = None) -> Mask:
         """Return (nights, cells): what the next fresh run measures; nothing where all is decided.
 
-        Cells without a verdict, and the quietest of those that passed, for the machine's level;
-        those of ``also`` whatever their verdict.
+        Cells without a verdict or of ``also``, and the quietest others, for the machine's level.
         """
         wanted = self._codes == INCONCLUSIVE
         open_cells = (wanted if also is None else wanted | also) & np.isfinite(self._runs[0])
@@ -154,7 +156,10 @@ class Nights:
             lost = (shift + reach < policy.log_tolerance) & self._is_steady(
                 count, early=fail_share in _EARLY.values()
             )
-            self._codes[open_cells & lost] = FAIL
+            lost &= open_cells
+            if self.separates and lost.any():
+                lost &= stands_together(self._base, shift, lost)[:, None]
+            self._codes[lost] = FAIL
         if self.separates:
             self._look_at_machine(fail_share)
 
@@ -170,14 +175,12 @@ class Nights:
         allowed = (count >= min(_EARLY)) & (not early)
         highest = np.where(allowed, second, ordered[..., -1]) - median(self._base)
         sds = 2.0 if early else 1.0
-        below = highest + sds * np.sqrt(self._variance) < self._policy.log_tolerance
-        return np.asarray(below, dtype=np.bool_)
+        return np.asarray(highest + sds * np.sqrt(self._variance) < self._policy.log_tolerance)
 
     def _passes(self, shift: Floats, error: Floats, df: Floats, *, share: float = 0.5) -> Mask:
         policy = self._policy
         lower = shift - t_quantile(share * policy.family_alpha, df) * error
-        passes = (lower > policy.log_margin) & (shift > _CLOSE * policy.log_margin)
-        return np.asarray(passes, dtype=np.bool_)
+        return np.asarray((lower > policy.log_margin) & (shift > _CLOSE * policy.log_margin))
 
     def _effects(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Return shift, standard error, degrees of freedom and runs of (nights, cells)."""
@@ -203,18 +206,18 @@ class Nights:
     def _shared(self, tonight: Floats, count: Floats) -> tuple[Floats, Floats]:
         """Return (nights,): the share of the variance that is tonight's, and how noisy it is.
 
-        The one is what tonight's runs have in common, and measuring again does not average; the
-        other is how much more than the baseline's runs they vary.
+        Measuring again does not average the one; the other is above 1 on a noisier night.
         """
         floor = _SHARED if self.separates else _SHARED_TOGETHER
-        repeated = (count >= 2) & (self._codes != PASS)  # controls are not what is asked about
-        df = np.where(repeated, count - 1, 0.0)
+        repeated = count >= 2
+        asked = repeated & (self._codes != PASS)  # the others are controls
         middle = median(tonight)
         squares = np.where(np.isfinite(tonight), np.square(tonight - middle[..., None]), 0.0)
-        ratio = squares.sum(axis=-1) / np.maximum(df, 1) / self._variance
+        ratio = squares.sum(axis=-1) / np.maximum(count - 1, 1) / self._variance
         ratio = np.minimum(np.where(repeated, ratio, 0.0), 4.0)
-        found = (_PRIOR + (df * ratio).sum(axis=-1)) / (_PRIOR + df.sum(axis=-1))
-        return np.maximum(floor, 1 - found), np.maximum(1.0, found)
+        of_asked = pooled_ratio(ratio, np.where(asked, count - 1, 0.0))
+        shared = 1 - np.minimum(of_asked, pooled_ratio(ratio, np.where(repeated, count - 1, 0.0)))
+        return np.maximum(floor, shared), np.maximum(1.0, of_asked)
 
     def _level(self, relative: Floats) -> tuple[Floats, Floats]:
         """Return (nights,) the run's level, and its variance over that of one cell."""
@@ -240,7 +243,8 @@ class Nights:
             open_nights = self._machine == INCONCLUSIVE
             alpha = fail_share * _MACHINE * policy.family_alpha
             reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
-            self._machine[open_nights & (shift + reach < policy.log_tolerance)] = FAIL
+            lost = (shift + reach < policy.log_tolerance) & (shift < lowest_mode(self._levels))
+            self._machine[open_nights & lost] = FAIL
 
     def _machine_effects(self) -> tuple[Floats, Floats, Floats, Floats]:
         """A night is one sample of the machine's level, however often it is measured."""

@@ -8,17 +8,22 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
-from w2v_core.verdict.statistics import Floats, moderate
+from w2v_core.verdict.statistics import Floats, moderate, t_quantile
 
 FEWEST_CELLS = 5
 """Fewer cells cannot tell the machine's level from their own."""
 LEAST_SD = 5e-4
 """Log ratio; machines quieter than 0.05 % are a coincidence of few runs."""
+_FAR_LEVEL = 0.05  # log ratio; a level farther from the others is a disturbed run, no mode
+_PRIOR = 20.0  # degrees of freedom behind "tonight's runs vary as the baseline's"
 _FAR = 9.0  # median absolute deviations (6 standard deviations): a cold or stuck run
 _FEWEST_WINSORISED = 5
 _DOUBT = 2.0
 _FEWEST_COMMON = 3  # cells that move together
+_ALIKE = 0.5  # of a loss
+_TOGETHER = 5e-4  # error rate at which a group's loss has to show in its mean
 _BEYOND = 1.2  # times what chance gives
 _TAILS = {1: 3.0, 2: 6.0}  # degrees of freedom that one or two runs deserve, for their tails
 _TAILS_EACH = 12.0
@@ -37,6 +42,16 @@ def polish(baseline: Floats, *, separates: bool) -> tuple[Floats, Floats]:
         levels = median(np.swapaxes(baseline - centre[..., None], 1, 2))
         centre = median(baseline - levels[:, None, :])
     return centre, levels
+
+
+def without_far(base: Floats, *, separates: bool) -> Floats:
+    """Return runs with NaN in place of those that lie far out of their cell's: cold or stuck."""
+    if not separates or base.shape[-1] < _FEWEST_WINSORISED:
+        return base
+    distance = np.abs(base - median(base)[..., None])
+    own = median(distance)
+    usual = np.maximum(np.maximum(own, np.median(own, axis=-1, keepdims=True)), LEAST_SD)
+    return np.where(distance > _FAR * usual[..., None], np.nan, base)
 
 
 def run_variance(base: Floats, runs: Floats, *, separates: bool) -> tuple[Floats, Floats]:
@@ -91,6 +106,23 @@ def level_variance(levels: Floats) -> Floats:
     return np.asarray(np.nanvar(kept, axis=-1) * count / (count - 1))
 
 
+def lowest_mode(levels: Floats) -> Floats:
+    """Return (nights, 1) the lowest level of the baseline's runs, against their median.
+
+    A machine that was as slow before, in a mode of its own, is not slower tonight. The first run
+    may have been cold, and a disturbed one is no mode.
+    """
+    distance = levels - median(levels)[:, None]
+    is_mode = np.abs(distance) < _FAR_LEVEL
+    is_mode[:, 0] = False
+    return np.asarray(np.where(is_mode, distance, 0.0).min(axis=-1, keepdims=True))
+
+
+def pooled_ratio(ratio: Floats, df: Floats) -> Floats:
+    """Return (nights,) the ratio of tonight's variance to the baseline's, shrunk to 1."""
+    return np.asarray((_PRIOR + (df * ratio).sum(axis=-1)) / (_PRIOR + df.sum(axis=-1)))
+
+
 @cache
 def _winsorised(runs: int) -> tuple[float, float]:
     """Return the factor that makes a winsorised variance unbiased for normal runs, and its df.
@@ -127,6 +159,27 @@ def median(values: Floats) -> Floats:
     upper = np.take_along_axis(ordered, (count // 2).clip(max=values.shape[-1] - 1)[..., None], -1)
     found = (lower + upper)[..., 0] / 2
     return np.where(count > 0, found, np.nan)
+
+
+def stands_together(
+    base: Floats, shift: Floats, lost: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return (nights,) whether a loss stands where several cells have it alike.
+
+    Cells that share an effect of the night are one sample of it, however many they are and however
+    often they are measured: their mean is held against its own baseline runs. Alike is what lost
+    half as much as the least of those that ``lost``; two cells are no group.
+    """
+    least = np.where(lost, shift, -np.inf).max(axis=-1, keepdims=True)
+    alike = lost.any(axis=-1, keepdims=True) & (shift < _ALIKE * least)
+    count = np.maximum(alike.sum(axis=-1), 1)
+    runs = np.where(alike[..., None], np.nan_to_num(base), 0.0).sum(axis=1) / count[:, None]
+    number = base.shape[-1]
+    variance = runs.var(axis=-1, ddof=1) if number > 1 else np.zeros(len(base))
+    error = np.sqrt(np.maximum(variance, LEAST_SD**2) * (1 + 1 / number))
+    mean = np.where(alike, shift, 0.0).sum(axis=-1) / count
+    reach = t_quantile(_TOGETHER, np.full(len(base), max(number - 1.0, 1.0))) * error
+    return np.asarray((count < _FEWEST_COMMON) | (mean + reach < 0), dtype=np.bool_)
 
 
 def tail_df(count: Floats) -> Floats:
