@@ -108,12 +108,20 @@ def test_a_card_that_lost_a_shard_gets_no_other():
 
 
 def test_a_refusal_is_no_try():
-    """Two busy cards and a killed one leave the fourth a shard that it may measure."""
-    ends = {(0, 1): "in use", (1, 1): "in use", (2, 1): "was killed by SIGKILL"}
-    record, _ = measured(fleet(4, ends))
+    """A busy card has not seen the utterances: after it a shard may still be lost and found."""
+    made, ends = fleet(4, {}), iter(["the card is in use", "was killed by SIGKILL", ""])
+
+    def run(job, card):
+        outcome = made.run(job, card)
+        problem = next(ends) if job.share == "1/4" else ""
+        records = {} if problem else outcome.records
+        return replace(outcome, records=records, problem=problem, refused="in use" in problem)
+
+    record, dealing = measured(replace(made, run=run))
 
     everything_is_there(record)
     assert record.valid
+    assert len(dealing.lost[1]) == 2
 
 
 def test_a_shard_that_two_cards_lose_fails_by_id():
