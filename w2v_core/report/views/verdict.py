@@ -16,11 +16,9 @@ from w2v_core.report.views.ranking import (
     STATUS_CLASS,
     Absent,
     Standing,
-    absent,
     is_quiet,
 )
 from w2v_core.verdict.outcome import GateResult
-from w2v_core.verdict.run import Run
 
 MOST_WORST = 10
 MOST_ABSENT = 20
@@ -57,11 +55,13 @@ class Trouble(NamedTuple):
     evidence: tuple[str, ...]
 
 
-def verdict_class(run: Run) -> str:
+def verdict_class(
+    order: Sequence[Standing], lost: Sequence[Absent], verdict: GateResult | None
+) -> str:
     """Return ``good``, ``bad``, ``doubt``, or ``plain`` where no baseline judged a sound run."""
-    if not run.records or not all(r.valid for r in run.records) or absent(run):
+    if not order or lost or not all(cell.record.valid for cell in order):
         return "bad"
-    return verdict_kind(run.verdict)
+    return verdict_kind(verdict)
 
 
 def verdict_kind(verdict: GateResult | None) -> str:
