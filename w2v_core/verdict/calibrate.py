@@ -116,7 +116,8 @@ def simulate_nights(
         return decide_night(values[..., :pairs], values[..., pairs:], policy)
 
     rates = _rates(_judge_nights(draw, decide, nights), nights)
-    return _calibration(policy, sds, rates, nights=nights, pairs=pairs, noise=noise, seed=seed)
+    drawn = {"cells": cells, "pairs": pairs, "noise": noise, "seed": seed}
+    return _calibration(policy, sds, rates, nights=nights, **drawn)
 
 
 def simulate_runs(
@@ -167,8 +168,8 @@ def simulate_runs(
     rates = _rates(_judge_nights(draw, decide, nights), nights)
     rates["further_runs"] = float(np.concatenate(asked_for[::2]).mean())  # of the null nights
     rates["baseline_runs"] = baseline_runs
-    runs = 1 + most_runs
-    return _calibration(policy, sds, rates, nights=nights, pairs=runs, noise=noise, seed=seed)
+    drawn = {"cells": len(sds), "pairs": 1 + most_runs, "noise": noise, "seed": seed}
+    return _calibration(policy, sds, rates, nights=nights, **drawn)
 
 
 def _calibration(
@@ -181,7 +182,6 @@ def _calibration(
 ) -> Calibration:
     return Calibration(
         nights=nights,
-        cells=len(sds),
         pair_sd=tuple(float(sd) for sd in sds),
         margin=policy.margin,
         tolerance=policy.tolerance,
