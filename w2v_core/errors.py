@@ -131,6 +131,10 @@ class EngineError(W2VError, RuntimeError):
         self.stage = stage
 
 
+class EngineBusyError(W2VError, TimeoutError):
+    """An online engine had no room for a request in the time that its caller gave."""
+
+
 class RecordError(W2VError, ValueError):
     """A record is truncated, edited or of a schema that this version does not know."""
 

@@ -16,7 +16,7 @@ from w2v_core.engine.bucketing import form_batches, plan_buckets, resolve_plan
 from w2v_core.engine.ctc import Ids
 from w2v_core.engine.graphs import CtcStep, KeepLogits, Run, StepRunner, noise_batch
 from w2v_core.engine.intake import Intake, ready
-from w2v_core.engine.pipeline import Pipeline
+from w2v_core.engine.pipeline import Deliver, Pipeline
 from w2v_core.engine.slots import SlotRing
 from w2v_core.errors import ConfigError, DeviceLostError, EngineError
 from w2v_core.model.checkpoint import Checkpoint
@@ -174,14 +174,7 @@ class Engine:
         ring = self.ring
         started_s = time.perf_counter()
         intake = Intake(self.checkpoint)
-        one_pass = Pipeline(
-            self.runner,
-            ring,
-            self.checkpoint.vocabulary,
-            decode_workers=self.config.decode_workers,
-            keep_frame_ids=keep_frame_ids,
-            event_timeout_s=self.config.event_timeout_s,
-        )
+        one_pass = self.pipeline(keep_frame_ids=keep_frame_ids)
         batches = form_batches(intake.accept(utterances), self._buckets, window=WINDOW)
         one_pass.run(batches if advance is None else _watched(batches, advance))
         wall_s = time.perf_counter() - started_s
@@ -189,6 +182,18 @@ class Engine:
         if transcription.failures and not record_failures:
             raise _engine_error(transcription, lost=ring.lost)
         return transcription
+
+    def pipeline(self, *, keep_frame_ids: bool = False, deliver: Deliver | None = None) -> Pipeline:
+        """Return one pass that is still to run; raises ConfigError before warm-up."""
+        return Pipeline(
+            self.runner,
+            self.ring,
+            self.checkpoint.vocabulary,
+            decode_workers=self.config.decode_workers,
+            keep_frame_ids=keep_frame_ids,
+            event_timeout_s=self.config.event_timeout_s,
+            deliver=deliver,
+        )
 
     def logits(self, utterances: Sequence[Utterance]) -> dict[str, npt.NDArray[np.float32]]:
         """Compute float32 logits (T, V) by utterance id, through the same buckets; for parity.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -23,6 +23,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Decoded = tuple[list[Hypothesis], list[Failure], float]
 """Of a batch: its hypotheses, the utterances whose ids are no transcript, and decode seconds."""
+Deliver = Callable[[Sequence[Hypothesis], Sequence[Failure]], None]
+"""Takes what is known of some utterances, in the thread that owns the device."""
 
 
 class Pipeline:
@@ -37,7 +39,10 @@ class Pipeline:
         decode_workers: int,
         keep_frame_ids: bool,
         event_timeout_s: float,
+        deliver: Deliver | None = None,
     ) -> None:
+        """Launch nothing yet. What is found goes to ``deliver``, or is kept where there is none."""
+        self._deliver = deliver or self._keep
         self.hypotheses: dict[str, Hypothesis] = {}
         self.failures: dict[str, Failure] = {}
         self.padded_samples = self.real_samples = 0
@@ -57,8 +62,14 @@ class Pipeline:
         """Host seconds by what they went into."""
         return HostTimes(**{f"{name}_s": seconds for name, seconds in self._host_s.items()})
 
-    def run(self, batches: Iterable[Batch]) -> None:
+    def _keep(self, hypotheses: Sequence[Hypothesis], failures: Sequence[Failure]) -> None:
+        self.hypotheses.update((h.utterance_id, h) for h in hypotheses)
+        self.failures.update((f.utterance_id, f) for f in failures)
+
+    def run(self, batches: Iterable[Batch | None]) -> None:
         """Transcribe every batch; blocks until the last transcript. Once in a pipeline's life.
+
+        None in place of a batch says that none is there for now: all in flight is delivered first.
 
         A stage that raises makes failures of that batch's utterances, by id. After an error of the
         device, all batches in flight with it fail as well; the others go on where the device comes
@@ -68,6 +79,9 @@ class Pipeline:
         with _open_pool(self._decode_workers) as pool:
             try:
                 for batch in batches:
+                    if batch is None:
+                        self._drain(pool)
+                        continue
                     if not self._ring.free and self._ring.lost is None:
                         self._retire_oldest(pool)
                     if self._ring.lost is not None:
@@ -76,9 +90,12 @@ class Pipeline:
                     self._launch(batch)
                     self._retire_finished(pool)
             finally:
-                while self._ring.in_flight:
-                    self._retire_oldest(pool)
-                self._gather(leave=0)
+                self._drain(pool)
+
+    def _drain(self, pool: Executor) -> None:
+        while self._ring.in_flight:
+            self._retire_oldest(pool)
+        self._gather(leave=0)
 
     def _launch(self, batch: Batch) -> None:
         """Put the batch into a free slot and enqueue all its work; returns before it is done."""
@@ -139,8 +156,7 @@ class Pipeline:
                 self._fail(batch, stage="decode", reason=reason)
                 continue
             hypotheses, failures, decode_s = future.result()
-            self.hypotheses.update((h.utterance_id, h) for h in hypotheses)
-            self.failures.update((f.utterance_id, f) for f in failures)
+            self._deliver(hypotheses, failures)
             self._host_s["decode"] += decode_s
 
     def _abandon(self, slot: Slot, batch: Batch | None, *, stage: Stage, error: Exception) -> None:
@@ -170,9 +186,8 @@ class Pipeline:
 
     def _fail(self, batch: Batch, *, stage: Stage, reason: str) -> None:
         """Account for every utterance of a batch that has no transcript."""
-        self.failures.update(
-            (i, Failure(utterance_id=i, stage=stage, error=reason)) for i in batch.utterance_ids
-        )
+        failures = [Failure(utterance_id=i, stage=stage, error=reason) for i in batch.utterance_ids]
+        self._deliver((), failures)
 
     def _decode(self, batch: Batch, ids: Ids, started_s: float) -> Decoded:
         """Decode finished ids; runs in a worker thread."""
