@@ -20,6 +20,7 @@ COMMANDS = (
     ("calibrate",),
     ("night",),
     ("fleet",),
+    ("load",),
     ("merge",),
     ("completion",),
 )

@@ -10,13 +10,13 @@ import w2v_core
 ROOT = Path(w2v_core.__file__).parent
 BUDGETS = {
     "backends": 2440,  # drawn at 1,400; power, recipes, two families of torch, a host's graphs
-    "bench": 1010,  # drawn at 600; energy, recipes, aftermath, phases
-    "commands": 2570,  # not drawn; folders, exports, both modes, bisecting, showing baselines
+    "bench": 1190,  # drawn at 600; energy, recipes, aftermath, phases, LoadGen
+    "commands": 2690,  # not drawn; folders, exports, both modes, bisecting, showing baselines
     "data": 2460,  # drawn at 1,000; manifests, containers, cutting
-    "engine": 1370,  # drawn at 1,000; graphs, compiled logits and the watchdog
+    "engine": 1560,  # drawn at 1,000; graphs, compiled logits, watchdog, requests one by one
     "model": 2240,  # drawn at 1,400; checkpoints as others save them
     "fleet": 2150,  # not drawn; cards, processes, verdicts, dealing, Ray, the merge of shards
-    "options": 920,  # not drawn; one table in place of two sets of declarations; a fleet's
+    "options": 980,  # not drawn; one table in place of two sets of declarations; a fleet's
     "records": 1770,  # drawn at 750; history and reading of older schemas
     "report": 2850,  # drawn at 1,500; exports, both modes, phones and paper, a page of all runs
     "scoring": 790,  # drawn at 700

@@ -37,6 +37,7 @@ MEASURING: tuple[Option, ...] = (
                 help="comma-separated: canary-base, base, large, DIR, owner/name",
             ),
             **on("--model", "run"),
+            **on("--model", "load", default="canary-base"),
             **on(
                 "--model",
                 "transcribe",
@@ -62,13 +63,17 @@ MEASURING: tuple[Option, ...] = (
                 default=",".join(DTYPES),
                 help="comma-separated: float32, bfloat16",
             ),
-            **on("--dtype -dt", "run", "transcribe"),
+            **on("--dtype -dt", "run", "transcribe", "load"),
         },
     ),
     worded(
         "dataset",
         help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
-        on={**on("--datasets", PYTEST, "fleet", many=True), **on("--dataset", "run")},
+        on={
+            **on("--datasets", PYTEST, "fleet", many=True),
+            **on("--dataset", "run"),
+            **on("--dataset", "load", default="canary-speech"),
+        },
     ),
     worded(
         "data_path",
@@ -95,6 +100,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--use_graphs",
                 "run",
+                "load",
                 switch=True,
                 default=False,
                 help="capture a graph per bucket and replay it",
@@ -124,7 +130,7 @@ MEASURING: tuple[Option, ...] = (
         "limit",
         help="first N utterances of each set; no WER verdict (default: all)",
         metavar="N",
-        on={**on("--limit", PYTEST, "fleet"), **on("--limit -l", "run")},
+        on={**on("--limit", PYTEST, "fleet"), **on("--limit -l", "run", "load")},
     ),
     counted(
         "rounds",
@@ -159,7 +165,7 @@ MEASURING: tuple[Option, ...] = (
         help=f"{', '.join(DEVICES)}; a missing one is an error",
         default="auto",
         on={
-            **on("--device", PYTEST, "run", "transcribe", "doctor", "fleet"),
+            **on("--device", PYTEST, "run", "transcribe", "doctor", "fleet", "load"),
             **on("--device", "night", default="hpu"),
         },
     ),
@@ -190,7 +196,7 @@ MEASURING: tuple[Option, ...] = (
         "batch_size",
         help=f"rows of a batch (default {_PLAN.batch_size}; 1 where a host compiles its graphs)",
         metavar="N",
-        on=on("--batch-size", PYTEST, "run", "transcribe", "fleet"),
+        on=on("--batch-size", PYTEST, "run", "transcribe", "fleet", "load"),
     ),
     chosen(
         "batch_plan",
@@ -278,7 +284,7 @@ MEASURING: tuple[Option, ...] = (
         switch=True,
         default=False,
         on={
-            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate", "fleet"),
+            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate", "fleet", "load"),
             **on("--json", "run", help="print the record as JSON instead of the table"),
             **on(
                 "--json",

@@ -98,9 +98,10 @@ def options_of(front_end: str) -> dict[str, Option]:
     """Return the options of a front end by name."""
     from w2v_core.options.fleet import FLEET
     from w2v_core.options.judging import JUDGING
+    from w2v_core.options.load import LOAD
     from w2v_core.options.measuring import MEASURING
 
-    every = (*MEASURING, *JUDGING, *FLEET)
+    every = (*MEASURING, *JUDGING, *FLEET, *LOAD)
     return {option.name: option for option in every if front_end in option.on}
 
 
