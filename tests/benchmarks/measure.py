@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from tests.benchmarks.variants import BASELINE, REFERENCE, Variant
 from tests.benchmarks.workload import Workload, forward_flops
+from w2v_core.backends.processor import processor_class
 from w2v_core.model.layers import PREPACK_ROWS, can_prepack
 from w2v_core.types import DTYPES, Dtype
 
@@ -29,6 +30,8 @@ class Measured:
 
     variant: Variant
     rounds_s: tuple[float, ...]
+    processor_s: tuple[float, ...]
+    """Of the process, all threads, by round."""
     texts: dict[str, str] = field(repr=False)
 
     @property
@@ -48,6 +51,9 @@ class Row:
     variant: str
     rtfx: float
     """Audio seconds over the median round's wall seconds, waveforms in memory to transcripts."""
+    processor_rtfx: float
+    """Audio seconds over the median round's seconds of processor time: on one thread the same, and
+    where others compute too the steadier one."""
     ratio_to_seed: float | None
     fraction_of_peak: float
     """The model's own FLOPs, padding not counted, per second over the measured GEMM peak."""
@@ -66,16 +72,20 @@ def measure_interleaved(
     with torch.inference_mode():
         for _ in range(WARM_UPS):
             texts = {variant.name: transcribe() for variant, transcribe in ready}
-        times: dict[str, list[float]] = {variant.name: [] for variant in variants}
+        times: dict[str, list[tuple[float, float]]] = {variant.name: [] for variant in variants}
         for _ in range(rounds):
             for variant, transcribe in ready:
-                started_s = time.perf_counter()
+                wall_s, processor_s = time.perf_counter(), time.process_time()
                 again = transcribe()
-                times[variant.name].append(time.perf_counter() - started_s)
+                processor_s = time.process_time() - processor_s
+                times[variant.name].append((time.perf_counter() - wall_s, processor_s))
                 assert again == texts[variant.name], f"{variant.name} is not deterministic"
     return {
         variant.name: Measured(
-            variant=variant, rounds_s=tuple(times[variant.name]), texts=texts[variant.name]
+            variant=variant,
+            rounds_s=tuple(wall_s for wall_s, _ in times[variant.name]),
+            processor_s=tuple(processor_s for _, processor_s in times[variant.name]),
+            texts=texts[variant.name],
         )
         for variant in variants
     }
@@ -96,6 +106,7 @@ def rows_of(
         Row(
             variant=name,
             rtfx=workload.audio_s / found.median_s,
+            processor_rtfx=workload.audio_s / statistics.median(found.processor_s),
             ratio_to_seed=baseline.median_s / found.median_s if baseline else None,
             fraction_of_peak=flops / found.median_s / peaks[found.variant.dtype],
             transcripts_equal=_num_equal(found, reference) if reference else None,
@@ -115,8 +126,8 @@ def machine_line(peaks: dict[Dtype, float]) -> str:
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     gflops = ", ".join(f"{dtype} {peak / 1e9:.0f}" for dtype, peak in peaks.items())
     return (
-        f"{names[0] if names else model}, {torch.get_num_threads()} thread(s), torch "
-        f"{torch.__version__}; measured GEMM peak in GFLOP/s: {gflops}"
+        f"{names[0] if names else model}, class {processor_class()}, {torch.get_num_threads()} "
+        f"thread(s), torch {torch.__version__}; measured GEMM peak in GFLOP/s: {gflops}"
     )
 
 

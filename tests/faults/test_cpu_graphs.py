@@ -1,5 +1,7 @@
 """Graphs on a host: each bucket is one whole graph, of its dtype, compiled before the clock."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tests.helpers.engines import make_engine, make_utterances, warm_engine
 from tests.unit.test_measure import PROVENANCE, measure
 from w2v_core.backends import cpu, cpu_compilers
 from w2v_core.backends.cpu import CpuBackend
+from w2v_core.backends.cpu_compilers import HostCompiler, OpenVino
 from w2v_core.bench.measure import measure_cell, time_rounds
 from w2v_core.config import EngineConfig, form_plan
 from w2v_core.data.catalog import load, parse_dataset
@@ -95,6 +98,18 @@ def test_a_compiler_that_computes_float32_in_bfloat16_is_caught_by_parity(monkey
 
     assert not record.valid
     assert "goldens: logits of" in " ".join(record.invalid_reasons)
+
+
+def test_openvino_that_takes_another_precision_is_refused(monkeypatch):
+    """Without the instructions it computes in float32, and the cell would say bfloat16."""
+    pytest.importorskip("openvino")
+    if "BF16" in cpu_compilers._openvino_capabilities():
+        pytest.skip("this processor computes bfloat16")
+    wrong = HostCompiler(name="", of=partial(OpenVino, "bf16"), is_quick=True)
+    compilers.use_found(monkeypatch, wrong)
+
+    with pytest.raises(GraphError, match="computes in f32 where bf16 was asked for"):
+        make_engine(graphs=True).warm_up([4_000])
 
 
 @pytest.mark.parametrize("name", ["", "openvino", pytest.param("inductor", marks=pytest.mark.slow)])

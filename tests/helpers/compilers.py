@@ -15,6 +15,11 @@ def use(patch, backend):
     found = backend
     if not isinstance(backend, str):
         found = HostCompiler(name="stand-in 1", of=lambda inputs: backend, is_quick=True)
+    use_found(patch, found)
+
+
+def use_found(patch, found):
+    """Have the host find this compiler, or this reason why there is none."""
     patch.setattr(cpu, "host_compiler", lambda dtype: found)
 
 

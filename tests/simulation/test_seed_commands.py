@@ -27,13 +27,13 @@ SIX = [
 ]
 
 
-def run(commands, home, *, test_count):
+def run(commands, home, *, test_count, simulate=True):
     """Run w2v commands in one process with an empty cache at ``home`` and the hub's stand-in."""
     with serving() as hub:
         fill(hub, test_rows=repeated_rows(test_count), dummy_rows=repeated_rows(73), shards=2)
         environment = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "PT_HPU"))}
         environment |= {**hub.environment(home), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        asked = {"commands": commands, "test_count": test_count}
+        asked = {"commands": commands, "test_count": test_count, "simulate": simulate}
         done = subprocess.run(
             [sys.executable, "-m", "tests.helpers.simulated_w2v"],
             input=json.dumps(asked),
@@ -75,6 +75,15 @@ def test_the_six_commands_run_as_they_stand_on_a_simulated_gaudi(tmp_path):
     ended = run([[*command, "--json"] for command in SIX], tmp_path, test_count=16)
 
     check(ended, test_count=16)
+
+
+@pytest.mark.slow  # 25 rounds of 73 utterances, twice
+def test_the_six_commands_run_as_they_stand_on_a_laptop(tmp_path):
+    """No card is there, so that it is the processor that is measured, with compiled graphs."""
+    ended = run([[*command, "--json"] for command in SIX], tmp_path, test_count=16, simulate=False)
+
+    check(ended, test_count=16)
+    assert {json.loads(end["out"])["device"] for end in ended} == {"cpu"}
 
 
 @pytest.mark.slow  # 2,620 utterances, four times
