@@ -22,6 +22,7 @@ from then on. An alarm that somebody acknowledged holds the cell to what it had 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -209,7 +210,7 @@ def _levels(logs: Floats, anchor: Anchor, restarts: Mapping[int, float]) -> Floa
             level, since = anchor.mean + float(np.log1p(-restarts[night])), night
         levels[night] = level
         if night + 1 - since >= _REACHED_NIGHTS:
-            recent = float(np.median(logs[night + 1 - _REACHED_NIGHTS : night + 1]))
+            recent = statistics.median(logs[night + 1 - _REACHED_NIGHTS : night + 1].tolist())
             if recent > level + _REACHED_SDS * anchor.sd:
                 level, since = recent, night + 1
     return levels

@@ -92,7 +92,8 @@ def value_of(night: Sequence[Night], levels: Mapping[str, float] | None = None) 
     levels = levels if levels is not None else {}
     known = next((levels[r.run_id] for r in night if r.run_id in levels), 0.0)
     logs = [_log(run) - levels.get(run.run_id, known) for run in night[1:] or night]
-    return Value(night[0].created_utc, float(middle(np.asarray(logs))), len(night) - 1)
+    value = logs[0] if len(logs) == 1 else float(middle(np.asarray(logs)))
+    return Value(night[0].created_utc, value, len(night) - 1)
 
 
 def _since_approval(

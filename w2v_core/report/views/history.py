@@ -93,9 +93,12 @@ def overview(path: Path, baselines: Sequence[Baseline] = ()) -> Overview:
         )
         changed = list(_changes(ran, name))
         events += changed
+        drifts: Mapping[str, Drift] = {}
         if baseline is not None:
-            events += _alarms(by_card[name][newest], baseline, name)
-        cards.append(_card(name, by_card[name], newest, baseline, [e.when for e in changed]))
+            drifts = judge_drift(by_card[name][newest], baseline)
+            events += _alarms(by_card[name][newest], baseline, drifts, name)
+        when = [e.when for e in changed]
+        cards.append(_card(name, by_card[name], baseline, drifts, changed=when))
     events.sort(key=lambda e: (e.when, e.what, e.text), reverse=True)
     return Overview(cards=tuple(cards), events=tuple(events[:MOST_EVENTS]), runs=len(environments))
 
@@ -118,8 +121,9 @@ def _last(of_card: Mapping[str, Nights]) -> str:
 def _card(
     name: str,
     of_card: Mapping[str, Nights],
-    newest: str,
     baseline: Baseline | None,
+    drifts: Mapping[str, Drift],
+    *,
     changed: Sequence[str],
 ) -> Card:
     joined: dict[str, list[Night]] = {}
@@ -128,7 +132,6 @@ def _card(
             joined.setdefault(cell, []).extend(runs)
     values = {c: [value_of(n) for n in by_night(runs)] for c, runs in joined.items()}
     dates = sorted({v.night for of_cell in values.values() for v in of_cell})
-    drifts = judge_drift(of_card[newest], baseline) if baseline is not None else {}
     levels = {c: a.mean for c, a in anchors(baseline).items()} if baseline is not None else {}
     rows = []
     for cell, of_cell in values.items():
@@ -200,13 +203,15 @@ def _decided(baselines: Sequence[Baseline]) -> Iterator[Event]:
             yield Event(told.acknowledged_utc, "drift acknowledged", text, "doubt")
 
 
-def _alarms(nights: Nights, baseline: Baseline, card: str) -> Iterator[Event]:
+def _alarms(
+    nights: Nights, baseline: Baseline, drifts: Mapping[str, Drift], card: str
+) -> Iterator[Event]:
     """Tell when drift alarms rose and ended."""
     machine = judge_machine_drift(nights, baseline)
     if machine is not None and machine.alarm_night is not None:
         text = f"{card}: {MACHINE} slower by {machine.loss * 100:.2g} %"
         yield Event(machine.alarm_night, "drift alarm", text, "bad")
-    for cell, drift in judge_drift(nights, baseline).items():
+    for cell, drift in drifts.items():
         own = {r.run_id for r in baseline.cells[cell]}
         after = [r for r in nights[cell] if r.run_id not in own]
         dates = [night[0].created_utc for night in by_night(after)][-len(drift.statistic) :]
