@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.helpers.suite import run_sessions, run_suite, tiny_inputs
+from w2v_core.records.record import PHASES
 
 KEYS = (
     "cell",
@@ -86,7 +87,8 @@ def matrix_of(done):
     """Return the lines of the matrix at the end of a session's output."""
     lines = done.stdout.splitlines()
     start = next(i for i, line in enumerate(lines) if "cells valid" in line)
-    return lines[start + 1 : next(i for i in range(start, len(lines)) if "reports" in lines[i])]
+    end = next(i for i in range(start, len(lines)) if lines[i].startswith("time: "))
+    return lines[start + 1 : end]
 
 
 def test_the_terminal_ends_with_the_matrix(sound):
@@ -95,6 +97,13 @@ def test_the_terminal_ends_with_the_matrix(sound):
     assert header.startswith("cell ")
     assert set(rule) == {"-", " "}
     assert cell.startswith("tiny-float32-")
+
+
+def test_the_terminal_tells_where_the_time_went(sound):
+    """Each phase of the cells, and what is left."""
+    (line,) = [one for one in sound[0].stdout.splitlines() if one.startswith("time: ")]
+
+    assert all(f" {phase} " in line for phase in (*PHASES, "other"))
 
 
 @pytest.mark.parametrize("column", ["cell", "WER %", "RTFx", "p50 ms", "p99 ms", "verdict"])
