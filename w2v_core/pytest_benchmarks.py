@@ -29,7 +29,52 @@ INSTEAD = {
 }
 GROUPS = ("group", "name", "func", "fullname", "fullfunc", "param")
 PARAMS = ("cell", "model", "dtype", "dataset", "graphs", "forward")
+OUTPUTS = ("json", "save", "autosave", "save-data", "compare", "histogram", "cprofile")
+"""Options that do nothing where pytest-benchmark is off."""
+FOLDERS = ("storage", "histogram", "cprofile-dump")
 _NAME = "pytest-benchmark"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Expand ~ in pytest-benchmark's paths, and refuse what its own start ends in a traceback for.
+
+    Raises:
+        pytest.UsageError: naming the option, its value and the remedy.
+    """
+    if not config.pluginmanager.has_plugin("benchmark"):
+        return
+    for name in ("json", "compare", *FOLDERS):
+        key = f"benchmark_{name.replace('-', '_')}"
+        if hasattr(config.option, key):
+            setattr(config.option, key, _expanded(getattr(config.option, key)))
+    try:
+        _check_storage(str(config.getoption("benchmark_storage")))
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def _expanded(value: Any) -> Any:  # noqa: ANN401 - an option's value: text, path, list, flag
+    """Return a path with the home directory in place of ~; bash leaves it alone behind ``=``."""
+    if isinstance(value, list):
+        return [_expanded(one) for one in value]
+    if not isinstance(value, str | Path):
+        return value
+    scheme, mark, path = str(value).rpartition("file://")
+    return type(value)(scheme + mark + os.path.expanduser(path))  # noqa: PTH111 (a glob too)
+
+
+def _check_storage(url: str) -> None:
+    kind, mark, _ = url.partition("://")
+    if mark and kind != "file" and not kind.startswith("elasticsearch+"):
+        raise ConfigError(
+            f"--benchmark-storage {url}: storage of {kind} is not known; name a folder"
+        )
+    if kind.startswith("elasticsearch+") and importlib.util.find_spec("elasticsearch") is None:
+        raise ConfigError(
+            f"--benchmark-storage {url} needs the package elasticsearch: "
+            "pip install 'pytest-benchmark[elasticsearch]'"
+        )
 
 
 def refuse_options(config: pytest.Config) -> None:
@@ -49,12 +94,13 @@ def refuse_options(config: pytest.Config) -> None:
     for name, why in INSTEAD.items():
         if (value := _given(config, name)) is not None:
             raise ConfigError(f"--benchmark-{name} {value} is refused: {why}; leave it out")
-    _check_groups(str(config.getoption("benchmark_group_by")))
-    if config.getoption("benchmark_histogram") and importlib.util.find_spec("pygal") is None:
+    if config.getoption("forked", False):
         raise ConfigError(
-            "--benchmark-histogram needs the package pygal: "
-            "pip install 'pytest-benchmark[histogram]'"
+            "--forked is refused: a process for each test would measure a cell again for each of "
+            "its claims; leave it out"
         )
+    _check_groups(str(config.getoption("benchmark_group_by")))
+    _check_outputs(config)
     _check_json(config.getoption("benchmark_json"))
     _check_comparison(config)
 
@@ -96,6 +142,41 @@ def _check_groups(text: str) -> None:
                 f"--benchmark-group-by {part!r} is not one of {', '.join(GROUPS)} and "
                 f"param:NAME with NAME one of {', '.join(PARAMS)}"
             )
+
+
+def _check_outputs(config: pytest.Config) -> None:
+    """Refuse outputs that would not be written, or not be writable when all is measured."""
+    names = (*OUTPUTS, *FOLDERS)
+    given = {n: config.getoption(f"benchmark_{n.replace('-', '_')}", None) for n in names}
+    session: Any = config.pluginmanager.get_plugin(_NAME)
+    if session.disabled and (lost := next((n for n in OUTPUTS if given[n]), None)):
+        cause = "-n" if hasattr(config, "workerinput") else "--benchmark-disable"
+        raise ConfigError(
+            f"--benchmark-{lost} would write and compare nothing: {cause} turns pytest-benchmark "
+            f"off; leave out {cause} or --benchmark-{lost}"
+        )
+    if given["histogram"]:
+        try:
+            importlib.import_module("pytest_benchmark.histogram")
+        except ImportError as error:
+            raise ConfigError(
+                "--benchmark-histogram needs the packages pygal and pygaljs: "
+                "pip install 'pytest-benchmark[histogram]'"
+            ) from error
+    if not (given["save"] or given["autosave"]):
+        given["storage"] = None
+    for name in FOLDERS:
+        values = given[name] if isinstance(given[name], list) else [given[name]]
+        for path in (str(v).removeprefix("file://") for v in values if v):
+            if "://" not in path:
+                _check_folder(name, Path(path) if name == "storage" else Path(path).parent)
+
+
+def _check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder that is not one, or can be neither written to nor made."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK)):
+        raise ConfigError(f"--benchmark-{name} {folder} cannot be written; name another folder")
 
 
 def _check_json(path: Path | None) -> None:

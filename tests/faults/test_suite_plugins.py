@@ -94,7 +94,8 @@ def options_of(name, folder, inputs, regressed):
     """Return a session's options; both nights have one folder of saved runs."""
     own = folder / name
     own.mkdir()
-    files = [f"--junit-xml={own / 'junit.xml'}", f"--benchmark-json={own / 'out.json'}"]
+    files = [f"--junit-xml={own / 'junit.xml'}"]
+    files += [f"--benchmark-json={own / 'out.json'}"] if name != "disabled" else []
     given = (o.format(folder=folder, old=OLD, regressed=regressed) for o in SESSIONS[name])
     return [*inputs, "--rounds", "1", "--reports-dir", own / "r", *files, *given]
 
@@ -253,6 +254,16 @@ REFUSED = {
     "--benchmark-compare-fail=mean:5%": "needs --benchmark-compare",
     "--benchmark-compare=0099 --benchmark-compare-fail=mean:5%": "names no run",
     "-p no:benchmark": "leave out -p no:benchmark",
+    "--benchmark-disable --benchmark-json=/dev/null": "leave out --benchmark-disable or",
+    "--benchmark-disable --benchmark-autosave": "--benchmark-autosave would write and compare",
+    "--benchmark-disable --benchmark-cprofile=tottime": "--benchmark-cprofile would write",
+    "--benchmark-save=x --benchmark-storage=/dev/null": "--benchmark-storage /dev/null cannot",
+    "--benchmark-cprofile-dump=/dev/null/x": "--benchmark-cprofile-dump /dev/null cannot",
+    "--benchmark-json=~/no/such/folder.json": f"there is no directory {Path.home()}/no",
+}
+AT_START = {
+    "--benchmark-storage=ftp://x/y": "--benchmark-storage ftp://x/y: storage of ftp is not known",
+    "--benchmark-storage=elasticsearch+http://localhost:1": "pytest-benchmark[elasticsearch]",
 }
 ACCEPTED = (
     (
@@ -270,15 +281,18 @@ ACCEPTED = (
 def answers():
     """What collecting the suite answers to options."""
     collect = ["--models", "canary-base", "--co", "-q", "-W", "ignore"]
-    return run_sessions({line: [*collect, *line.split()] for line in (*REFUSED, *ACCEPTED)})
+    lines = (*REFUSED, *AT_START, *ACCEPTED)
+    return run_sessions({line: [*collect, *line.split()] for line in lines})
 
 
-@pytest.mark.parametrize("line", REFUSED)
+@pytest.mark.parametrize("line", [*REFUSED, *AT_START])
 def test_an_option_that_cannot_hold_is_refused_by_name_before_anything_is_measured(line, answers):
     code, said = answers[line]
 
-    assert code == pytest.ExitCode.INTERRUPTED
-    assert REFUSED[line] in said
+    is_early = line in AT_START
+    assert code == (pytest.ExitCode.USAGE_ERROR if is_early else pytest.ExitCode.INTERRUPTED)
+    assert (REFUSED | AT_START)[line] in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("line", ACCEPTED)

@@ -12,7 +12,7 @@ BUDGETS = {
     "backends": 2440,  # drawn at 1,400; power, recipes, two families of torch, a host's graphs
     "bench": 1190,  # drawn at 600; energy, recipes, aftermath, phases, LoadGen
     "commands": 2700,  # not drawn; folders, exports, both modes, bisecting, showing baselines
-    "data": 2460,  # drawn at 1,000; manifests, containers, cutting
+    "data": 2500,  # drawn at 1,000; manifests, containers, cutting, names of other systems
     "engine": 1570,  # drawn at 1,000; graphs, compiled logits, watchdog, requests one by one
     "model": 2240,  # drawn at 1,400; checkpoints as others save them
     "fleet": 2150,  # not drawn; cards, processes, verdicts, dealing, Ray, the merge of shards
@@ -21,7 +21,7 @@ BUDGETS = {
     "report": 2862,  # drawn at 1,500; exports, both modes, phones and paper, a page of all runs
     "scoring": 790,  # drawn at 700
     "suite": 60,  # not drawn
-    "top": 3010,  # not drawn; front ends, session, front door, former names
+    "top": 3070,  # not drawn; front ends, options of plugins, session, front door, former names
     "verdict": 6400,  # drawn at 2,300; noise, nights, releases, calibration, bisecting, effort of
     # pairs, what a baseline may be made of, drift that clears
 }

@@ -1,5 +1,7 @@
 """Matching transcripts to audio in LibriSpeech's layout."""
 
+import unicodedata
+
 import pytest
 
 from tests.helpers.speech import write_chapter
@@ -35,6 +37,17 @@ def test_order_is_by_id_whatever_the_order_on_disk(tmp_path):
     write_chapter(tmp_path, {"10-1-0000": "C"}, chapter="10-1")
 
     assert ids(list_recordings(tmp_path)) == ["10-1-0000", "9-1-0000", "9-1-0001"]
+
+
+@pytest.mark.parametrize("packed", ["NFC", "NFD"])
+def test_name_is_found_in_unicodes_other_form(tmp_path, packed):
+    """A Mac packs decomposed names; the transcript beside them may hold composed ones."""
+    folder = write_chapter(tmp_path, {"7-1-0000": "A"})
+    name = unicodedata.normalize(packed, "\u00e9-1-0000")
+    (folder / "7-1-0000.flac").rename(folder / f"{name}.flac")
+    (folder / "7-1.trans.txt").write_text("\u00e9-1-0000 A\n")
+
+    assert ids(list_recordings(tmp_path)) == ["\u00e9-1-0000"]
 
 
 @pytest.mark.parametrize("suffix", [".flac", ".wav", ".mp3", ".ogg", ".FLAC"])

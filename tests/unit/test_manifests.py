@@ -1,6 +1,7 @@
 """Folders of audio with a table of it, in the layouts of Common Voice, NeMo, the hub and Kaldi."""
 
 import json
+import unicodedata
 
 import pytest
 
@@ -168,6 +169,7 @@ def test_empty_reference_is_excluded_by_its_id_on_request_only(folder, layout):
         pytest.param("m.csv", "", "no column names the audio", id="no-header"),
         pytest.param("m.tsv", "path\ttext\na\x1b.wav\tA\n", "control characters", id="control"),
         pytest.param("m.jsonl", "[1]\n", "JSON list where an object", id="list"),
+        pytest.param("m.jsonl", '{"audio": ["a"]}', "audio is a JSON list", id="nested-field"),
         pytest.param("m.jsonl", '{"audio":\n', "no JSON object on one line", id="cut"),
         pytest.param("m.jsonl", "[" * 100_000 + "\n", "no JSON object", id="nested"),
         pytest.param(
@@ -191,6 +193,44 @@ def test_damage_is_told_as_what_it_is(folder, name, content, part):
     assert part in message
     assert "\x1b" not in message
     assert str(folder / name) in message
+
+
+def test_row_without_a_reference_among_others_is_never_left_out_of_the_score_silently(folder):
+    write(folder, "m.jsonl", '{"path": "clips/a.wav", "text": "A"}\n{"path": "clips/b.wav"}\n')
+
+    assert "clips/b: it has no reference, others have" in refused(folder)
+    listing = list_manifest(folder, allow_partial=True)
+    assert [e.utterance_id for e in listing.exclusions] == ["clips/b"]
+
+
+def test_audio_column_as_datasets_exports_it_names_its_path(folder):
+    write(folder, "m.jsonl", '{"audio": {"path": "clips/a.wav", "bytes": null}, "text": "A"}\n')
+
+    assert [r.audio for r in list_manifest(folder).recordings] == [folder / "clips/a.wav"]
+
+
+def test_one_file_written_in_two_ways_is_one_utterance(folder):
+    write(folder, "m.csv", "path,text\nclips/a.wav,A\n./clips/a.wav,A\n")
+
+    assert "duplicate id" in refused(folder)
+
+
+@pytest.mark.parametrize("packed", ["NFC", "NFD"])
+def test_name_is_found_in_unicodes_other_form(folder, packed):
+    """A Mac packs decomposed names; a table beside them mostly holds composed ones."""
+    (folder / "clips/a.wav").rename(folder / unicodedata.normalize(packed, "\u00e9.wav"))
+    for form in ("NFC", "NFD"):
+        name = unicodedata.normalize(form, "\u00e9")
+        write(folder, "m.csv", f"path,text\n{name}.wav,A\n")
+
+        assert [r.utterance_id for r in list_manifest(folder).recordings] == [name]
+
+
+def test_corpus_of_which_all_is_excluded_is_refused(folder):
+    write(folder, "m.csv", "path,text\ngone.wav,A\ngone too.wav,B\n")
+
+    with pytest.raises(DataError, match=r"all 2 utterances are excluded.*first is gone: its audio"):
+        load(parse_dataset(f"manifest:{folder}"), allow_partial=True)
 
 
 def test_bytes_of_another_encoding_are_named_by_line(folder):

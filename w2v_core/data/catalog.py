@@ -199,6 +199,8 @@ def load(
         raise _joined(spec, failures)
     utterances.sort(key=lambda u: u.utterance_id)
     _refuse_lost(spec, plan.expected, _ids(utterances, exclusions))
+    if not utterances:
+        raise _nothing_left(spec, exclusions)
     return Corpus(
         spec=spec,
         utterances=tuple(utterances),
@@ -251,6 +253,14 @@ def _joined(spec: DatasetSpec, failures: list[AudioError]) -> AudioError:
         return failures[0]
     head = f"{spec.name}: {len(failures)} files cannot be used"
     return AudioError(first_ten(head, [*map(str, failures)]))
+
+
+def _nothing_left(spec: DatasetSpec, exclusions: list[Exclusion]) -> DataError:
+    first = min(exclusions, key=lambda e: e.utterance_id)
+    return DataError(
+        f"{spec.name}: all {len(exclusions)} utterances are excluded, nothing is left to measure; "
+        f"mend them. The first is {first.utterance_id}: {first.reason}"
+    )
 
 
 def _refuse_lost(spec: DatasetSpec, expected: tuple[str, ...], found: tuple[str, ...]) -> None:

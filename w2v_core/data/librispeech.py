@@ -15,7 +15,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from w2v_core.data.audio import AUDIO_SUFFIXES
-from w2v_core.data.listing import MAX_LISTED, Line, Listing, dangling, make_listing, read_text, walk
+from w2v_core.data.listing import (
+    MAX_LISTED,
+    Line,
+    Listing,
+    composed,
+    dangling,
+    make_listing,
+    read_text,
+    walk,
+)
 from w2v_core.errors import DataError
 
 TRANSCRIPT_SUFFIX = ".trans.txt"
@@ -78,7 +87,7 @@ def _walk(root: Path) -> tuple[list[Path], _Audio, list[str]]:
         if path.name.lower().endswith(TRANSCRIPT_SUFFIX):
             transcripts.append(path)
         elif path.suffix.lower() in AUDIO_SUFFIXES:
-            audio[path.parent, path.stem].append(path)
+            audio[path.parent, composed(path.stem)].append(path)
         elif where := dangling(path):  # perhaps a folder of speakers
             problems.append(f"{path.parent}: {where}")
     return sorted(transcripts), dict(audio), problems
@@ -98,7 +107,7 @@ def _line(raw: bytes, folder: Path, audio: _Audio, *, place: str) -> Line:
         reference = rest.decode("utf-8").strip()
     except UnicodeDecodeError as error:
         problem = f"the text is not UTF-8 ({error.reason})"
-    files = audio.pop((folder, name), [])
+    files = audio.pop((folder, composed(name)), [])
     if "-" not in name or not name.isprintable():
         problem = "malformed line, it must begin with <speaker>-<chapter>-<utterance>"
     elif not problem and len(files) > 1:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from w2v_core.data.decoding import Recording
 from w2v_core.errors import LFS_REMEDY, TranscriptError, is_lfs_pointer
@@ -13,6 +15,7 @@ from w2v_core.printable import printable
 from w2v_core.types import Exclusion
 
 MAX_LISTED = 10
+UNREFERENCED = "it has no reference, others have"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +61,15 @@ def make_listing(
     lacking: list[Exclusion] = []
     found: list[str] = []
     places: dict[str, str] = {}
+    lines = list(lines)
+    has_references = any(line.reference is not None for line in lines)
     for line in lines:
         name = line.utterance_id
         twice = f"duplicate id, also at {places[name]}" if name in places else ""
         if problem := line.problem or twice:
             found.append(": ".join(filter(None, (line.place, printable(name), problem))))
-        elif line.lack:
-            lacking.append(Exclusion(utterance_id=name, reason=f"{line.lack} ({line.place})"))
+        elif lack := line.lack or has_references * (line.reference is None) * UNREFERENCED:
+            lacking.append(Exclusion(utterance_id=name, reason=f"{lack} ({line.place})"))
         else:
             recordings.append(_recording(line))
         places.setdefault(name, line.place)
@@ -119,6 +124,32 @@ def read_text(path: Path) -> bytes:
         except UnicodeDecodeError as error:
             raise TranscriptError(f"{path} is no whole UTF-16 text ({error.reason})") from error
     return data.removeprefix(b"\xef\xbb\xbf")
+
+
+def text_of(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
+    """Return a value as text, of ``datasets``' audio column the path; None where it is neither."""
+    text = value.get("path", value) if isinstance(value, dict) else value
+    return None if isinstance(text, list | dict) else "" if text is None else str(text)
+
+
+def locate(manifest: Path, audio: str) -> Path:
+    """Find the audio below the manifest's folder, Common Voice's clips or the working directory.
+
+    A name is found in Unicode's other forms too: what a Mac packed holds decomposed ones.
+    """
+    path = Path(audio).expanduser()
+    places = (manifest.parent / path, manifest.parent / "clips" / path, path)
+    written = (other for place in places for other in (place, *map(Path, _forms(str(place)))))
+    return next((place for place in written if place.is_file()), places[0])
+
+
+def _forms(text: str) -> tuple[str, str]:
+    return unicodedata.normalize("NFC", text), unicodedata.normalize("NFD", text)
+
+
+def composed(name: str) -> str:
+    """Return a name in Unicode's composed form, by which names are compared."""
+    return _forms(name)[0]
 
 
 def dangling(path: Path) -> str | None:

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import soundfile
 
-from w2v_core.data.listing import Line, Listing, dangling, make_listing, read_text
+from w2v_core.data.listing import Line, Listing, dangling, locate, make_listing, read_text, text_of
 from w2v_core.errors import DataError, TranscriptError
 
 AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
 TEXT = ("sentence", "text", "transcript", "transcription", "reference")
 IDS = ("id", "utterance_id", "utt_id")
+TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
 SPEAKERS = ("speaker", "speaker_id", "client_id")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 WAV_SCP = "wav.scp"
@@ -97,14 +98,14 @@ def _only(path: Path) -> Path:
 
 def _name(manifest: Path, audio: str) -> str:
     """Name an utterance by its audio's path, below the manifest's folder where it lies there."""
-    stem = audio.removesuffix(Path(audio).suffix)
+    stem = str(Path(audio)).removesuffix(Path(audio).suffix)
     folder = f"{manifest.absolute().parent}/"
     return stem.removeprefix(folder)
 
 
 def _line(manifest: Path, row: _Row) -> Line:
     """Find a row's audio, and say what it lacks."""
-    path, lack, problem = _locate(manifest, row.audio), "", row.problem
+    path, lack, problem = locate(manifest, row.audio), "", row.problem
     if not path.is_file():
         lack = dangling(path) or f"its audio {path} is not there"
     elif row.reference is not None and not row.reference.strip():
@@ -120,13 +121,6 @@ def _line(manifest: Path, row: _Row) -> Line:
         problem=problem,
         lack=lack,
     )
-
-
-def _locate(manifest: Path, audio: str) -> Path:
-    """Find the audio below the manifest's folder, Common Voice's clips or the working directory."""
-    path = Path(audio).expanduser()
-    places = (manifest.parent / path, manifest.parent / "clips" / path, path)
-    return next((place for place in places if place.is_file()), places[0])
 
 
 def _other_duration(path: Path, duration_s: float | None) -> str:
@@ -204,9 +198,13 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
         if not isinstance(value, dict):
             yield place, f"a JSON {type(value).__name__} where an object belongs"
             continue
+        row = {k: text_of(v) for k, v in value.items()}
+        if nested := [k for k, v in row.items() if v is None and k.lower() in TEXTUAL]:
+            yield place, f"{nested[0]} is a JSON list or object where text belongs"
+            continue
         if number == 1:
             _require(path, value)
-        yield place, {k: "" if v is None else str(v) for k, v in value.items()}
+        yield place, {k: v or "" for k, v in row.items()}
 
 
 def _require(path: Path, columns: Iterable[str]) -> None:
