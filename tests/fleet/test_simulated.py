@@ -65,6 +65,7 @@ def test_of_four_cards_the_slow_and_the_wrong_one_are_named_and_no_other(tmp_pat
     assert "fleet.json" in (tmp_path / "index.html").read_text()
 
 
+@pytest.mark.slow
 def test_what_a_killed_card_and_a_busy_card_lose_is_measured_on_the_third(tmp_path):
     planted = {1: {"dies": True}, 4: {"busy": True}}
     directory, done = fleet(tmp_path, 3, "--way", "shard", planted=planted, limit=3)
@@ -76,7 +77,7 @@ def test_what_a_killed_card_and_a_busy_card_lose_is_measured_on_the_third(tmp_pa
     assert "lost on hpu 1, which was killed by SIGKILL in 'scored pass" in told
     assert "lost on hpu 4, which the Gaudi card cannot be acquired (busy)" in told
     assert told.count("measured on hpu 0") == 2
-    assert done.returncode == 1  # a simulated device proves nothing
+    assert done.returncode == 0, done.stderr  # nothing is lost: another card has measured it
 
 
 @pytest.mark.slow
