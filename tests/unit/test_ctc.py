@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Wav2Vec2CTCTokenizer
 
 from w2v_core.engine.ctc import decode_batch
 from w2v_core.types import Vocabulary
@@ -77,3 +78,21 @@ def test_every_sequence_decodes_as_the_tokenizer_decodes_it(tokenizer, rows):
     decoded = decode_batch(ids, [len(row) for row in rows], VOCABULARY)
 
     assert decoded == [tokenizer.decode(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    "text", ["do n't , it 's we 're .", "i 'm ? no ! ' x ' y 've", "a ' b , . ,", "plain words"]
+)
+def test_spaces_are_cleaned_up_as_transformers_own_tokenizer_does(tmp_path, text):
+    """``clean_up_tokenization_spaces``, which a fine-tuned checkpoint may set."""
+    tokens = ("<pad>", "<s>", "</s>", "<unk>", "|", *"abcdefghijklmnopqrstuvwxyz.,?!'")
+    path = tmp_path / "vocab.json"
+    path.write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(path), clean_up_tokenization_spaces=True)
+    frames = [i for c in text for i in (tokens.index("|" if c == " " else c), 0)]
+    vocabulary = Vocabulary(tokens=tokens, blank_id=0, delimiter_id=4, clean_up=True)
+
+    ours = decode_batch(np.array([frames], dtype=np.int32), [len(frames)], vocabulary)
+
+    assert ours == [tokenizer.decode(frames, clean_up_tokenization_spaces=True)]
+    assert (ours != [text]) == (text != "plain words")
