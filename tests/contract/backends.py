@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from tests import hpusim
-from tests.helpers import compilers
 from w2v_core.backends.base import Backend, Event
 from w2v_core.backends.hpu_probe import load_bridge
 from w2v_core.backends.watchdog import wait
@@ -40,6 +39,8 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
         return
     if name == "cpu":
         with pytest.MonkeyPatch.context() as patch:
+            from tests.helpers import compilers  # torch: not before options are read
+
             compilers.choose(patch, execution)
             yield open_backend("cpu")
         return

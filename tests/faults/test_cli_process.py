@@ -70,7 +70,7 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize(
-    "module", ["argparse", "w2v_core.commands.run", "numpy", "torch", "w2v_core.bench.measure"]
+    "module", ["argparse", "w2v_core.commands.run", "numpy", "torch", "w2v_core.bench.rounds"]
 )
 def test_ctrl_c_while_packages_are_imported_is_one_line(module, inputs):
     done = subprocess.run(

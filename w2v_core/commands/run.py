@@ -272,8 +272,8 @@ def _note(validation: ValidationRun, against: Sequence[str]) -> None:
     notes = validation.records[-1].notes
     sys.stderr.writelines(f"note: {printable(note)}\n" for note in notes)
     sys.stderr.writelines(f"{printable(reason)}\n" for reason in against)
-    sys.stderr.write(f"time: {phases_line(validation.records, run_s=process_s())}\n")
     if "directory" in vars(validation):
+        sys.stderr.write(f"time: {phases_line(validation.records, run_s=process_s())}\n")
         sys.stderr.write(f"reports: {printable(str(validation.directory))}\n")
     if (found := validation.profile) is not None:
         sys.stderr.write(
