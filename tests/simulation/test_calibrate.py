@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from tests.helpers.records import make_run
+from w2v_core.config import MOST_RUNS
 from w2v_core.errors import ConfigError
 from w2v_core.records.history_table import Night
 from w2v_core.records.store import StoredRun
@@ -144,7 +145,7 @@ def test_a_baseline_sets_the_rates_of_its_nights(sd, least_power, most_power):
     runs = [StoredRun(source=str(i), records=make_run(i, sd=sd, cells=cells)) for i in range(6)]
     found = calibrate_from_baseline(approve(runs))
 
-    assert (found.cells, found.baseline_runs, found.pairs) == (8, 6, 9)
+    assert (found.cells, found.baseline_runs, found.pairs) == (8, 6, 1 + MOST_RUNS)
     # Cells of different noise that share their variances have up to 1.5 % instead of 1 %.
     assert found.family_false_alarm_rate <= 0.02
     assert least_power <= found.power_at_3_percent <= most_power

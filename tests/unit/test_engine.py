@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import compilers
 from tests.helpers.engines import (
     make_engine,
     make_utterance,
@@ -191,7 +192,9 @@ def test_a_bucket_that_was_never_warmed_up_is_refused_in_a_strict_run():
     assert "never warmed up" in failure.error
 
 
-def test_graphs_on_a_device_without_graphs_are_refused():
+def test_graphs_on_a_device_without_graphs_are_refused(monkeypatch):
+    compilers.use(monkeypatch, compilers.NONE)
+
     with pytest.raises(GraphError, match="graphs off"):
         make_engine(graphs=True)
 

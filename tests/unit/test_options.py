@@ -30,6 +30,7 @@ FOREIGN = {
     "commands/health.py": {"--cpuset-cpus", "--cpus"},  # docker run
     "commands/modes.py": set(),
     "fleet/cards.py": {"--query-gpu", "--format"},  # nvidia-smi
+    "pytest_benchmarks.py": {"--forked"},  # pytest-forked
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download
     "model/checkpoint_hub.py": {"--revision"},  # hf download
     "verdict/confirm.py": {"--reports-dir", "--junit-xml", "--benchmark-json"},  # runs either
