@@ -44,10 +44,18 @@ def processor_class() -> str:
     limits = [CLASSES.index(found[-1])]
     if os.environ.get("ATEN_CPU_CAPABILITY", "").lower() in ("default", "avx2"):
         limits.append(CLASSES.index("AVX2"))
-    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    held = [name for prefix, name in _HELD_BY_ONEDNN if isa.startswith(prefix)]
-    limits += [CLASSES.index(name) for name in held[:1]]
+    if (held := held_by_onednn()) is not None:
+        limits.append(CLASSES.index(held))
     return CLASSES[min(limits)]
+
+
+def held_by_onednn() -> str | None:
+    """Return the class that ``ONEDNN_MAX_CPU_ISA`` allows oneDNN at most; None where it is unset.
+
+    oneDNN's answers about the processor do not tell it.
+    """
+    isa = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    return next((name for prefix, name in _HELD_BY_ONEDNN if isa.startswith(prefix)), None)
 
 
 def why_bfloat16_is_emulated() -> str | None:

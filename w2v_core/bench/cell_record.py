@@ -78,7 +78,7 @@ def cell_record(
 ) -> CellRecord:
     """Put everything that is known of a measured cell into its record."""
     scored = measured.scored
-    references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
+    references = corpus.references
     edits = score(references, {i: t for i, t in scored.texts.items() if i in references})
     return CellRecord(
         **_subject(engine, corpus, cell),

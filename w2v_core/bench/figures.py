@@ -48,10 +48,14 @@ def utterance_scores(
 
 def latency_s(passes: Sequence[Transcription]) -> dict[str, float]:
     """Return p50, p90 and p99 over all utterances of all passes, those below a frame left out."""
-    values = [h.latency_s for one in passes for h in one.hypotheses if h.num_frames]
-    if not values:
+    return percentiles([h.latency_s for one in passes for h in one.hypotheses if h.num_frames])
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
+    """Return p50, p90 and p99 as a record has them; 0 where there is nothing."""
+    if not seconds:
         return {"p50": 0.0, "p90": 0.0, "p99": 0.0}
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
+    p50, p90, p99 = np.percentile(seconds, [50, 90, 99])
     return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
 
 

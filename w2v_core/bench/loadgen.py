@@ -15,8 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from w2v_core.bench.figures import percentiles
 from w2v_core.engine.engine import Engine
 from w2v_core.engine.online import Online
 from w2v_core.errors import ConfigError, EngineError, ReportError
@@ -25,7 +24,6 @@ from w2v_core.types import Hypothesis, Utterance
 DISCLAIMER = "LoadGen scenario, not an MLPerf result"
 EARLY_STOPPING_QUERIES = 1000
 """LoadGen says nothing of a 99th percentile before about 660 queries (its early stopping)."""
-PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +87,9 @@ def run_load(
         done.add_done_callback(lambda _: online.close())
         online.serve()
         done.result()
-    latencies = np.asarray(system.latency_s or [0.0])
     return LoadResult(
         summary=read_summary(directory / "mlperf_log_summary.txt"),
-        latency_s={f"p{p}": float(np.percentile(latencies, p)) for p in PERCENTILES},
+        latency_s=percentiles(system.latency_s),
         num_queries=len(system.latency_s) + len(system.failures),
         failures=tuple(system.failures),
         transcripts=_transcripts(directory, utterances) if load.mode == "accuracy" else {},

@@ -87,7 +87,7 @@ def check_goldens(engine: Engine, corpus: Corpus, scored: Transcription) -> Gold
     ]
     comparison = compare(goldens, observations)
     distance = max(comparison.distances.values(), default=0.0)
-    references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
+    references = corpus.references
     texts = {i: g.hypothesis for i, g in goldens.items() if i in references}
     limit = limit_of(
         engine.config.dtype, device=engine.backend.name, device_name=engine.backend.device_name

@@ -102,7 +102,7 @@ def _load(options: Given, engine: Engine, corpus: Corpus) -> Load:
 def _report(result: LoadResult, corpus: Corpus) -> dict[str, object]:
     from w2v_core.scoring.wer import corpus_wer, score
 
-    references = {u.utterance_id: u.reference for u in corpus.utterances if u.reference is not None}
+    references = corpus.references
     answered = {i: t for i, t in result.transcripts.items() if i in references}
     wer = corpus_wer(score(references, answered)) if answered else None
     return {

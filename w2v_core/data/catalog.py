@@ -101,6 +101,11 @@ class Corpus:
         """Seconds of audio over the utterances, exclusions not counted."""
         return sum(utterance.audio_s for utterance in self.utterances)
 
+    @property
+    def references(self) -> dict[str, str]:
+        """The references by id, of the utterances that have one."""
+        return {u.utterance_id: u.reference for u in self.utterances if u.reference is not None}
+
 
 class _Plan(NamedTuple):
     """What to decode: the recordings come lazily, so a hub corpus is never whole in memory."""

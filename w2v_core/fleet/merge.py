@@ -16,8 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-import numpy as np
-
+from w2v_core.bench.figures import percentiles
 from w2v_core.fleet.shards import Sourced, fitting
 from w2v_core.records.fields import describe
 from w2v_core.records.record import BucketUse, CellRecord, Scalar
@@ -132,11 +131,7 @@ def _timing(records: Sequence[CellRecord], *, audio_s: float) -> dict[str, Any]:
 def _latency_s(records: Sequence[CellRecord]) -> Mapping[str, float]:
     if len(records) == 1:
         return records[0].latency_s
-    values = [s.latency_s for r in records for s in r.scores if s.latency_s]
-    if not values:
-        return {"p50": 0.0, "p90": 0.0, "p99": 0.0}
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
-    return {"p50": float(p50), "p90": float(p90), "p99": float(p99)}
+    return percentiles([s.latency_s for r in records for s in r.scores if s.latency_s])
 
 
 def _golden(records: Sequence[CellRecord]) -> dict[str, Any]:

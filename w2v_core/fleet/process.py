@@ -23,10 +23,10 @@ from w2v_core.printable import printable, shorten
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import RUN, read_run
 from w2v_core.system import read
+from w2v_core.verdict.process import LOG
 
 WORKER = ("-m", "w2v_core.fleet.worker")
 """Arguments of the interpreter that runs a card's process."""
-LOG = "output.log"
 STACKS_S = 1.0  # for a process that hangs to say where
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 

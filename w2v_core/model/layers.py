@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import platform
 from collections.abc import Callable
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from w2v_core.backends.processor import held_by_onednn
 from w2v_core.errors import CheckpointError
 
 Family = Literal["group", "layer"]
@@ -62,15 +62,10 @@ def check_family(config: Any) -> Family:  # noqa: ANN401 - Wav2Vec2Config, an un
     return family
 
 
-_NARROW_ISAS = {"SSE41", "AVX", "AVX2", "AVX2_VNNI"}
-"""Values of ONEDNN_MAX_CPU_ISA without bfloat16, oneDNN's guide on CPU dispatcher control."""
-
-
 def multiplies_bfloat16() -> bool:
     """Return whether oneDNN multiplies bfloat16 matrices here, on x86 from AVX512 on."""
     asked = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    held = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in _NARROW_ISAS
-    return asked is not None and not held and bool(asked())
+    return asked is not None and held_by_onednn() != "AVX2" and bool(asked())
 
 
 def can_prepack() -> bool:

@@ -125,12 +125,13 @@ def _outlying(runs: dict[int, StoredRun]) -> dict[int, str]:
     centre, levels = polish(table[None], separates=len(cells) >= FEWEST_CELLS)
     rest = (table - centre[0][:, None] - levels[0]).T  # (runs, cells)
     shared, own = levels[0] - np.median(levels[0]), rest - median(rest.T)
+    all_far, cells_far = _is_far(shared), _is_far(own.T).T
     told = {}
     for place, i in enumerate(runs):
-        if _is_far(shared)[place]:
+        if all_far[place]:
             told[i] = f"outlying: {_percent(shared[place])} than the other runs in all cells"
             continue
-        far = np.flatnonzero(_is_far(own.T).T[place])
+        far = np.flatnonzero(cells_far[place])
         if far.size:
             worst = far[np.abs(own[place, far]).argmax()]
             change = _percent(own[place, worst])
