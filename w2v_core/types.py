@@ -144,7 +144,11 @@ class Bucket:
     @staticmethod
     def holding(num_samples: int, *, batch_size: int) -> Bucket:
         """Return the smallest bucket whose capacity is at least ``num_samples``."""
-        frames = max(num_frames(num_samples), 1) + 1
+        return Bucket.of(max(num_frames(num_samples), 1) + 1, batch_size=batch_size)
+
+    @staticmethod
+    def of(frames: int, *, batch_size: int) -> Bucket:
+        """Return the bucket that computes ``frames`` frames a row, the spare one included."""
         return Bucket(num_samples=FRAME_STRIDE * frames + 80, batch_size=batch_size)
 
 

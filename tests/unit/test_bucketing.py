@@ -142,6 +142,17 @@ def test_quantile_edges_are_numpys():
     )
 
 
+@pytest.mark.parametrize("kind", ["quantile", "optimal", "sorted"])
+def test_buckets_have_a_multiple_of_the_frames_that_a_device_asks_for_and_hold_everything(kind):
+    lengths = np.random.default_rng(0).integers(400, 560_000, size=300).tolist()
+
+    buckets = plan_buckets(lengths, BatchPlan(kind=kind), frame_step=8)
+
+    assert all(bucket.num_frames % 8 == 0 for bucket in buckets)
+    assert buckets[-1].capacity_samples >= max(lengths)
+    assert len({bucket.num_samples for bucket in buckets}) == len(buckets)
+
+
 def test_a_sorted_plan_has_few_shapes_of_nearly_equal_cost():
     lengths = np.random.default_rng(0).integers(20_000, 560_000, size=2_620).tolist()
 

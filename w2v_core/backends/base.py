@@ -113,6 +113,8 @@ class Backend(Protocol):
     """Whether steps run on the host: they may then read lengths and use oneDNN's packed weights."""
     default_plan: str
     """The plan kind that ``auto`` stands for on this device."""
+    frame_step: int
+    """Buckets have a multiple of this many frames, where the device's attention wants it."""
 
     def check_dtype(self, dtype: Dtype) -> None:
         """Raise DeviceError where the device cannot compute in ``dtype``."""

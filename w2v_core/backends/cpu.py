@@ -40,6 +40,7 @@ class CpuBackend:
     supports_float64 = True
     is_host = True
     default_plan = "sorted"
+    frame_step = 1
 
     def __init__(self) -> None:
         self.device = torch.device("cpu")

@@ -30,8 +30,11 @@ class CudaBackend:
     supports_float64 = True
     is_host = False
     default_plan = "optimal"
+    frame_step = 8  # an H200 attends over 369 frames in 0.14 ms and over 376 in 0.08
 
     def __init__(self) -> None:
+        # A float32 cell computes in float32: cuDNN's convolutions would round to TF32 by default.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         self.device = torch.device("cuda", torch.cuda.current_device())
         self.device_name = torch.cuda.get_device_name(self.device)
         self._compute = torch.cuda.Stream(self.device)
@@ -165,7 +168,7 @@ class CudaBackend:
             "compute_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
         }
 
 

@@ -41,10 +41,9 @@ _open: list[weakref.ref[HpuBackend]] = []
 
 
 class HpuBackend:
-    """Backend on the process's Gaudi card.
-
-    Only the thread that opened it may call it: the bridge keeps the current stream per thread in
-    C++ but per process in Python, so that stream contexts in two threads restore the wrong one.
+    """Backend on the process's Gaudi card; only the thread that opened it may call it.
+    The bridge keeps the current stream per thread in C++ but per process in Python, so that stream
+    contexts in two threads restore the wrong one.
     """
 
     name = "hpu"
@@ -52,6 +51,7 @@ class HpuBackend:
     supports_float64 = False
     is_host = False
     default_plan = "optimal"
+    frame_step = 1
 
     def __init__(self, bridge: Bridge) -> None:
         """Acquire the card.

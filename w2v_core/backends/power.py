@@ -21,6 +21,9 @@ from w2v_core.backends.hpu_telemetry import hlml_handle
 PERIOD_S = 0.1  # hl-smi's and NVML's own averages are of this order
 MAX_COST = 1e-3  # of the rounds: the reading thread's processor time over the time it waits
 GAP_PERIODS = 3
+LEAST_S = 1.0
+"""A region that tells a mean: counters move every 0.1 s, and a card's power is itself a mean of as
+much; over 0.08 s an H200 had a mean of 338 W beside a peak of 218 W."""
 ON_AIP = 0  # pyhlml 1.24, HLML_TEMPERATURE_SENSORS
 POWERCAP = Path("/sys/class/powercap")
 
@@ -82,9 +85,9 @@ class PowerLog:
 
     @property
     def mean_w(self) -> float | None:
-        """Energy over time."""
+        """Energy over time; None over less than ``LEAST_S``."""
         energy_j, wall_s = self.energy_j, self.wall_s
-        return energy_j / wall_s if energy_j is not None and wall_s > 0 else None
+        return energy_j / wall_s if energy_j is not None and wall_s >= LEAST_S else None
 
     @property
     def peak_w(self) -> float | None:
@@ -140,6 +143,8 @@ def power_log(sensor: Sensor | str, *, period_s: float = PERIOD_S) -> Iterator[P
         yield PowerLog(reason=sensor)
         return
     log = PowerLog(source=sensor.source, period_s=period_s)
+    with contextlib.suppress(Exception):  # what fails here fails again, where it is recorded
+        sensor.read()  # the first look costs a hundred times the next: a library loads its parts
     stop = threading.Event()
     thread = threading.Thread(target=_follow, args=(sensor, log, stop), name="power", daemon=True)
     thread.start()
@@ -148,6 +153,8 @@ def power_log(sensor: Sensor | str, *, period_s: float = PERIOD_S) -> Iterator[P
     finally:
         stop.set()
         thread.join()
+        if not log.reason and log.wall_s < LEAST_S:
+            log.reason = f"no mean over {log.wall_s:.2g} s of rounds: {LEAST_S:g} s are the least"
 
 
 def _follow(sensor: Sensor, log: PowerLog, stop: threading.Event) -> None:

@@ -53,7 +53,9 @@ def resolve_plan(config: EngineConfig, backend: Backend, *, num_parameters: int)
     return replace(plan, kind=cast("PlanKind", kind))
 
 
-def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
+def plan_buckets(
+    lengths: Sequence[int], plan: BatchPlan, *, frame_step: int = 1
+) -> tuple[Bucket, ...]:
     """Choose the static shapes for utterances of these lengths; deterministic, smallest first.
 
     * ``quantile``: the seed's edges, ``np.quantile`` at 1/k, 2/k ... 1; ``batch_size`` rows each.
@@ -69,6 +71,7 @@ def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
     Args:
         lengths: Of all utterances to come, in samples, in any order.
         plan: ``kind`` must not be ``auto``, which only a backend can resolve.
+        frame_step: Frames of a bucket are a multiple of it.
 
     Returns:
         Buckets of distinct ``num_samples``; none where no utterance has a frame.
@@ -82,7 +85,7 @@ def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
     if not len(usable):
         return ()
     if plan.kind in ("sorted", "packed"):
-        return _budget_buckets(usable, batch_size=plan.batch_size)
+        return _budget_buckets(usable, batch_size=plan.batch_size, step=frame_step)
     if plan.num_buckets > len(usable):
         raise ConfigError(
             f"{{flag:buckets}} is {plan.num_buckets} but there are only {len(usable)} utterances "
@@ -92,7 +95,8 @@ def plan_buckets(lengths: Sequence[int], plan: BatchPlan) -> tuple[Bucket, ...]:
             value=plan.num_buckets,
         )
     choose = _quantile_edges if plan.kind == "quantile" else _optimal_edges
-    return _distinct(choose(usable, plan.num_buckets), [plan.batch_size] * plan.num_buckets)
+    edges = choose(usable, plan.num_buckets)
+    return _distinct(edges, [plan.batch_size] * plan.num_buckets, step=frame_step)
 
 
 def form_batches(
@@ -216,7 +220,7 @@ def _longest_with(frames: int) -> int:
     return FRAME_STRIDE * frames + 79
 
 
-def _budget_buckets(lengths: Lengths, *, batch_size: int) -> tuple[Bucket, ...]:
+def _budget_buckets(lengths: Lengths, *, batch_size: int, step: int) -> tuple[Bucket, ...]:
     """Return the shapes of a sorted plan with their rows."""
     median = Bucket.holding(int(np.median(lengths)), batch_size=1).num_frames
     edges, rows = [], []
@@ -225,13 +229,14 @@ def _budget_buckets(lengths: Lengths, *, batch_size: int) -> tuple[Bucket, ...]:
         frames = stepped_frames(frames)
         edges.append(_longest_with(frames))
         rows.append(max(1, batch_size * median // frames))
-    return _distinct(edges, rows)
+    return _distinct(edges, rows, step=step)
 
 
-def _distinct(edges: Sequence[int], rows: Sequence[int]) -> tuple[Bucket, ...]:
-    """Return one bucket per number of frames, smallest first."""
+def _distinct(edges: Sequence[int], rows: Sequence[int], *, step: int) -> tuple[Bucket, ...]:
+    """Return one bucket per number of frames, a multiple of ``step``; smallest first."""
     chosen: dict[int, Bucket] = {}
     for edge, batch_size in zip(edges, rows, strict=False):
-        bucket = Bucket.holding(edge, batch_size=batch_size)
+        frames = Bucket.holding(edge, batch_size=batch_size).num_frames
+        bucket = Bucket.of(frames + -frames % step, batch_size=batch_size)
         chosen[bucket.num_samples] = bucket
     return tuple(sorted(chosen.values()))

@@ -125,7 +125,8 @@ class Engine:
         lengths = [n for n in num_samples if n >= RECEPTIVE_FIELD]
         if self.plan.at_most and 0 < len(lengths) < self.plan.num_buckets:
             self.plan = replace(self.plan, num_buckets=len(lengths))
-        self._buckets = plan_buckets(lengths, self.plan) if lengths else ()
+        step = self.backend.frame_step
+        self._buckets = plan_buckets(lengths, self.plan, frame_step=step) if lengths else ()
         if not self._buckets:
             self._buckets = (Bucket.holding(RECEPTIVE_FIELD, batch_size=1),)
         self._ring = SlotRing(self.backend, num_slots=self.config.num_slots, buckets=self._buckets)

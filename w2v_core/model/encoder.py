@@ -39,6 +39,7 @@ class Encoder(nn.Module):
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__()
         projection, encoder = module.wav2vec2.feature_projection, module.wav2vec2.encoder
+        self.dtype = dtype
         self.num_heads = int(module.config.num_attention_heads)
         self.stable = check_family(module.config) == "layer"
         self.feature_norm = LayerNorm(projection.layer_norm, dtype=dtype)

@@ -40,13 +40,13 @@ class ExactForward(nn.Module):
         """Copy the weights of a Wav2Vec2ForCTC, see ``build_forward``."""
         super().__init__()
         self.kernels = f"{products(dtype, prepack=prepack)}; attention torch; positions convolved"
-        self.front_end = FrontEnd(
+        self.front_end: nn.Module = FrontEnd(
             module.wav2vec2.feature_extractor.conv_layers,
             family=check_family(module.config),
             dtype=dtype,
             float64_statistics=float64_statistics,
         )
-        self.positions = PositionalConvolution(
+        self.positions: nn.Module = PositionalConvolution(
             module.wav2vec2.encoder.pos_conv_embed.conv, dtype=dtype
         )
         self.encoder = Encoder(module, dtype=dtype, prepack=prepack)

@@ -10,6 +10,7 @@ from torch import nn
 
 from w2v_core.config import ForwardName
 from w2v_core.errors import ConfigError
+from w2v_core.model.cuda import suit_gpu
 from w2v_core.model.exact import ExactForward
 from w2v_core.model.layers import can_prepack
 from w2v_core.model.packed import PackedForward
@@ -63,7 +64,7 @@ def build_forward(
     exact = ExactForward(
         module, dtype=torch_dtype, float64_statistics=float64_statistics, prepack=prepack
     )
-    return _ready(exact, device)
+    return _ready(suit_gpu(exact) if device.type == "cuda" else exact, device)
 
 
 class StockForward(nn.Module):

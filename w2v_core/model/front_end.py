@@ -31,7 +31,7 @@ def window_mask(num_samples: torch.Tensor, num_windows: int) -> torch.Tensor:
     return windows * HOP + WINDOW <= num_samples[:, None]
 
 
-def _windows(waveforms: torch.Tensor) -> torch.Tensor:
+def windows_of(waveforms: torch.Tensor) -> torch.Tensor:
     """Cut (B, S) into the (B, S/5 - 1, 10) windows of layer 0: each is two neighbouring hops."""
     hops = waveforms.view(waveforms.shape[0], -1, HOP)
     return torch.cat((hops[:, :-1], hops[:, 1:]), dim=-1)
@@ -71,12 +71,22 @@ class GroupNormLayer0(nn.Module):
 
     def forward(self, windows: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Map windows (B, W, 10) float32 and their mask (B, W) to (B, 64T, C)."""
+        used, weight = self.folded(windows, valid)
+        shift = self.shift.to(self.dtype).expand(windows.shape[0], 1, -1)
+        return F.gelu(product(torch.baddbmm, shift, used, weight))
+
+    def folded(
+        self, windows: torch.Tensor, valid: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Centre the windows that frames read and fold the norm's scale into the weight.
+
+        Returns:
+            (B, 64T, 10) and (B, 10, C), both in the layer's dtype.
+        """
         centred, variance = self.statistics(windows, valid)
         scale = self.gain * torch.rsqrt(variance + self.eps).to(torch.float32)
-        weight = (self.weight * scale[:, :, None]).transpose(1, 2)  # (B, 10, C)
-        shift = self.shift.to(self.dtype).expand(windows.shape[0], 1, -1)
-        used = centred[:, : _used(windows)].to(self.dtype)
-        return F.gelu(product(torch.baddbmm, shift, used, weight.to(self.dtype)))
+        weight = (self.weight * scale[:, :, None]).transpose(1, 2)
+        return centred[:, : used_windows(windows)].to(self.dtype), weight.to(self.dtype)
 
     def statistics(
         self, windows: torch.Tensor, valid: torch.Tensor
@@ -102,7 +112,7 @@ class GroupNormLayer0(nn.Module):
             moments = torch.bmm(centred.transpose(1, 2), centred)  # (B, 10, 10)
             return quadratic_form(weight, moments)
         channels = F.linear(centred, weight)
-        head, rest = channels.tensor_split([_used(channels)], dim=1)
+        head, rest = channels.tensor_split([used_windows(channels)], dim=1)
         blocks = head.view(head.shape[0], -1, WINDOWS_PER_FRAME, head.shape[2])
         by_frame: torch.Tensor = torch.linalg.vector_norm(blocks, dim=2)
         at_end: torch.Tensor = torch.linalg.vector_norm(rest, dim=1)
@@ -124,7 +134,7 @@ class LayerNormLayer0(nn.Module):
     def forward(self, windows: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Map windows (B, W, 10) float32 to (B, W, C); ``valid`` has no part in it."""
         del valid
-        used = windows[:, : _used(windows)].to(self.weight.dtype)
+        used = windows[:, : used_windows(windows)].to(self.weight.dtype)
         return F.gelu(self.norm(product(F.linear, used, self.weight, self.bias)))
 
 
@@ -144,7 +154,7 @@ class FrontEnd(nn.Module):
         float64_statistics: bool,
     ) -> None:
         super().__init__()
-        self.layer0: GroupNormLayer0 | LayerNormLayer0
+        self.layer0: nn.Module
         if family == "group":
             self.layer0 = GroupNormLayer0(
                 layers[0], dtype=dtype, float64_statistics=float64_statistics
@@ -159,12 +169,12 @@ class FrontEnd(nn.Module):
 
     def forward(self, waveforms: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
         """Compute the features; ``valid`` (B, W) marks the windows that statistics may use."""
-        rows = self.layer0(_windows(waveforms), valid).flatten(0, 1)
+        rows = self.layer0(windows_of(waveforms), valid).flatten(0, 1)
         for taps, norm in zip(self.taps, self.norms, strict=True):
             rows = F.gelu(norm(taps(rows)))
         return F.pad(rows, (0, 0, 0, 1))  # the last utterance's spare frame has no next row
 
 
-def _used(windows: torch.Tensor) -> int:
+def used_windows(windows: torch.Tensor) -> int:
     """Count the windows that frames read: 64 per frame; up to 15 more only count in statistics."""
     return windows.shape[1] // WINDOWS_PER_FRAME * WINDOWS_PER_FRAME

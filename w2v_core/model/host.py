@@ -39,7 +39,7 @@ class HostFrontEnd(nn.Module):
         self.layer0: _FoldedGroupNorm | _FoldedLayerNorm
         if isinstance(source.layer0, GroupNormLayer0):
             self.layer0 = _FoldedGroupNorm(source.layer0, prepack=prepack)
-        else:
+        elif isinstance(source.layer0, LayerNormLayer0):
             self.layer0 = _FoldedLayerNorm(source.layer0, prepack=prepack)
         self.taps, self.norms = source.taps, source.norms
 
