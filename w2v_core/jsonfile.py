@@ -169,3 +169,8 @@ def _at(value: object, path: str) -> str:
         else:
             return ""
     return f" is {shown(value)}"
+
+
+def canonical(value: object) -> str:
+    """Return the one text of JSON values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from tests.simulation.drift_limits import follow_quarters, simulated_limit
 from w2v_core.verdict.calibrate import judge_runs
 from w2v_core.verdict.cusum import (
     LIMIT,
     MOST_FRESH,
     NIGHTLY_SLACK,
     calibrated_limit,
-    follow_quarters,
 )
 from w2v_core.verdict.decide import FAIL, Policy
 from w2v_core.verdict.drift import LEAST_MACHINE_LOSS, Anchor, detect_drift
@@ -149,6 +149,27 @@ def test_a_planted_drift_is_found_soon(planted, night):
     found = (drift(q)[0][:, 0] | gate(q)[:, 0]).any(axis=1)
 
     assert found.mean() >= 0.95 - 2 * np.sqrt(0.05 * 0.95 / 200)
+
+
+@pytest.mark.parametrize(
+    ("runs", "cells"),
+    [
+        (10, 1),
+        (8, 4),
+        *(pytest.param(r, c, marks=pytest.mark.slow) for r, c in ((8, 24), (15, 96))),
+    ],
+)
+def test_the_limits_that_ship_are_those_that_are_simulated(runs, cells):
+    """With another seed than the table's; a quantile of few quarters varies by a quarter."""
+    again = simulated_limit(runs, cells, quarters=1_000, seed=1)
+
+    assert calibrated_limit(runs, cells) == pytest.approx(again, rel=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("runs", "cells"), [(7, 24), (9, 60)])
+def test_between_its_entries_the_table_is_no_lower_than_what_is_simulated(runs, cells):
+    assert calibrated_limit(runs, cells) >= 0.8 * simulated_limit(runs, cells, seed=1)
 
 
 @pytest.mark.slow

@@ -16,14 +16,13 @@ import errno
 import os
 import sqlite3
 import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.errors import RecordError
-from w2v_core.jsonfile import convert, decode, exists, name_of
+from w2v_core.jsonfile import convert, exists, name_of
 from w2v_core.printable import printable, shorten, shown
 from w2v_core.records.history_table import (
     APPLICATION_ID,
@@ -34,14 +33,13 @@ from w2v_core.records.history_table import (
     StoredEnvironment,
     column_values,
     copied,
-    environment_in,
     key_text,
     link,
-    pack,
     refuse_irregular,
     where,
 )
-from w2v_core.records.record import CellRecord, from_json
+from w2v_core.records.packed import Known, environment_in, pack, unpack
+from w2v_core.records.record import CellRecord
 from w2v_core.records.store import as_report_error
 
 if TYPE_CHECKING:
@@ -208,8 +206,9 @@ class History:
             f"SELECT record, sha256 FROM payloads JOIN records USING (id){clause} "
             "ORDER BY created_utc, id"
         )
-        known: dict[Any, Any] = {}
-        return [self._unpacked(body, digest, known) for body, digest in self._rows(text, values)]
+        known: Known = {}
+        rows = self._rows(text, values)
+        return [unpack(body, digest, source=self._name, known=known) for body, digest in rows]
 
     def _prepare(self) -> None:
         connection = self._connection
@@ -266,18 +265,6 @@ class History:
     def _rows(self, text: str, values: Sequence[str]) -> list[Any]:
         with self._errors():
             return self._connection.execute(text, values).fetchall()
-
-    def _unpacked(self, body: bytes, digest: str, known: dict[Any, Any]) -> CellRecord:
-        """Read a packed record; equal transcripts of several, in ``known``, are kept once."""
-        source = self._name
-        try:
-            text = zlib.decompress(body)
-        except (zlib.error, TypeError) as error:
-            raise RecordError(f"{source}: a record is damaged: {error}") from error
-        data = {"record": decode(text, source=source, error=RecordError), "sha256": digest}
-        record = from_json(data, source=source)
-        object.__setattr__(record, "scores", known.setdefault(record.scores, record.scores))
-        return record
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""The tables of the history file: what stands in columns, and how a record is packed."""
+"""The tables of the history file: what stands in columns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import shutil
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +16,7 @@ from w2v_core.errors import LFS_REMEDY, RecordError, is_lfs_pointer
 from w2v_core.jsonfile import exists, name_of
 from w2v_core.records.fingerprint import card_of
 from w2v_core.records.fingerprint import key as fingerprint_key
-from w2v_core.records.record import CellRecord, to_json
+from w2v_core.records.record import CellRecord
 
 APPLICATION_ID = 0x57325648  # "W2VH", in the file's header
 SCHEMA_VERSION = 1
@@ -86,9 +85,6 @@ class StoredEnvironment(msgspec.Struct):
         return card_of(self.environment)
 
 
-_ENVIRONMENT = msgspec.json.Decoder(StoredEnvironment)
-
-
 class Night(NamedTuple):
     """One run of one cell, as drift sees it."""
 
@@ -124,21 +120,6 @@ def column_values(record: CellRecord) -> tuple[Any, ...]:
 def key_text(key: Mapping[str, str]) -> str:
     """Return a fingerprint key as the column ``fingerprint`` holds it."""
     return json.dumps(dict(key), sort_keys=True)
-
-
-def pack(record: CellRecord) -> tuple[bytes, str]:
-    """Compress a record; returns it with its checksum."""
-    data = to_json(record)
-    text = json.dumps(data["record"], ensure_ascii=False, separators=(",", ":"))
-    return zlib.compress(text.encode(), level=6), str(data["sha256"])
-
-
-def environment_in(body: bytes, source: str) -> StoredEnvironment:
-    """Return what a packed record says of its environment; its checksum is not looked at."""
-    try:
-        return _ENVIRONMENT.decode(zlib.decompress(body))
-    except (zlib.error, TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise RecordError(f"{source}: a record is damaged: {error}") from error
 
 
 def refuse_irregular(path: Path) -> None:

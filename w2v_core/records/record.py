@@ -8,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
 from w2v_core.errors import RecordError
-from w2v_core.jsonfile import convert
+from w2v_core.jsonfile import canonical, convert
 from w2v_core.printable import printable, shorten, shown
 
 SCHEMA_VERSION = 4
@@ -39,6 +39,7 @@ _VALID_IS_SOUND = 3  # before, a WER above its ceiling made a sound record inval
 _CEILING_REASON = re.compile(r"(WER \S+ % is above (the|its) ceiling|no WER, but .*is to be held)")
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Digest: TypeAlias = Callable[[Mapping[str, Any]], str]
 Scalar: TypeAlias = str | Count | float | bool | None
 
 SERIAL_STAGES = ("h2d", "compute", "d2h", "decode")
@@ -247,8 +248,7 @@ class CellRecord:
 
 def checksum(payload: Mapping[str, Any]) -> str:
     """Return the SHA-256 of JSON values, whatever the order of their keys."""
-    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical(payload).encode()).hexdigest()
 
 
 def to_json(record: CellRecord) -> dict[str, Any]:
@@ -257,12 +257,13 @@ def to_json(record: CellRecord) -> dict[str, Any]:
     return {"record": payload, "sha256": checksum(payload)}
 
 
-def from_json(data: object, *, source: str = "record") -> CellRecord:
+def from_json(data: object, *, source: str = "record", digest_of: Digest = checksum) -> CellRecord:
     """Read a record back, whatever JSON stands in its place.
 
     Args:
         data: What to_json() returns, decoded.
         source: Where it was read from, for messages.
+        digest_of: The checksum, where the caller knows a part of its text.
 
     Raises:
         RecordError: the checksum, the schema version or the fields do not fit; names ``source``.
@@ -278,7 +279,7 @@ def from_json(data: object, *, source: str = "record") -> CellRecord:
             f"{source}: schema_version is {shown(version)}; this version reads 1 to "
             f"{SCHEMA_VERSION}"
         )
-    if checksum(payload) != digest:
+    if digest_of(payload) != digest:
         raise RecordError(f"{source}: checksum does not fit; the record was edited or cut off")
     names = {f.name for f in fields(CellRecord) if _SINCE.get(f.name, 1) <= version}
     if payload.keys() != names:

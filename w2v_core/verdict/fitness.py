@@ -18,7 +18,13 @@ from w2v_core.records.fingerprint import key as fingerprint_key
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import RED_OUTCOMES, Session
 from w2v_core.verdict.outcome import Finding, failed
-from w2v_core.verdict.soundness import close, record_reasons, steady_state
+from w2v_core.verdict.soundness import (
+    Scores,
+    close,
+    for_the_last,
+    record_reasons,
+    steady_state,
+)
 
 _FUTURE = timedelta(minutes=10)  # clocks of two machines may differ that much
 _COMPACT_UTC = re.compile(r"(\d{8})T?(\d{6})Z?")
@@ -218,12 +224,14 @@ def changed_parameters(record: CellRecord, known: CellRecord) -> list[str]:
 def _parameters(record: CellRecord) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(record, name) for name in PARAMETERS}
     values["checkpoint"] = record.environment.get("checkpoint_sha256")
-    values["references"] = _digest((s.utterance_id, s.reference) for s in record.scores)
+    values["references"] = _references(record.scores)
     return values
 
 
-def _digest(pairs: Iterable[tuple[str, str]]) -> str:
-    text = "\n".join(f"{name}\t{reference}" for name, reference in sorted(pairs))
+@for_the_last
+def _references(scores: Scores) -> str:
+    pairs = sorted((s.utterance_id, s.reference) for s in scores)
+    text = "\n".join(f"{name}\t{reference}" for name, reference in pairs)
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 

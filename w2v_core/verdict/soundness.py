@@ -7,18 +7,37 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
+from typing import TypeVar
 
 from w2v_core.printable import shown
 from w2v_core.records.cell import parse_cell
-from w2v_core.records.record import CellRecord
+from w2v_core.records.record import CellRecord, UtteranceScore
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import score
 
 SIMULATED = "the device was simulated; a simulated run proves nothing about a card"
 
 _RELATIVE = 1e-6  # of figures that are computed from each other
+
+Scores = tuple[UtteranceScore, ...]
+T = TypeVar("T")
+
+
+def for_the_last(compute: Callable[[Scores], T]) -> Callable[[Scores], T]:
+    """Compute once where the same scores are asked about again: those of neighbours are one."""
+    last: tuple[Scores | None, T | None] = (None, None)
+
+    def ask(scores: Scores) -> T:
+        nonlocal last
+        asked, found = last
+        if asked is not scores or found is None:
+            found = compute(scores)
+            last = (scores, found)
+        return found
+
+    return ask
 
 
 def record_reasons(record: CellRecord, *, recount: bool = True) -> list[str]:
@@ -94,7 +113,7 @@ def _timing_reasons(record: CellRecord) -> list[str]:
 
 def _score_reasons(record: CellRecord) -> list[str]:
     reasons = []
-    repeated = [i for i, n in Counter(s.utterance_id for s in record.scores).items() if n > 1]
+    repeated, sums = _counted(record.scores)
     if repeated:
         reasons.append(f"duplicate utterance ids: {', '.join(repeated[:3])}")
     if record.wer is None:
@@ -103,19 +122,23 @@ def _score_reasons(record: CellRecord) -> list[str]:
         return [*reasons, f"not a number: wer is {record.wer}"]
     if len(record.scores) != record.num_utterances:
         reasons.append(f"{len(record.scores)} of {record.num_utterances} utterances are scored")
-    counts = {
-        name: (getattr(record, name), sum(getattr(s, name) for s in record.scores))
-        for name in ("substitutions", "deletions", "insertions", "reference_words")
-    }
     reasons += [
         f"{name} is {total}, but the utterances sum to {summed}"
-        for name, (total, summed) in counts.items()
-        if total != summed
+        for name, summed in sums.items()
+        if (total := getattr(record, name)) != summed
     ]
     edits = record.substitutions + record.deletions + record.insertions
     if record.reference_words <= 0 or not close(record.wer, edits / record.reference_words):
         reasons.append(f"wer is {record.wer}, but {edits} edits of {record.reference_words} words")
     return reasons
+
+
+@for_the_last
+def _counted(scores: Scores) -> tuple[list[str], dict[str, int]]:
+    """Return the ids that occur twice, and the sums of what is counted."""
+    repeated = [i for i, n in Counter(s.utterance_id for s in scores).items() if n > 1]
+    names = ("substitutions", "deletions", "insertions", "reference_words")
+    return repeated, {name: sum(getattr(s, name) for s in scores) for name in names}
 
 
 def _recount_reasons(record: CellRecord) -> list[str]:
@@ -137,10 +160,15 @@ def _recount_reasons(record: CellRecord) -> list[str]:
 
 def transcripts_key(record: CellRecord) -> int:
     """Return what the recount depends on, as a number: equal ones need it once."""
+    return _key_of(record.scores)
+
+
+@for_the_last
+def _key_of(scores: Scores) -> int:
     return hash(
         tuple(
             (s.utterance_id, s.reference, s.hypothesis, s.substitutions, s.deletions, s.insertions)
-            for s in record.scores
+            for s in scores
         )
     )
 
