@@ -6,10 +6,8 @@ choose the number of rounds, or another clock, would say nothing or something wr
 
 from __future__ import annotations
 
-import importlib.util
-import os
+import importlib
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,50 +29,7 @@ GROUPS = ("group", "name", "func", "fullname", "fullfunc", "param")
 PARAMS = ("cell", "model", "dtype", "dataset", "graphs", "forward")
 OUTPUTS = ("json", "save", "autosave", "save-data", "compare", "histogram", "cprofile")
 """Options that do nothing where pytest-benchmark is off."""
-FOLDERS = ("storage", "histogram", "cprofile-dump")
 _NAME = "pytest-benchmark"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Expand ~ in pytest-benchmark's paths, and refuse what its own start ends in a traceback for.
-
-    Raises:
-        pytest.UsageError: naming the option, its value and the remedy.
-    """
-    if not config.pluginmanager.has_plugin("benchmark"):
-        return
-    for name in ("json", "compare", *FOLDERS):
-        key = f"benchmark_{name.replace('-', '_')}"
-        if hasattr(config.option, key):
-            setattr(config.option, key, _expanded(getattr(config.option, key)))
-    try:
-        _check_storage(str(config.getoption("benchmark_storage")))
-    except ConfigError as error:
-        raise pytest.UsageError(str(error)) from error
-
-
-def _expanded(value: Any) -> Any:  # noqa: ANN401 - an option's value: text, path, list, flag
-    """Return a path with the home directory in place of ~; bash leaves it alone behind ``=``."""
-    if isinstance(value, list):
-        return [_expanded(one) for one in value]
-    if not isinstance(value, str | Path):
-        return value
-    scheme, mark, path = str(value).rpartition("file://")
-    return type(value)(scheme + mark + os.path.expanduser(path))  # noqa: PTH111 (a glob too)
-
-
-def _check_storage(url: str) -> None:
-    kind, mark, _ = url.partition("://")
-    if mark and kind != "file" and not kind.startswith("elasticsearch+"):
-        raise ConfigError(
-            f"--benchmark-storage {url}: storage of {kind} is not known; name a folder"
-        )
-    if kind.startswith("elasticsearch+") and importlib.util.find_spec("elasticsearch") is None:
-        raise ConfigError(
-            f"--benchmark-storage {url} needs the package elasticsearch: "
-            "pip install 'pytest-benchmark[elasticsearch]'"
-        )
 
 
 def refuse_options(config: pytest.Config) -> None:
@@ -101,7 +56,6 @@ def refuse_options(config: pytest.Config) -> None:
         )
     _check_groups(str(config.getoption("benchmark_group_by")))
     _check_outputs(config)
-    _check_json(config.getoption("benchmark_json"))
     _check_comparison(config)
 
 
@@ -119,9 +73,22 @@ def _given(config: pytest.Config, name: str) -> str | None:
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_benchmark_compare_machine_info(compared_benchmark: dict[str, Any]) -> None:
-    """Leave the fingerprint out of pytest-benchmark's comparison, made before there is one."""
-    compared_benchmark["machine_info"].pop("fingerprint", None)
+def pytest_benchmark_compare_machine_info(
+    benchmarksession: Any,  # noqa: ANN401 - pytest-benchmark is untyped
+    machine_info: dict[str, Any],
+    compared_benchmark: dict[str, Any],
+) -> None:
+    """Say in what another machine differs, before there is a fingerprint.
+
+    pytest-benchmark's own hook would raise where its storage is outside the working directory, so
+    it finds the two equal.
+    """
+    saved = {k: v for k, v in compared_benchmark["machine_info"].items() if k != "fingerprint"}
+    if other := sorted(k for k in {*saved, *machine_info} if saved.get(k) != machine_info.get(k)):
+        benchmarksession.logger.warning(
+            f"--benchmark-compare: saved on another machine, which differs in {', '.join(other)}"
+        )
+    compared_benchmark["machine_info"] = machine_info
 
 
 @cache
@@ -145,9 +112,8 @@ def _check_groups(text: str) -> None:
 
 
 def _check_outputs(config: pytest.Config) -> None:
-    """Refuse outputs that would not be written, or not be writable when all is measured."""
-    names = (*OUTPUTS, *FOLDERS)
-    given = {n: config.getoption(f"benchmark_{n.replace('-', '_')}", None) for n in names}
+    """Refuse outputs that would not be written."""
+    given = {n: config.getoption(f"benchmark_{n.replace('-', '_')}", None) for n in OUTPUTS}
     session: Any = config.pluginmanager.get_plugin(_NAME)
     if session.disabled and (lost := next((n for n in OUTPUTS if given[n]), None)):
         cause = "-n" if hasattr(config, "workerinput") else "--benchmark-disable"
@@ -163,31 +129,6 @@ def _check_outputs(config: pytest.Config) -> None:
                 "--benchmark-histogram needs the packages pygal and pygaljs: "
                 "pip install 'pytest-benchmark[histogram]'"
             ) from error
-    if not (given["save"] or given["autosave"]):
-        given["storage"] = None
-    for name in FOLDERS:
-        values = given[name] if isinstance(given[name], list) else [given[name]]
-        for path in (str(v).removeprefix("file://") for v in values if v):
-            if "://" not in path:
-                _check_folder(name, Path(path) if name == "storage" else Path(path).parent)
-
-
-def _check_folder(name: str, folder: Path) -> None:
-    """Refuse a folder that is not one, or can be neither written to nor made."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not (there.is_dir() and os.access(there, os.W_OK)):
-        raise ConfigError(f"--benchmark-{name} {folder} cannot be written; name another folder")
-
-
-def _check_json(path: Path | None) -> None:
-    if path is None:
-        return
-    if path.is_dir():
-        raise ConfigError(f"--benchmark-json {path} is a directory; name a file")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--benchmark-json {path}: there is no directory {path.parent}; make it")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"--benchmark-json {path} cannot be written; name another file")
 
 
 def _check_comparison(config: pytest.Config) -> None:
@@ -200,15 +141,17 @@ def _check_comparison(config: pytest.Config) -> None:
         raise ConfigError("--benchmark-compare-fail needs --benchmark-compare beside it")
     if session.compared_mapping:
         return
-    if compare is not True:
-        raise ConfigError(
-            f"--benchmark-compare {compare} names no run in {session.storage}; see "
-            "pytest-benchmark list"
-        )
     session.compare_fail = None  # it would raise after all cells are measured
 
 
-def is_first_night(config: pytest.Config) -> bool:
-    """Whether a comparison was asked for that had nothing to compare with."""
+def not_compared(config: pytest.Config) -> str:
+    """Say what a comparison that was asked for left out; empty where there is nothing to say."""
     session: Any = config.pluginmanager.get_plugin(_NAME)
-    return bool(config.getoption("benchmark_compare", None)) and not session.compared_mapping
+    if not config.getoption("benchmark_compare", None):
+        return ""
+    if not session.compared_mapping:
+        return "--benchmark-compare: no saved run to compare with yet"
+    known = {name for saved in session.compared_mapping.values() for name in saved}
+    new = [b.name for b in session.benchmarks if b.fullname not in known]
+    shown = ", ".join([*new[:3], *(["..."] if len(new) > 3 else [])])
+    return f"--benchmark-compare: not in the saved run, not compared: {shown}" if new else ""

@@ -17,9 +17,8 @@ from w2v_core.options.cells import datasets_of, models_of, plan_of
 from w2v_core.options.option import PYTEST, flagged
 from w2v_core.progress import bars
 from w2v_core.pytest_benchmarks import (
-    is_first_night,
+    not_compared,
     pytest_benchmark_compare_machine_info,
-    pytest_cmdline_main,
     refuse_options,
 )
 from w2v_core.pytest_cells import (
@@ -40,6 +39,7 @@ from w2v_core.pytest_options import (
     run_config_of,
     usage_error,
 )
+from w2v_core.pytest_outputs import Saving, pytest_cmdline_main
 from w2v_core.pytest_terminal import closing_lines, show
 from w2v_core.session import ValidationRun
 from w2v_core.verdict.confirm import asked_cells
@@ -87,13 +87,13 @@ def pytest_configure(config: pytest.Config) -> None:
         )
         config.stash[RUN], config.stash[GATE] = run, gate
         config.pluginmanager.register(gate)  # it is told of an interrupt
+        config.pluginmanager.register(Saving(run))
         config.stash[MEASUREMENTS] = CellMeasurements(run, options["rounds"], errors=gate.errors)
         config.stash[RAN], config.stash[WORKERS] = set(), []
         config.pluginmanager.register(_Outcomes(config.stash[RAN]))
         options.check()
-        plan_of(options)
-        models_of(options)
-        datasets_of(options)
+        for parse in (plan_of, models_of, datasets_of):
+            parse(options)
         gate.check_history()
         _prepare(run.config.device, config)
     except W2VError as error:
@@ -255,8 +255,8 @@ def pytest_terminal_summary(
 def _told(config: pytest.Config) -> list[str]:
     run = config.stash[RUN]
     notes = [config.stash[APPROVAL]] if APPROVAL in config.stash else []
-    if run.records and is_first_night(config):
-        notes.insert(0, "--benchmark-compare: no saved run to compare with yet")
+    if run.records and (note := not_compared(config)):
+        notes.insert(0, note)
     return closing_lines(run, config.stash[GATE], notes=notes)
 
 

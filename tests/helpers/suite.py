@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -134,7 +135,23 @@ class Stop:
         raise self.error
 
 
+class LoseFolders:
+    """A plugin: the folders of --benchmark-json and -storage vanish while it measures."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        yield
+        for folder in (item.config.option.benchmark_json.parent, _storage(item.config)):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.write_text("a file in its place")
+
+
+def _storage(config: pytest.Config) -> Path:
+    return Path(config.option.benchmark_storage)
+
+
 PLUGINS = {
+    "folders": LoseFolders,
     "measuring": BreakMeasuring,
     "measuring-once": lambda: BreakMeasuring(times=1),
     "hanging": lambda: BreakMeasuring(sleep_s=60),

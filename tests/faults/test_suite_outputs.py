@@ -1,0 +1,149 @@
+"""pytest-benchmark's files: refused before anything is measured, and kept where they are lost."""
+
+import json
+import os
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.suite import run_sessions, tiny_inputs
+
+LONG = "n" * 260
+CELL = "tiny-float32-librispeech_corpus-nographs-exact"
+SAVED = {
+    "torn": "{",
+    "list": "[]",
+    "no-machine": '{"benchmarks": []}',
+    "null-machine": '{"machine_info": null, "benchmarks": []}',
+    "no-stats": '{"machine_info": {}, "benchmarks": [{"fullname": "x"}]}',
+    "no-name": '{"machine_info": {}, "benchmarks": [{"stats": {"mean": 1}}]}',
+}
+"""Files that are no saved run, each in another way."""
+REFUSED = {
+    "--benchmark-json=/no/such/folder.json": "there is no directory /no/such",
+    "--benchmark-json=~/no/such/folder.json": f"there is no directory {Path.home()}/no",
+    "--benchmark-json=": "is a directory",
+    "--benchmark-json=/dev/full": "/dev/full cannot be written (No space left on device)",
+    "--benchmark-json=/proc/x.json": "/proc/x.json cannot be written",
+    "--benchmark-json={folder}/loop": "loop cannot be written (Too many levels of symbolic links)",
+    "--benchmark-json={folder}/dangling": "dangling cannot be written (No such file or directory)",
+    f"--benchmark-json={LONG}": "cannot be written (File name too long)",
+    f"--benchmark-save={LONG}": f"--benchmark-save: 0001_{LONG}.json is a name of more than 255",
+    "--benchmark-save=x --benchmark-storage=/dev/null": "--benchmark-save: /dev/null/",
+    "--benchmark-save=x --benchmark-storage={folder}/loop": "Too many levels of symbolic links",
+    "--benchmark-autosave --benchmark-storage=file:///proc": "--benchmark-autosave: /proc/",
+    "--benchmark-storage=ftp://x/y": "--benchmark-storage ftp://x/y: storage of ftp is not known",
+    "--benchmark-storage=elasticsearch+http://localhost:1": "pytest-benchmark[elasticsearch]",
+    "--benchmark-histogram=/proc/h": "--benchmark-histogram: /proc cannot be written",
+    "--benchmark-cprofile-dump=/dev/null/x": "--benchmark-cprofile-dump: /dev/null cannot be",
+    f"--benchmark-cprofile-dump={'n' * 200}": "is a name of more than 255 bytes",  # with a cell's
+    "--benchmark-compare=0099": "--benchmark-compare 0099: names no run in",
+    "--benchmark-compare=": "names no run in",
+    "--benchmark-compare=a/b/c": "isn't an existing file or acceptable glob",
+    "--benchmark-compare=/": "--benchmark-compare /",
+    **{f"--benchmark-compare={{folder}}/{name}.json": f"{name}.json" for name in SAVED},
+    "--benchmark-timer=no.such": "--benchmark-timer no.such: No module named 'no'; leave it out",
+    "--benchmark-timer time.nothing": "has no attribute 'nothing'; leave it out",
+    "--benchmark-timer=time.altzone": "--benchmark-timer time.altzone is no function",
+    "--benchmark-timer=short": "dotted form",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "dangling").symlink_to(folder / "no" / "where.json")
+    for name, text in SAVED.items():
+        (folder / f"{name}.json").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(folder):
+    """What collecting the suite answers to options."""
+    is_installed = any(e.name == "w2v" for e in entry_points(group="pytest11"))
+    entry = [] if is_installed else ["-p", "w2v_core.pytest_entry"]
+    collect = [*entry, "--models", "canary-base", "--co", "-q", "-W", "ignore"]
+    before = {p.name: p.lstat().st_mtime_ns for p in folder.iterdir()}
+    lines = {line: [*collect, *line.format(folder=folder).split()] for line in REFUSED}
+    told = run_sessions(lines)
+    assert {p.name: p.lstat().st_mtime_ns for p in folder.iterdir()} == before
+    return told
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_a_value_that_cannot_be_used_is_refused_in_one_line_at_the_start(line, answers):
+    code, said = answers[line]
+
+    assert code == pytest.ExitCode.USAGE_ERROR, said
+    assert REFUSED[line] in said
+    assert "Traceback" not in said
+    assert "INTERNALERROR" not in said
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """Sessions that measure: one whose files are lost meanwhile, and two whose files are odd."""
+    folder = tmp_path_factory.mktemp("sessions")
+    inputs = tiny_inputs(tmp_path_factory.mktemp("inputs"))
+    (folder / "gone").mkdir()
+    other = {"machine_info": {}, "benchmarks": []}
+    (folder / "other.json").write_text(json.dumps(other))
+    (folder / "kept.json").write_text("x" * 100_000)
+    options = {
+        "lost": (
+            *("break=folders", f"--benchmark-json={folder}/gone/out.json", "--benchmark-save=x"),
+            f"--benchmark-storage={folder}/saved",
+        ),
+        "odd": (
+            *(f"--benchmark-json={folder}/kept.json", "--benchmark-save=\udcff"),
+            *(f"--benchmark-storage={folder}/s", f"--benchmark-compare={folder}/other.json"),
+        ),
+    }
+    told = run_sessions(
+        {
+            name: [*inputs, "--rounds", "1", "--reports-dir", folder / name, *given]
+            for name, given in options.items()
+        }
+    )
+    return folder, told
+
+
+def names(path):
+    return [b["name"] for b in json.loads(path.read_text())["benchmarks"]]
+
+
+def test_a_file_that_is_lost_while_measuring_costs_no_measurement_and_ends_with_4(sessions):
+    folder, told = sessions
+    (run,) = (folder / "lost").glob("dev/*")
+
+    code, said = told["lost"]
+    assert code == pytest.ExitCode.USAGE_ERROR, said
+    assert f"--benchmark-json {folder}/gone/out.json: not written (Not a directory)" in said, said
+    assert "--benchmark-save x: not written" in said
+    assert f"instead: {run / 'benchmark.json'}" in said
+    assert "Traceback" not in said
+    assert "1 of 1 cells valid" in said
+    assert names(run / "benchmark.json") == [f"test_cell[{CELL}]"]
+
+
+def test_files_that_can_be_written_are_written_once_and_nowhere_else(sessions):
+    folder, told = sessions
+
+    code, said = told["odd"]
+    assert code == pytest.ExitCode.OK, said
+    assert names(folder / "kept.json") == [f"test_cell[{CELL}]"]
+    (saved,) = (folder / "s").rglob("*.json")
+    assert names(saved) == [f"test_cell[{CELL}]"]
+    assert os.fsencode(saved.name) == b"0001_\xff.json"
+    assert list((folder / "odd").rglob("benchmark.json")) == []
+
+
+def test_a_saved_run_without_these_cells_is_not_taken_for_a_comparison(sessions):
+    _, told = sessions
+
+    said = told["odd"].stdout
+    assert f"not in the saved run, not compared: test_cell[{CELL}]" in said
+    assert "saved on another machine, which differs in cpu, " in said
