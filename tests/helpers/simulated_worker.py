@@ -1,6 +1,7 @@
 """The process of a simulated card: ``python -m tests.helpers.simulated_worker``, a job on stdin.
 
-``W2V_PLANT`` is JSON, card number -> what is wrong with that card.
+``W2V_PLANT`` is JSON, card number -> what is wrong with that card; ``pass``: from which pass of its
+process on (a weight, what leaks), or in which (an activation, an id).
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ NOTE = "W2V_PLANT_NOTE"
 def plant(faults: dict) -> None:
     """Break the engine of this process as asked."""
     from w2v_core.engine.engine import Engine
-    from w2v_core.engine.pipeline import Pipeline
 
     transcribe = Engine.transcribe
 
@@ -38,16 +38,6 @@ def plant(faults: dict) -> None:
         return replace(done, wall_s=faults.get("wall_s", done.wall_s))
 
     Engine.transcribe = broken
-    decode = Pipeline._decode
-
-    def flipped(self, batch, ids, started_s):
-        for row, utterance in enumerate(batch.utterances):
-            if utterance.utterance_id == faults.get("wrong"):
-                ids = ids.copy()
-                ids[row, FRAME] ^= 1
-        return decode(self, batch, ids, started_s)
-
-    Pipeline._decode = flipped
     if faults.get("busy"):
         from w2v_core.backends.hpu import HpuBackend
         from w2v_core.errors import DeviceError
@@ -56,6 +46,69 @@ def plant(faults: dict) -> None:
             raise DeviceError("the Gaudi card cannot be acquired (busy); one process owns a card")
 
         HpuBackend.__init__ = refuse
+
+
+def plant_flips(faults: dict) -> None:
+    """Flip one bit of a weight, an activation or an id, from a pass on or in it."""
+    from w2v_core.engine.engine import Engine
+    from w2v_core.engine.pipeline import Pipeline
+
+    transcribe, decode, passes = Engine.transcribe, Pipeline._decode, []
+
+    def is_due():
+        return len(passes) == faults.get("pass", len(passes))
+
+    def broken(self, utterances, **options):
+        passes.append(self)
+        if faults.get("weight") and is_due():
+            flip(self._forward.get_buffer(faults["weight"]))
+        if faults.get("activation") and is_due():
+            flip_output_once(self._forward.get_submodule(faults["activation"]))
+        return transcribe(self, utterances, **options)
+
+    def flipped(self, batch, ids, started_s):
+        for row, utterance in enumerate(batch.utterances):
+            if utterance.utterance_id == faults.get("wrong") and is_due():
+                ids = ids.copy()
+                ids[row, FRAME] ^= 1
+        return decode(self, batch, ids, started_s)
+
+    Engine.transcribe, Pipeline._decode = broken, flipped
+
+
+def plant_leak(faults: dict) -> None:
+    """Keep so many bytes of each batch."""
+    from w2v_core.engine.pipeline import Pipeline
+
+    launch, kept = Pipeline._launch, []
+
+    def leaking(self, batch):
+        launch(self, batch)
+        kept.append(bytes(faults["leak"]))
+
+    if faults.get("leak"):
+        Pipeline._launch = leaking
+
+
+def flip(tensor) -> None:
+    """Flip the highest bit of the exponent of its largest element."""
+    import torch
+
+    host = tensor.detach().cpu().clone().contiguous()
+    flat = host.view(-1)
+    flat.view(torch.int32)[int(flat.abs().argmax())] ^= 2**30
+    with torch.no_grad():
+        tensor.copy_(host)
+
+
+def flip_output_once(module) -> None:
+    """Flip a bit of a module's next output."""
+
+    def hook(_module, _inputs, output):
+        flip(output)
+        handle.remove()
+
+    handle = module.register_forward_hook(hook)
 
 
 def main() -> int:
@@ -69,7 +122,8 @@ def main() -> int:
     if note := os.environ.get(NOTE):
         with (Path(note) / module).open("w") as file:
             file.write(str(os.getpid()))
-    plant(faults)
+    for each in (plant, plant_flips, plant_leak):
+        each(faults)
     from w2v_core.fleet.worker import main as work
 
     return work()

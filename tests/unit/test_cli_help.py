@@ -20,6 +20,7 @@ COMMANDS = (
     ("calibrate",),
     ("night",),
     ("fleet",),
+    ("soak",),
     ("load",),
     ("merge",),
     ("completion",),

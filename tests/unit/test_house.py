@@ -11,14 +11,14 @@ ROOT = Path(w2v_core.__file__).parent
 BUDGETS = {
     "backends": 2440,  # drawn at 1,400; power, recipes, two families of torch, a host's graphs
     "bench": 1190,  # drawn at 600; energy, recipes, aftermath, phases, LoadGen
-    "commands": 2700,  # not drawn; folders, exports, both modes, bisecting, showing baselines
+    "commands": 2840,  # not drawn; soak; folders, exports, both modes, bisecting, showing baselines
     "data": 2500,  # drawn at 1,000; manifests, containers, cutting, names of other systems
     "engine": 1570,  # drawn at 1,000; graphs, compiled logits, watchdog, requests one by one
     "model": 2450,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
-    "fleet": 2150,  # not drawn; cards, processes, verdicts, dealing, Ray, the merge of shards
-    "options": 980,  # not drawn; one table in place of two sets of declarations; a fleet's
+    "fleet": 3230,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks
+    "options": 1010,  # not drawn; one table in place of two sets of declarations; a fleet's
     "records": 1840,  # drawn at 750; history, its records' shared transcripts, older schemas
-    "report": 2862,  # drawn at 1,500; exports, both modes, phones and paper, a page of all runs
+    "report": 3025,  # drawn at 1,500; soaks, exports, both modes, phones and paper, all runs
     "scoring": 790,  # drawn at 700
     "suite": 60,  # not drawn
     "top": 3310,  # not drawn; front ends, options and files of plugins, session, front door,

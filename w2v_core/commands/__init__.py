@@ -13,6 +13,7 @@ HELP = {
     "calibrate": "measure the gate's false-alarm rate and power",
     "night": "the nightly job: doctor, suite, history, verdict",
     "fleet": "measure on many cards, and judge them",
+    "soak": "the same cells again and again on all cards",
     "load": "a scenario of MLPerf's LoadGen against the engine",
     "merge": "join the shards of a run",
     "completion": "print a completion script for a shell",

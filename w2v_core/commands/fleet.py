@@ -60,12 +60,9 @@ def fleet(arguments: argparse.Namespace) -> int:
 
     options = given("fleet", arguments)
     options.check()
-    raw = {
-        o.on["fleet"].dest: vars(arguments)[o.on["fleet"].dest]
-        for o in options_of("fleet").values()
-    }
+    raw = raw_options("fleet", arguments)
     with ExitStack() as stack:
-        stack.enter_context(_alone(options["reports_dir"]))
+        stack.enter_context(alone(options["reports_dir"]))
         run, directory = _measure(options, raw, stack)
         write_fleet(directory, run)
     text = (
@@ -76,6 +73,12 @@ def fleet(arguments: argparse.Namespace) -> int:
     sys.stdout.write(f"{text}\n")
     sys.stderr.write(f"reports: {printable(str(directory))}\n")
     return run.result.exit_code
+
+
+def raw_options(command: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what argparse read of a command's options, for ``Job.options``."""
+    dests = [option.on[command].dest for option in options_of(command).values()]
+    return {dest: vars(arguments)[dest] for dest in dests}
 
 
 def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[FleetRun, Path]:
@@ -94,18 +97,18 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
     else:
         opened = seats(options["address"], *asked, silence_s=options["timeout"])
         cards, run = stack.enter_context(opened)
-    directory = _reserve(options, cards[0].device)
-    corpora = _decode(sorted({c.dataset for c in cells}), options, directory, stack)
+    directory = reserve_run(options, f"{cards[0].device}-fleet")
+    corpora = decode_once(sorted({c.dataset for c in cells}), options, directory, stack)
     made = Fleet(
         cards=cards,
         directory=directory,
         options=raw,
         command=shlex.join(["w2v", *sys.argv[1:]]),
         run=run,
-        report=_report,
+        report=tell,
         corpora={name: str(path) for name, (path, _) in corpora.items()},
     )
-    _report(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
+    tell(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
     return _ways(options, made, {name: corpus for name, (_, corpus) in corpora.items()}), directory
 
 
@@ -137,17 +140,16 @@ def _ways(options: Given, made: Fleet, corpora: dict[str, Corpus]) -> FleetRun:
     )
 
 
-def _reserve(options: Given, device: str) -> Path:
+def reserve_run(options: Given, name: str) -> Path:
+    """Reserve the directory of a run of many cards."""
     from w2v_core.records.fingerprint import source_commit
     from w2v_core.records.store import new_run_id, reserve
 
-    run_id = new_run_id(
-        datetime.now(timezone.utc), device=f"{device}-fleet", commit=source_commit()[0]
-    )
+    run_id = new_run_id(datetime.now(timezone.utc), device=name, commit=source_commit()[0])
     return reserve(options["reports_dir"], release=options["release"], run_id=run_id)
 
 
-def _decode(
+def decode_once(
     names: list[str], options: Given, directory: Path, stack: ExitStack
 ) -> dict[str, tuple[Path, Corpus]]:
     """Decode each set into a file that all processes map; gone when the fleet is done."""
@@ -166,7 +168,7 @@ def _decode(
         for file in (path, path.with_suffix(".json")):
             stack.callback(file.unlink, missing_ok=True)
         size = write_mapped(corpus, path)
-        _report(f"{name}: {len(corpus.utterances)} utterances, {size / 1e6:.1f} MB for all cards")
+        tell(f"{name}: {len(corpus.utterances)} utterances, {size / 1e6:.1f} MB for all cards")
         found[name] = (path, read_mapped(path))
     return found
 
@@ -182,7 +184,7 @@ def _refuse_small(corpora: dict[str, Corpus], cards: int) -> None:
 
 
 @contextmanager
-def _alone(reports_dir: Path) -> Iterator[None]:
+def alone(reports_dir: Path) -> Iterator[None]:
     """Refuse a second fleet on a reports directory: its cards would be shared, and its speed.
 
     The system lets go of the lock of a process that is killed.
@@ -207,5 +209,6 @@ def _alone(reports_dir: Path) -> Iterator[None]:
         yield
 
 
-def _report(line: str) -> None:
-    sys.stderr.write(f"fleet: {printable(line)}\n")
+def tell(line: str, *, who: str = "fleet") -> None:
+    """Say on stderr how far it is."""
+    sys.stderr.write(f"{who}: {printable(line)}\n")

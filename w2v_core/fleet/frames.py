@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from w2v_core.errors import RecordError
-from w2v_core.records.store import as_report_error
+from w2v_core.records.store import write_file_bytes
 from w2v_core.types import Transcription
 
 Frames = Mapping[str, npt.NDArray[np.int32]]
@@ -43,16 +44,17 @@ class Disagreement:
 
 
 def write_frames(path: Path, scored: Transcription) -> None:
-    """Write the frame ids of a pass; raises ReportError."""
+    """Write the frame ids of a pass, whole or not at all; raises ReportError."""
     kept = [h for h in scored.hypotheses if h.frame_ids is not None]
     frames = [np.asarray(h.frame_ids, dtype=np.int32) for h in kept]
-    with as_report_error(path.parent), path.open("wb") as file:
-        np.savez_compressed(
-            file,
-            ids=np.array([h.utterance_id for h in kept], dtype=np.str_),
-            num_frames=np.array([len(f) for f in frames], dtype=np.int64),
-            frames=np.concatenate(frames) if frames else np.zeros(0, np.int32),
-        )
+    file = io.BytesIO()
+    np.savez_compressed(
+        file,
+        ids=np.array([h.utterance_id for h in kept], dtype=np.str_),
+        num_frames=np.array([len(f) for f in frames], dtype=np.int64),
+        frames=np.concatenate(frames) if frames else np.zeros(0, np.int32),
+    )
+    write_file_bytes(path, file.getvalue())
 
 
 def read_frames(path: Path) -> Frames:

@@ -15,6 +15,16 @@ FRAMES = "frames-{cell}.npz"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Soak:
+    """How long the same cells are measured again and again."""
+
+    passes: int | None = None
+    """The number of the last pass; None where the time alone ends it."""
+    seconds: float | None = None
+    """For how long passes are begun; None where their number alone ends it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """The cells that one process measures on one card."""
 
@@ -32,6 +42,8 @@ class Job:
     """Of each set, as ``2/7``; None for the whole."""
     corpora: Mapping[str, str] = field(default_factory=dict)
     """Files of decoded sets (corpus.py) by dataset; others are decoded in the process."""
+    soak: Soak | None = None
+    """Passes without end in place of a measurement (soaking.py)."""
 
     def to_json(self) -> str:
         """Return it as one line."""

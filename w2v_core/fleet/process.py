@@ -49,11 +49,11 @@ class Outcome:
     share: str | None = None
 
 
-def run_job(job: Job, card: Card, *, silence_s: float) -> Outcome:
+def run_job(job: Job, card: Card, *, silence_s: float, stop: int | None = None) -> Outcome:
     """Run a job and read what it left; blocks until the process has ended.
 
     A process that gives no sign of life for ``silence_s`` seconds writes its stacks to its log and
-    is killed.
+    is killed; so is one whose ``stop``, a pipe's reading end, has come to its end.
     """
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,9 +65,10 @@ def run_job(job: Job, card: Card, *, silence_s: float) -> Outcome:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
+            start_new_session=stop is not None,  # a terminal's Ctrl-C is for whoever may stop it
         )
         try:
-            problem, refused = _follow(process, job, silence_s=silence_s)
+            problem, refused = _follow(process, job, silence_s=silence_s, stop=stop)
         finally:
             process.kill()
             process.wait()
@@ -102,7 +103,9 @@ def collect(job: Job, problem: str = "", *, refused: bool = False, wall_s: float
     )
 
 
-def _follow(process: subprocess.Popen[bytes], job: Job, *, silence_s: float) -> tuple[str, bool]:
+def _follow(
+    process: subprocess.Popen[bytes], job: Job, *, silence_s: float, stop: int | None
+) -> tuple[str, bool]:
     """Hand the job over and listen; returns what went wrong, and whether the process said so."""
     if process.stdin is None or process.stdout is None:
         raise ValueError("the process was started without pipes")
@@ -111,8 +114,12 @@ def _follow(process: subprocess.Popen[bytes], job: Job, *, silence_s: float) -> 
         process.stdin.flush()
     stage, error, left = "starting", "", b""
     stdout = process.stdout.fileno()
+    watched = [stdout] if stop is None else [stdout, stop]
     while True:
-        if not select.select([stdout], [], [], silence_s)[0]:
+        woken = select.select(watched, [], [], silence_s)[0]
+        if stop in woken:
+            return f"was stopped in {stage!r}", False
+        if not woken:
             process.send_signal(signal.SIGUSR1)
             time.sleep(STACKS_S)
             told = f"gave no sign of life for {silence_s:g} s in {stage!r} and was killed"

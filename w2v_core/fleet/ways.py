@@ -13,7 +13,7 @@ import numpy as np
 from w2v_core.config import Share
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import Frames, first_difference
-from w2v_core.fleet.job import Job
+from w2v_core.fleet.job import Job, Soak
 from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.verdict import CardCell
 from w2v_core.verdict.decide import Policy
@@ -40,23 +40,35 @@ class Fleet:
     """See ``Job.corpora``."""
 
     def measure(
-        self, card: Card, place: str, *, share: Share | None = None, cells: tuple[str, ...] = ()
+        self,
+        card: Card,
+        place: str,
+        *,
+        share: Share | None = None,
+        cells: tuple[str, ...] = (),
+        soak: Soak | None = None,
     ) -> Outcome:
         """Have one card measure; ``place`` is where below the fleet's directory; blocks."""
         job = Job(
             card=str(card),
-            folder=str(self.directory / "cards" / str(card).replace(" ", "-") / place),
+            folder=str(self.folder(card, place)),
             options={**self.options, "device": card.device},
             command=self.command,
             cpus=card.cpus,
             cells=cells,
             share=None if share is None else str(share),
             corpora=self.corpora,
+            soak=soak,
         )
         outcome = self.run(job, card)
-        told = outcome.problem or f"{len(outcome.records)} cells in {outcome.wall_s:.0f} s"
+        done = f"{len(outcome.records)} cells" if soak is None else "soaked"
+        told = outcome.problem or f"{done} in {outcome.wall_s:.0f} s"
         self.report(f"{card}{f' shard {share}' if share else ''}: {told}")
         return outcome
+
+    def folder(self, card: Card, place: str) -> Path:
+        """Return where a card's process writes; ``place`` as for ``measure``."""
+        return self.directory / "cards" / str(card).replace(" ", "-") / place
 
     def all_at_once(self, place: str) -> dict[str, Outcome]:
         """Have all cards measure at the same time; blocks."""

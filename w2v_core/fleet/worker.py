@@ -81,7 +81,13 @@ def work(job: Job, tell: Tell) -> None:
     run = ValidationRun(_config(job, options), progress=_progress(tell))
     run.load = lambda dataset: _corpus(job, run, dataset)
     support = run.backend.graph_support
-    for cell in cells_of(options, measures_graphs=lambda dtype: support(dtype).by_default):
+    cells = cells_of(options, measures_graphs=lambda dtype: support(dtype).by_default)
+    if job.soak is not None:
+        from w2v_core.fleet.soaking import soak
+
+        soak(run, cells, folder, job.soak, card=job.card, tell=tell)
+        return
+    for cell in cells:
         if job.cells and str(cell) not in job.cells:
             continue
         tell(stage=str(cell))

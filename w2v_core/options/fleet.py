@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from w2v_core.config import parse_share
+from w2v_core.errors import ConfigError
 from w2v_core.options.option import Option
-from w2v_core.options.rows import counted, listed, on, worded
+from w2v_core.options.rows import counted, listed, on, placed, worded
+
+
+def _above_zero(value: float | None) -> float | None:
+    if value is not None and not 0 < value < float("inf"):
+        text = f"{{flag:hours}} is {value}; it must be above 0"
+        raise ConfigError(text, field="hours", value=value)
+    return value
+
 
 WAYS = ("each", "shard", "together")
 
@@ -15,7 +24,7 @@ FLEET: tuple[Option, ...] = (
         default="all",
         help="all (default), the first N, or a list such as 0,2,5: module ids of Gaudi, indices of "
         "CUDA; of a host, processes that share its cores, all being one a NUMA node",
-        on=on("--cards", "fleet"),
+        on=on("--cards", "fleet", "soak"),
     ),
     Option(
         name="shard",
@@ -46,5 +55,26 @@ FLEET: tuple[Option, ...] = (
         metavar="ADDRESS",
         help="over Ray: local, or ray://HOST:PORT of a cluster (extra fleet)",
         on=on("--address", "fleet"),
+    ),
+    counted(
+        "passes",
+        metavar="N",
+        help="so many passes over all cells, 20 at least: levels are tested over them",
+        on=on("--passes", "soak"),
+    ),
+    Option(
+        name="hours",
+        type=float,
+        parse=_above_zero,
+        metavar="H",
+        help="begin passes for so many hours",
+        on=on("--hours", "soak"),
+    ),
+    placed(
+        "resume",
+        metavar="DIR",
+        help="go on with a soak that was interrupted or killed, its cells and options; --passes or "
+        "--hours set another end, counted from its beginning",
+        on=on("--resume", "soak"),
     ),
 )

@@ -6,7 +6,7 @@ from functools import partial
 
 from w2v_core.config import MOST_RUNS, SILENCE_S, parse_count
 from w2v_core.options.option import PYTEST, Option
-from w2v_core.options.rows import listed, on, placed, switch
+from w2v_core.options.rows import CARDS, listed, on, placed, switch
 
 JUDGING: tuple[Option, ...] = (
     # What is judged
@@ -160,7 +160,7 @@ JUDGING: tuple[Option, ...] = (
             **on("--timeout", "pair", "bisect", "calibrate"),
             **on(
                 "--timeout",
-                "fleet",
+                *CARDS,
                 default=SILENCE_S,
                 help="seconds without a sign of life until a card's process counts as lost; more "
                 f"than a timed round takes (default {SILENCE_S:g})",

@@ -9,7 +9,7 @@ from w2v_core.backends.hpu_environment import EXECUTIONS
 from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS, BatchPlan, EngineConfig
 from w2v_core.errors import ConfigError
 from w2v_core.options.option import PYTEST, Option
-from w2v_core.options.rows import chosen, counted, on, placed, switch, worded
+from w2v_core.options.rows import CARDS, chosen, counted, on, placed, switch, worded
 from w2v_core.types import DTYPES, parse_dtype
 
 _PLAN, _ENGINE = BatchPlan(), EngineConfig()
@@ -32,7 +32,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--models",
                 PYTEST,
-                "fleet",
+                *CARDS,
                 many=True,
                 help="comma-separated: canary-base, base, large, DIR, owner/name",
             ),
@@ -58,7 +58,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--dtypes",
                 PYTEST,
-                "fleet",
+                *CARDS,
                 many=True,
                 default=",".join(DTYPES),
                 help="comma-separated: float32, bfloat16",
@@ -70,7 +70,7 @@ MEASURING: tuple[Option, ...] = (
         "dataset",
         help="canary-speech, test-clean[@REVISION], manifest:PATH ...",
         on={
-            **on("--datasets", PYTEST, "fleet", many=True),
+            **on("--datasets", PYTEST, *CARDS, many=True),
             **on("--dataset", "run"),
             **on("--dataset", "load", default="canary-speech"),
         },
@@ -80,7 +80,7 @@ MEASURING: tuple[Option, ...] = (
         help="a LibriSpeech folder, or audio with a .csv, .tsv, .jsonl or Kaldi manifest",
         metavar="PATH",
         on={
-            **on("--data-path", PYTEST, "fleet"),
+            **on("--data-path", PYTEST, *CARDS),
             **on(
                 "--data_path --data-path",
                 "run",
@@ -96,7 +96,7 @@ MEASURING: tuple[Option, ...] = (
         ("on", "off", "both"),
         help="on, off or both; default: whatever the device can do",
         on={
-            **on("--graphs", PYTEST, "fleet"),
+            **on("--graphs", PYTEST, *CARDS),
             **on(
                 "--use_graphs",
                 "run",
@@ -114,7 +114,7 @@ MEASURING: tuple[Option, ...] = (
         help="exact (padding-exact, default) or stock",
         default="exact",
         on={
-            **on("--forwards", PYTEST, "fleet", many=True, help="comma-separated: exact, stock"),
+            **on("--forwards", PYTEST, *CARDS, many=True, help="comma-separated: exact, stock"),
             **on("--forward", "run", "transcribe"),
         },
     ),
@@ -123,14 +123,14 @@ MEASURING: tuple[Option, ...] = (
         "--autocast",
         PYTEST,
         "run",
-        "fleet",
+        *CARDS,
         help="autocast to bf16 instead of bf16 weights",
     ),
     counted(
         "limit",
         help="first N utterances of each set; no WER verdict (default: all)",
         metavar="N",
-        on={**on("--limit", PYTEST, "fleet"), **on("--limit -l", "run", "load")},
+        on={**on("--limit", PYTEST, *CARDS), **on("--limit -l", "run", "load")},
     ),
     counted(
         "rounds",
@@ -141,7 +141,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--rounds",
                 PYTEST,
-                "fleet",
+                *CARDS,
                 default=3,
                 help="timed rounds over the whole set (default 3)",
             ),
@@ -154,7 +154,7 @@ MEASURING: tuple[Option, ...] = (
         "--allow-partial",
         PYTEST,
         "run",
-        "fleet",
+        *CARDS,
         help="exclude transcripts that have no audio",
     ),
     # How it is measured
@@ -165,7 +165,7 @@ MEASURING: tuple[Option, ...] = (
         help=f"{', '.join(DEVICES)}; a missing one is an error",
         default="auto",
         on={
-            **on("--device", PYTEST, "run", "transcribe", "doctor", "fleet", "load"),
+            **on("--device", PYTEST, "run", "transcribe", "doctor", *CARDS, "load"),
             **on("--device", "night", default="hpu"),
         },
     ),
@@ -176,7 +176,7 @@ MEASURING: tuple[Option, ...] = (
         help="hpu: lazy (HPU graphs), eager (torch.compile) or both",
         on={
             **on("--execution", PYTEST, "run"),
-            **on("--execution", "fleet", help="hpu: lazy (HPU graphs) or eager (torch.compile)"),
+            **on("--execution", *CARDS, help="hpu: lazy (HPU graphs) or eager (torch.compile)"),
             **on("--execution", "doctor", help="hpu: lazy or eager, as for run"),
         },
     ),
@@ -184,19 +184,19 @@ MEASURING: tuple[Option, ...] = (
         "recipe_cache",
         help="hpu: keep compiled recipes there",
         metavar="DIR",
-        on=on("--recipe-cache", PYTEST, "run", "fleet"),
+        on=on("--recipe-cache", PYTEST, "run", *CARDS),
     ),
     counted(
         "buckets",
         help=f"static lengths (default: up to {_PLAN.num_buckets})",
         metavar="N",
-        on={**on("--buckets", PYTEST, "fleet"), **on("--buckets -b", "run")},
+        on={**on("--buckets", PYTEST, *CARDS), **on("--buckets -b", "run")},
     ),
     counted(
         "batch_size",
         help=f"rows of a batch (default {_PLAN.batch_size}; 1 where a host compiles its graphs)",
         metavar="N",
-        on=on("--batch-size", PYTEST, "run", "transcribe", "fleet", "load"),
+        on=on("--batch-size", PYTEST, "run", "transcribe", *CARDS, "load"),
     ),
     chosen(
         "batch_plan",
@@ -205,7 +205,7 @@ MEASURING: tuple[Option, ...] = (
         help=", ".join(PLAN_KINDS),
         metavar="PLAN",
         default=_PLAN.kind,
-        on=on("--batch-plan", PYTEST, "run", "fleet"),
+        on=on("--batch-plan", PYTEST, "run", *CARDS),
     ),
     Option(
         name="event_timeout",
@@ -214,7 +214,7 @@ MEASURING: tuple[Option, ...] = (
         metavar="S",
         help="seconds, beyond its audio's length, until a batch counts as lost (default "
         f"{_ENGINE.event_timeout_s:g})",
-        on=on("--event-timeout", PYTEST, "run", "fleet"),
+        on=on("--event-timeout", PYTEST, "run", *CARDS),
     ),
     Option(
         name="multi_thread",
@@ -262,7 +262,7 @@ MEASURING: tuple[Option, ...] = (
             **on(
                 "--reports-dir",
                 "merge",
-                "fleet",
+                *CARDS,
                 default="reports",
                 help="where it goes (default reports/)",
             ),
@@ -273,7 +273,7 @@ MEASURING: tuple[Option, ...] = (
         "release",
         default="dev",
         metavar="NAME",
-        on={**on("--release", PYTEST, "run", "fleet"), **on("--release", "night", required=True)},
+        on={**on("--release", PYTEST, "run", *CARDS), **on("--release", "night", required=True)},
         help="name of the release under test, e.g. 1.24.0.1007 (default dev)",
     ),
     switch("perf", "--perf -p", "run", help="print performance only"),
@@ -284,7 +284,7 @@ MEASURING: tuple[Option, ...] = (
         switch=True,
         default=False,
         on={
-            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate", "fleet", "load"),
+            **on("--json", "gate", "baseline", "pair", "bisect", "calibrate", *CARDS, "load"),
             **on("--json", "run", help="print the record as JSON instead of the table"),
             **on(
                 "--json",

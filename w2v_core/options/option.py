@@ -69,6 +69,13 @@ class Option:
         """Whether it takes no value under this flag."""
         return self.switch if flag.switch is None else flag.switch
 
+    def default_on(self, front_end: str) -> Any:  # noqa: ANN401 - whatever argparse would read
+        """What it is where a front end is not given it."""
+        flag = self.on[front_end]
+        if self.is_switch(flag):
+            return False
+        return self.default if flag.default is ABSENT else flag.default
+
 
 class Given:
     """What a front end was given; each option is parsed once, when it is first read."""
@@ -113,10 +120,10 @@ def declare(front_end: str, add: Callable[..., Any], *names: str) -> None:
         flag = option.on[front_end]
         keywords: dict[str, Any] = {
             "help": flag.help or option.help,
-            "default": option.default if flag.default is ABSENT else flag.default,
+            "default": option.default_on(front_end),
         }
         if option.is_switch(flag):
-            keywords |= {"action": "store_true", "default": False}
+            keywords["action"] = "store_true"
         else:
             keywords["metavar"] = flag.metavar or option.metavar
             if option.is_listed:

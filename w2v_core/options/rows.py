@@ -8,6 +8,9 @@ from typing import Any
 from w2v_core.config import parse_choice, parse_count, parse_path, parse_text
 from w2v_core.options.option import Flag, Option
 
+CARDS = ("fleet", "soak")
+"""The commands that measure on many cards."""
+
 
 def on(flag: str, *front_ends: str, **differs: Any) -> dict[str, Flag]:  # noqa: ANN401
     """Spell an option for some front ends; the first long name is the one that messages use."""

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from w2v_core._moved import names_of
 from w2v_core.errors import RecordError
-from w2v_core.records.store import FLEET, RUN, is_incomplete, read_verdict
+from w2v_core.records.store import FLEET, RUN, SOAK, is_incomplete, read_verdict
 from w2v_core.report.page import render
 from w2v_core.report.views.ranking import counted, is_quiet
 from w2v_core.report.views.verdict import verdict_kind
@@ -17,7 +17,7 @@ from w2v_core.verdict.outcome import GateResult
 
 MOST_RUNS = 2000
 PAGE = "summary.html"
-FILES = (PAGE, "summary.md", "summary.csv", "perf_metric.csv", RUN, FLEET, "verdict.json")
+FILES = (PAGE, "summary.md", "summary.csv", "perf_metric.csv", RUN, FLEET, SOAK, "verdict.json")
 
 
 class Entry(NamedTuple):
@@ -49,7 +49,9 @@ def render_index(reports_dir: Path) -> str:
 
 def _runs(reports_dir: Path) -> Iterator[Path]:
     for run in reports_dir.glob("*/*"):
-        if run.is_dir() and (any((run / n).exists() for n in (RUN, FLEET)) or is_incomplete(run)):
+        if run.is_dir() and (
+            any((run / n).exists() for n in (RUN, FLEET, SOAK)) or is_incomplete(run)
+        ):
             yield run
 
 

@@ -1,0 +1,189 @@
+"""``w2v soak`` on simulated cards: what is planted is found and located, and nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.speech import encode, voiced
+from w2v_core.fleet.passes import read_passes
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ("a", "b", "c")
+OPTIONS = (
+    *("--device", "hpu", "--models", "canary-base", "--dtypes", "float32", "--graphs", "off"),
+    *("--buckets", "1", "--batch-size", "1"),
+)
+LAYER = "encoder.layers.0.out"
+
+
+@pytest.fixture
+def clips(tmp_path):
+    """Three utterances of half a second, a batch each."""
+    rows = []
+    for seed, name in enumerate(NAMES):
+        (tmp_path / f"{name}.wav").write_bytes(encode(voiced(8000, seed=seed), container="WAV"))
+        rows.append({"audio_filepath": str(tmp_path / f"{name}.wav"), "text": "one"})
+    path = tmp_path / "clips.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"manifest:{path}"
+
+
+def start(tmp_path, count, *options, planted=()):
+    """Start a soak in a session of its own, as a terminal does."""
+    faults = {str(module): {"wall_s": 1.0} for module in (0, 4, 1)}
+    for module, fault in dict(planted).items():
+        faults[str(module)] |= fault
+    command = [sys.executable, "-m", "tests.helpers.simulated_fleet", str(count), "soak"]
+    return subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        env={**os.environ, "W2V_PLANT": json.dumps(faults), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left(tmp_path):
+    (directory,) = (tmp_path / "reports").glob("dev/*")
+    return directory, json.loads((directory / "soak.json").read_text())
+
+
+def soak(tmp_path, clips, count, *options, planted=()):
+    """Run a soak to its end."""
+    options = (*OPTIONS, "--datasets", clips, "--reports-dir", str(tmp_path / "reports"), *options)
+    process = start(tmp_path, count, *options, planted=planted)
+    out, err = process.communicate()
+    directory, found = left(tmp_path)
+    assert not (directory / "INCOMPLETE").exists(), err
+    return process.returncode, found, out, err
+
+
+def leaking(found):
+    return {c["card"]: {n for n, of in c["levels"].items() if of["leaks"]} for c in found["cards"]}
+
+
+def test_a_flipped_id_and_a_leak_are_found(tmp_path, clips):
+    planted = {0: {"wrong": "b", "pass": 7, "leak": 20_000}}
+    code, found, _, err = soak(tmp_path, clips, 1, "--passes", "20", planted=planted)
+
+    assert code == 1, err
+    (cell,) = found["cells"]
+    (wrong,) = cell["wrong"]
+    assert (wrong["pass"], wrong["utterance_id"], wrong["frame"]) == (7, "b", 7)
+    assert wrong["own"] == wrong["others"] ^ 1
+    assert leaking(found)["hpu 0"] >= {"heap_bytes"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "wrong_passes"),
+    [
+        ({"weight": f"{LAYER}.bias", "pass": 9}, list(range(9, 21))),
+        ({"activation": LAYER, "pass": 9}, [9]),
+        ({"wrong": "b", "pass": 9}, [9]),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_one_flipped_bit_is_found_and_located_on_its_card_alone(
+    tmp_path, clips, fault, wrong_passes
+):
+    code, found, _, err = soak(tmp_path, clips, 2, "--passes", "20", planted={4: fault})
+
+    assert code == 1, err
+    cells = {row["card"]: row for row in found["cells"]}
+    assert cells["hpu 0"]["wrong"] == []
+    assert [wrong["pass"] for wrong in cells["hpu 4"]["wrong"]] == wrong_passes
+    assert {wrong["utterance_id"] for wrong in cells["hpu 4"]["wrong"]} <= set(NAMES)
+    assert leaking(found) == {"hpu 0": set(), "hpu 4": set()}
+    (again,) = found["again"]  # in fresh processes, whose weights are whole
+    assert "hpu 4 now agrees with hpu 0: a passing fault of hpu 4" in again["told"]
+
+
+@pytest.mark.slow
+def test_a_card_that_is_wrong_from_the_start_is_named_by_the_others_and_asked_again(
+    tmp_path, clips
+):
+    planted = {4: {"wrong": "b"}}
+    _, found, _, _ = soak(tmp_path, clips, 3, "--passes", "20", planted=planted)
+
+    assert {c["card"]: c["verdict"] for c in found["cells"]}["hpu 4"] == "FAIL"
+    assert any("suspect of silent data corruption: b frame 7" in f for f in found["findings"])
+    (again,) = found["again"]
+    assert again["told"].endswith("hpu 4 computes wrong")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("leak", "levels"), [(1000, {"heap_bytes"}), (0, set())])
+def test_one_kilobyte_a_batch_is_found_within_2000_and_5000_without_it_are_clean(
+    tmp_path, clips, leak, levels
+):
+    passes = "660" if leak else "1667"
+    planted = {0: {"leak": leak}}
+    code, found, _, err = soak(tmp_path, clips, 1, "--passes", passes, planted=planted)
+
+    assert leaking(found)["hpu 0"] - {"host_bytes"} == levels, err
+    assert code == bool(levels)
+
+
+def wait_for_passes(tmp_path, count):
+    """Block until a soak has made so many passes; returns the file."""
+    for _ in range(600):
+        files = list((tmp_path / "reports").glob("dev/*/cards/*/soak/passes.jsonl"))
+        if files and len(read_passes(files[0])) >= count:
+            return files[0]
+        time.sleep(0.5)
+    pytest.fail(f"no {count} passes after 300 s")
+
+
+def wait_for_end(pid):
+    for _ in range(120):
+        if not Path(f"/proc/{pid}").exists():
+            return
+        time.sleep(0.5)
+    pytest.fail(f"process {pid} is still there")
+
+
+@pytest.mark.slow
+def test_a_soak_goes_on_after_a_kill_and_after_an_interrupt(tmp_path, clips, monkeypatch):
+    """At most the pass in flight is lost, and no card stays taken."""
+    monkeypatch.setenv("W2V_PLANT_NOTE", str(tmp_path))
+    reports = str(tmp_path / "reports")
+    options = (*OPTIONS, "--datasets", clips, "--reports-dir", reports, "--passes", "100000")
+    killed = start(tmp_path, 1, *options)
+    path = wait_for_passes(tmp_path, 3)
+    killed.kill()
+    killed.communicate()
+    wait_for_end((tmp_path / "0").read_text())
+    before = len(read_passes(path))
+    directory = next((tmp_path / "reports").glob("dev/*"))
+    assert (directory / "INCOMPLETE").exists()
+
+    resume = ("--resume", str(directory))
+    interrupted = start(tmp_path, 1, *resume)
+    wait_for_passes(tmp_path, before + 3)
+    os.killpg(interrupted.pid, signal.SIGINT)
+    _, err = interrupted.communicate(timeout=60)
+    wait_for_end((tmp_path / "0").read_text())
+    assert interrupted.returncode == 130, err
+    assert f"w2v: interrupted; w2v soak --resume {directory} goes on" in err
+    assert not (directory / "INCOMPLETE").exists()
+    assert ", interrupted" in (directory / "summary.html").read_text()
+    assert "problems" in left(tmp_path)[1]["cards"][0]
+    assert left(tmp_path)[1]["cards"][0]["problems"] == []
+
+    last = len(read_passes(path)) + 20
+    done = start(tmp_path, 1, *resume, "--passes", str(last))
+    done.communicate()
+    passes = read_passes(path)
+    assert [one.number for one in passes] == list(range(1, last + 1))
+    assert len({one.process for one in passes}) == 3
+    assert all(c.num_wrong == 0 for one in passes for c in one.cells)
+    assert done.returncode == 0

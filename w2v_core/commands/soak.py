@@ -1,0 +1,135 @@
+"""``w2v soak``: the same cells again and again on all cards."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from w2v_core.commands import HELP
+from w2v_core.commands.fleet import alone, decode_once, raw_options, reserve_run, tell
+from w2v_core.commands.options import given
+from w2v_core.errors import ConfigError
+from w2v_core.options.option import Given, declare, options_of
+from w2v_core.printable import printable
+
+if TYPE_CHECKING:
+    from w2v_core.fleet.cards import Card
+    from w2v_core.fleet.soak_report import Asked
+
+OWN = {"passes", "hours", "resume", "json"}
+"""Options that say nothing of what is measured."""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``soak`` and its flags."""
+    parser = commands.add_parser(
+        "soak",
+        help=HELP["soak"],
+        description="Measure the same cells again and again on all cards, a process each. Every "
+        "pass must return the first one's frame ids, bit for bit, at its speed; memory, files, "
+        "threads and graphs must not grow. What differs is named, and the run goes on.",
+        epilog="Exit codes: 0 clean, 1 found something or too short to say, 2 wrong usage, "
+        "3 unusable input or no card, 130 interrupted; the page is written then too.",
+    )
+    declare("soak", parser.add_argument)
+    parser.set_defaults(handler=soak)
+
+
+def soak(arguments: argparse.Namespace) -> int:
+    """Soak, judge and print; returns the exit code.
+
+    Raises:
+        ConfigError: a value is outside its limits, or contradicts a soak that goes on.
+        DeviceError: no card is there.
+        RecordError: a soak that should go on cannot be read.
+        ReportError: the reports cannot be written, or another fleet writes there.
+        KeyboardInterrupt: it was interrupted; its files are written.
+    """
+    from w2v_core.fleet.soak_report import Asked, read_asked
+
+    options = given("soak", arguments)
+    options.check()
+    raw, directory = raw_options("soak", arguments), options["resume"]
+    end: dict[str, Any] = {"passes": options["passes"], "hours": options["hours"]}
+    asked = Asked(options={}, **end)
+    if directory is not None:
+        _refuse_others(raw)
+        asked = read_asked(directory)
+        options = Given("soak", {**raw, **asked.options}.__getitem__)
+        if any(end.values()):
+            asked = replace(asked, **end)
+    else:
+        asked = replace(asked, options={n: v for n, v in raw.items() if n not in OWN})
+    asked.check()
+    reports_dir = options["reports_dir"] if directory is None else directory.parent.parent
+    with ExitStack() as stack:
+        stack.enter_context(alone(reports_dir))
+        return _soak(options, asked, directory, stack, as_json=arguments.json)
+
+
+def _soak(
+    options: Given, asked: Asked, directory: Path | None, stack: ExitStack, *, as_json: bool
+) -> int:
+    from w2v_core.fleet.cards import find_cards
+    from w2v_core.fleet.process import run_job
+    from w2v_core.fleet.soak import Soaked
+    from w2v_core.fleet.soak_report import write_asked, write_soak
+    from w2v_core.fleet.ways import Fleet
+    from w2v_core.options.cells import cells_of
+    from w2v_core.report.soak import render_soak_text
+
+    cells = cells_of(options, measures_graphs=lambda _: True)  # what is wrong is an error now
+    cards = find_cards(options["device"], options["cards"])
+    asked = _same_cards(asked, cards)
+    if directory is None:
+        directory = reserve_run(options, f"{cards[0].device}-soak")
+    write_asked(directory, asked)
+    corpora = decode_once(sorted({c.dataset for c in cells}), options, directory, stack)
+    fleet = Fleet(
+        cards=cards,
+        directory=directory,
+        options={**_defaults(), **asked.options},
+        command=shlex.join(["w2v", *sys.argv[1:]]),
+        run=partial(run_job, silence_s=options["timeout"]),
+        report=lambda line: tell(line, who="soak"),
+        corpora={name: str(path) for name, (path, _) in corpora.items()},
+    )
+    fleet.report(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
+    run = Soaked.of(fleet, asked.soak, silence_s=options["timeout"], problems=asked.problems)
+    found, result = write_soak(directory, asked, run)
+    sys.stdout.write(f"{json.dumps(found) if as_json else render_soak_text(found, result)}\n")
+    sys.stderr.write(f"reports: {printable(str(directory))}\n")
+    if run.interrupted:
+        raise KeyboardInterrupt(f"w2v soak --resume {shlex.quote(str(directory))} goes on")
+    return 0 if result.verdict == "PASS" else 1
+
+
+def _refuse_others(raw: dict[str, Any]) -> None:
+    """A soak goes on with its own cells, cards and files."""
+    for option in options_of("soak").values():
+        flag = option.on["soak"]
+        if option.name not in OWN and raw[flag.dest] != option.default_on("soak"):
+            text = f"{flag.shown} with {{flag:resume}}: a soak goes on with its own; leave it out"
+            raise ConfigError(text, field=option.name, value=raw[flag.dest])
+
+
+def _same_cards(asked: Asked, cards: tuple[Card, ...]) -> Asked:
+    names = tuple(map(str, cards))
+    if asked.cards and asked.cards != names:
+        raise ConfigError(
+            f"here are {', '.join(names)}; the soak that is to go on ran on "
+            f"{', '.join(asked.cards)}: start another one"
+        )
+    return replace(asked, cards=names)
+
+
+def _defaults() -> dict[str, Any]:
+    """Return what a fleet is not given: its worker reads a job's options as a fleet's."""
+    return {o.on["fleet"].dest: o.default_on("fleet") for o in options_of("fleet").values()}
