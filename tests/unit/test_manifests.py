@@ -6,7 +6,8 @@ import unicodedata
 import pytest
 
 from tests.helpers.speech import encode, voiced
-from w2v_core.data.catalog import load, name_folder, parse_dataset
+from w2v_core.data.catalog import load, parse_dataset
+from w2v_core.data.layout import name_folder
 from w2v_core.data.manifests import list_manifest
 from w2v_core.errors import DataError, TranscriptError
 
@@ -121,10 +122,6 @@ def test_corpus_is_loaded_by_its_folder_and_accounted_for(folder):
     assert corpus.expected == ("a", "b", "c")
     assert [u.utterance_id for u in corpus.utterances] == ["a", "c"]
     assert [e.utterance_id for e in corpus.exclusions] == ["b"]
-
-
-def test_folder_without_a_manifest_is_librispeechs(folder):
-    assert name_folder(str(folder)) == f"librispeech:{folder}"
 
 
 def test_missing_audio_is_counted_and_the_first_named(folder):

@@ -206,7 +206,7 @@ def _model(options: Given) -> str:
 
 
 def _dataset(options: Given) -> str:
-    from w2v_core.data.catalog import name_folder
+    from w2v_core.data.layout import name_folder
 
     named: dict[str, str | None] = {
         "--dataset": options["dataset"],

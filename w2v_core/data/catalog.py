@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -21,7 +21,7 @@ from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
 from w2v_core.data.listing import MAX_LISTED, first_ten
-from w2v_core.data.manifests import find_manifests, list_manifest
+from w2v_core.data.manifests import list_manifest
 from w2v_core.data.plausibility import summarise
 from w2v_core.errors import AudioError, ConfigError, DataError, unknown_name
 from w2v_core.progress import Progress, silent
@@ -114,6 +114,7 @@ class _Plan(NamedTuple):
     exclusions: tuple[Exclusion, ...]
     expected: tuple[str, ...]
     revision: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def parse_dataset(text: str) -> DatasetSpec:
@@ -135,15 +136,6 @@ def parse_dataset(text: str) -> DatasetSpec:
     raise unknown_name(
         "dataset", text, [*(s.name for s in DATASETS), *(f"{p}PATH" for p in PREFIXES)]
     )
-
-
-def name_folder(path: str) -> str:
-    """Return the dataset's name for a path that is given without saying what lies there.
-
-    ``manifest:PATH`` where a manifest is, else ``librispeech:PATH``. Looks at the disk.
-    """
-    kind = "manifest" if find_manifests(Path(path).expanduser()) else "librispeech"
-    return f"{kind}:{path}"
 
 
 def _parse_folder(text: str, *, prefix: str) -> DatasetSpec:
@@ -211,9 +203,14 @@ def load(
         utterances=tuple(utterances),
         exclusions=tuple(sorted(exclusions, key=lambda e: e.utterance_id)),
         expected=plan.expected,
-        notes=(*note_foreign_characters(u.reference for u in utterances), *summarise(utterances)),
+        notes=(*plan.notes, *_notes(utterances)),
         revision=plan.revision,
     )
+
+
+def _notes(utterances: Sequence[Utterance]) -> Iterator[str]:
+    yield from note_foreign_characters(u.reference for u in utterances)
+    yield from summarise(utterances)
 
 
 def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan:
@@ -239,6 +236,7 @@ def _plan(spec: DatasetSpec, *, limit: int | None, allow_partial: bool) -> _Plan
         recordings=[r for r in listing.recordings if r.utterance_id in wanted],
         exclusions=tuple(e for e in listing.exclusions if e.utterance_id in wanted),
         expected=chosen,
+        notes=listing.notes,
     )
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from w2v_core.data.audio import AUDIO_SUFFIXES
+from w2v_core.data.layout import TRANSCRIPT_SUFFIX
 from w2v_core.data.listing import (
     MAX_LISTED,
     Line,
@@ -27,7 +28,6 @@ from w2v_core.data.listing import (
 )
 from w2v_core.errors import DataError
 
-TRANSCRIPT_SUFFIX = ".trans.txt"
 _Audio = dict[tuple[Path, str], list[Path]]  # by folder and stem
 ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")  # the 28 that LibriSpeech's vocabulary writes
 

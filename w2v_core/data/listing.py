@@ -41,6 +41,8 @@ class Listing:
 
     recordings: tuple[Recording, ...] = field(repr=False)
     exclusions: tuple[Exclusion, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader of the WER should know of how the references were found."""
 
 
 def make_listing(

@@ -14,22 +14,32 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
 
-from w2v_core.data.listing import Line, Listing, dangling, locate, make_listing, read_text, text_of
+from w2v_core.data.layout import (
+    AUDIO,
+    SUFFIXES,
+    WAV_SCP,
+    decode_lines,
+    delimiter_of,
+    find_manifests,
+    is_manifest,
+    read_pairs,
+)
+from w2v_core.data.listing import Line, Listing, dangling, locate, make_listing, text_of
 from w2v_core.errors import DataError, TranscriptError
 
-AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
 TEXT = ("sentence", "text", "transcript", "transcription", "reference")
 IDS = ("id", "utterance_id", "utt_id")
-TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
 SPEAKERS = ("speaker", "speaker_id", "client_id")
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
-WAV_SCP = "wav.scp"
+TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
+KNOWN = {"the audio": AUDIO, "references": TEXT, "ids": IDS, "speakers": SPEAKERS}
+"""Names of columns by what they hold; of two that are there the first is taken."""
 DURATION_TOLERANCE_S = 0.05
 MAX_FIELD_CHARS = 1 << 24
 
@@ -48,19 +58,8 @@ class _Row:
     speaker: str | None = None
     duration_s: float | None = None
     problem: str = ""
-
-
-def find_manifests(path: Path) -> tuple[Path, ...]:
-    """Return the manifests at a path: itself, or those that lie in the folder; empty where none."""
-    if path.is_file():
-        is_one = path.suffix.lower() in SUFFIXES or path.name == WAV_SCP
-        return (path,) if is_one else ()
-    if not path.is_dir():
-        return ()
-    if (path / WAV_SCP).exists():
-        return (path / WAV_SCP,)
-    named = (p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES)
-    return tuple(p for p in named if not p.name.startswith("."))
+    others: tuple[tuple[str, str, str], ...] = ()
+    """What is held by two columns that differ, the column that is taken, and the other."""
 
 
 def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
@@ -80,11 +79,23 @@ def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
     if not rows:
         raise DataError(f"{manifest} holds no utterance; at least one line is needed")
     lines = (_line(manifest, row) for row in rows)
-    return make_listing(manifest, lines, allow_partial=allow_partial)
+    listing = make_listing(manifest, lines, allow_partial=allow_partial)
+    return replace(listing, notes=_notes(rows))
+
+
+def _notes(rows: Sequence[_Row]) -> tuple[str, ...]:
+    """Say which of two columns of one kind was taken, where they differ."""
+    counts = Counter(other for row in rows for other in row.others)
+    return tuple(
+        f"{kind} are those of the column {taken}; {other} holds others in {count} of {len(rows)} "
+        f"rows (leave the column out whose values are not meant)"
+        for (kind, taken, other), count in counts.items()
+    )
 
 
 def _only(path: Path) -> Path:
     found = find_manifests(path)
+    found = tuple(p for p in found if is_manifest(p)) or found
     if not found:
         what = "holds no manifest" if path.exists() else "is not there"
         raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
@@ -136,19 +147,8 @@ def _other_duration(path: Path, duration_s: float | None) -> str:
     return f"the manifest says {duration_s:g} s, {path} has {whole_s:.2f} s; cut it, or mend it"
 
 
-def _decode_lines(path: Path) -> str:
-    data = read_text(path)
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise TranscriptError(
-            f"{path}:{line}: the text is neither UTF-8 nor UTF-16 ({error.reason}); convert it"
-        ) from error
-
-
 def _read_table(path: Path) -> Iterator[_Row]:
-    text = _decode_lines(path)
+    text = decode_lines(path)
     records = (
         _read_json(path, text) if path.suffix.lower().startswith(".json") else _read_csv(path, text)
     )
@@ -163,11 +163,10 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | 
     """Yield each line's place, and its fields by column or what is wrong with it."""
     header = text.partition("\n")[0]
     is_tsv = path.suffix.lower() == ".tsv"
-    delimiter = "\t" if is_tsv else max(",;\t", key=header.count)
     csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.reader(
         io.StringIO(text, newline=""),
-        delimiter=delimiter,
+        delimiter=delimiter_of(path, header),
         quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,  # a TSV sentence may hold a quote
     )
     try:
@@ -244,7 +243,21 @@ def _row(place: str, record: Mapping[str, str]) -> _Row:
         speaker=first(SPEAKERS) or None,
         duration_s=duration_s,
         problem=problem,
+        others=tuple(_others(fields)),
     )
+
+
+def _others(fields: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for kind, names in KNOWN.items():
+        taken, *rest = [name for name in names if name in fields] or [""]
+        for other in rest:
+            if _told(kind, fields[other]) != _told(kind, fields[taken]):
+                yield kind, taken, other
+
+
+def _told(kind: str, value: str) -> str:
+    """Return what is compared: of audio its file's name, as exports hold a cache's path too."""
+    return Path(value).name if kind == "the audio" else value.strip()
 
 
 def _read_kaldi(path: Path) -> Iterator[_Row]:
@@ -254,8 +267,8 @@ def _read_kaldi(path: Path) -> Iterator[_Row]:
             "of its own (Kaldi's extract-segments), name those in wav.scp, and leave segments out"
         )
     beside = (path.parent / name for name in ("text", "utt2spk"))
-    texts, speakers = (_read_pairs(p) if p.exists() else None for p in beside)
-    listed = _read_pairs(path)
+    texts, speakers = (read_pairs(p) if p.exists() else None for p in beside)
+    listed = read_pairs(path)
     for name, (audio, place) in listed.items():
         reference, problem = None, ""
         if texts is not None and name not in texts:
@@ -277,21 +290,3 @@ def _read_kaldi(path: Path) -> Iterator[_Row]:
     for name, (reference, place) in (texts or {}).items():
         if name not in listed:
             yield _Row(place=place, audio=name, name=name, reference=reference)
-
-
-def _read_pairs(path: Path) -> dict[str, tuple[str, str]]:
-    """Read ``<id> <rest>`` lines: the rest and the place by id.
-
-    Raises:
-        TranscriptError: an id stands there twice.
-    """
-    pairs: dict[str, tuple[str, str]] = {}
-    lines = enumerate(_decode_lines(path).split("\n"), start=1)
-    for number, line in ((number, line.strip()) for number, line in lines if line.strip()):
-        name, _, rest = line.replace("\t", " ", 1).partition(" ")
-        if name in pairs:
-            raise TranscriptError(
-                f"{path}:{number}: {name}: duplicate id, also at {pairs[name][1]}; keep one"
-            )
-        pairs[name] = (rest.strip(), f"{path}:{number}")
-    return pairs

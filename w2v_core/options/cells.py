@@ -52,7 +52,8 @@ def models_of(options: Given) -> list[tuple[str, str]]:
 
 def datasets_of(options: Given) -> list[tuple[str, str]]:
     """Return the datasets asked for, each with its name within a cell's id."""
-    from w2v_core.data.catalog import name_folder, parse_dataset
+    from w2v_core.data.catalog import parse_dataset
+    from w2v_core.data.layout import name_folder
 
     names = list(options["dataset"])
     if (folder := options["data_path"]) is not None:

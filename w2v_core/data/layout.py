@@ -1,0 +1,124 @@
+"""What lies at a path: a corpus in LibriSpeech's layout, or audio with a table of it.
+
+A table beside the audio is a manifest where a column of it names the audio; others (speakers,
+scores, a data set's card) are no concern of ours.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from w2v_core.data.listing import read_text, walk
+from w2v_core.errors import ConfigError, TranscriptError
+
+AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
+"""Names of the column of audio, first to last."""
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
+WAV_SCP = "wav.scp"
+TRANSCRIPT_SUFFIX = ".trans.txt"
+
+
+def name_folder(path: str) -> str:
+    """Return the dataset's name for a path that is given without saying what lies there.
+
+    ``manifest:PATH`` where a manifest is, else ``librispeech:PATH``. Looks at the disk.
+
+    Raises:
+        ConfigError: both are there; names both.
+    """
+    root = Path(path).expanduser()
+    found = find_manifests(root)
+    if not found:
+        return f"librispeech:{path}"
+    if not (transcript := _find_transcript(root)):
+        return f"manifest:{path}"
+    if not (manifests := [p for p in found if is_manifest(p)]):
+        return f"librispeech:{path}"
+    raise ConfigError(
+        f"{path} holds LibriSpeech's transcripts ({transcript}) and a manifest "
+        f"({manifests[0].name}); say which: {{flag:dataset}} librispeech:{path} or "
+        f"{{flag:dataset}} manifest:{root / manifests[0].name}"
+    )
+
+
+def find_manifests(path: Path) -> tuple[Path, ...]:
+    """Return what may be a manifest at a path: itself, or what lies in the folder; names only."""
+    if path.is_file():
+        is_one = path.suffix.lower() in SUFFIXES or path.name == WAV_SCP
+        return (path,) if is_one else ()
+    if not path.is_dir():
+        return ()
+    if (path / WAV_SCP).exists():
+        return (path / WAV_SCP,)
+    named = (p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES)
+    return tuple(p for p in named if not p.name.startswith("."))
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a table names audio. One that cannot be read may: whoever reads it says why not."""
+    if path.name == WAV_SCP:
+        return True
+    try:
+        header = next((line for line in decode_lines(path).split("\n") if line.strip()), "")
+    except TranscriptError:
+        return True
+    return any(column.strip().lower() in AUDIO for column in _columns(path, header))
+
+
+def _columns(path: Path, header: str) -> list[str]:
+    if not path.suffix.lower().startswith(".json"):
+        return next(csv.reader([header], delimiter=delimiter_of(path, header)), [])
+    try:
+        value = json.loads(header)
+    except (ValueError, RecursionError):
+        return []
+    return list(value) if isinstance(value, dict) else []
+
+
+def delimiter_of(path: Path, header: str) -> str:
+    """Return what stands between the columns of a table."""
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+
+
+def decode_lines(path: Path) -> str:
+    """Read a table as text.
+
+    Raises:
+        TranscriptError: it cannot be read, or is no UTF-8 or UTF-16; names the line.
+    """
+    data = read_text(path)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise TranscriptError(
+            f"{path}:{line}: the text is neither UTF-8 nor UTF-16 ({error.reason}); convert it"
+        ) from error
+
+
+def read_pairs(path: Path) -> dict[str, tuple[str, str]]:
+    """Read Kaldi's ``<id> <rest>`` lines: the rest and the place by id.
+
+    Raises:
+        TranscriptError: an id stands there twice.
+    """
+    pairs: dict[str, tuple[str, str]] = {}
+    lines = enumerate(decode_lines(path).split("\n"), start=1)
+    for number, line in ((number, line.strip()) for number, line in lines if line.strip()):
+        name, _, rest = line.replace("\t", " ", 1).partition(" ")
+        if name in pairs:
+            raise TranscriptError(
+                f"{path}:{number}: {name}: duplicate id, also at {pairs[name][1]}; keep one"
+            )
+        pairs[name] = (rest.strip(), f"{path}:{number}")
+    return pairs
+
+
+def _find_transcript(root: Path) -> Path | None:
+    """Return a LibriSpeech transcript below a folder, relative to it; None where there is none."""
+    if not root.is_dir():
+        return None
+    named = (p for p in walk(root, problems=[]) if p.name.lower().endswith(TRANSCRIPT_SUFFIX))
+    return next((p.relative_to(root) for p in named), None)
