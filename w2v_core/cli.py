@@ -126,11 +126,11 @@ def _run(arguments: Sequence[str]) -> int:
         from w2v_core.commands.parser import INPUT_ERROR
         from w2v_core.errors import is_out_of_memory
         from w2v_core.options.option import name_flags
-        from w2v_core.printable import printable
+        from w2v_core.printable import first_said, printable
 
         if getattr(parsed, "debug", False) or not is_out_of_memory(error):
             raise
-        what = printable(str(error).partition("\n")[0])
+        what = printable(first_said(str(error)))
         remedy = "use a smaller {flag:batch_size} or model"
         said = f"w2v: out of memory; {name_flags(remedy, parsed.command)} ({what})\n"
         sys.stderr.write(said)

@@ -41,10 +41,19 @@ def shown(value: object, *, limit: int = VALUE_CHARS) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """Return an exception's class and the first line of its text, printable and bounded."""
-    lines = (line.strip() for line in str(error).splitlines())
-    text = printable(next(filter(None, lines), "")[:300])
+    """Return an exception's class and what it says first, printable and bounded."""
+    text = printable(first_said(str(error))[:300])
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def first_said(text: str) -> str:
+    """Return a text's first line, with those behind it that a colon at a line's end announces."""
+    said = ""
+    for line in filter(None, map(str.strip, text.splitlines())):
+        said = f"{said} {line}".strip()
+        if not line.endswith(":"):
+            break
+    return said
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from w2v_core.errors import W2VError
 from w2v_core.options.option import PYTEST, flagged
+from w2v_core.printable import first_said
 from w2v_core.records.cell import Cell
 from w2v_core.records.claims import reasons_against
 from w2v_core.records.record import CellRecord, to_json
@@ -56,8 +57,7 @@ class CellMeasurements:
         except BaseException as error:  # what a timeout raises is no Exception
             if isinstance(error, W2VError):
                 flagged(error, PYTEST)  # here and in the traceback
-            reason = str(error).partition("\n")[0]
-            self.errors[name] = f"{type(error).__name__}: {reason}"
+            self.errors[name] = f"{type(error).__name__}: {first_said(str(error))}"
             self._raised_in[name] = item.nodeid
             raise
         self.errors.pop(name, None)

@@ -148,6 +148,7 @@ def refused(checkpoint, match):
         ("config.json", {"vocab_size": 10**6}, r"lm_head.*\[32.*\[1000000"),
         ("config.json", {"model_type": "hubert"}, "model_type is 'hubert'"),
         ("config.json", {"hidden_act": "no"}, "describes no Wav2Vec2ForCTC"),
+        ("config.json", {"conv_dim": [32, 32]}, "Configuration for convolutional layers is"),
         ("config.json", {"conv_stride": [5, 2, 2, 2, 2, 2, 4]}, "conv_stride"),
         ("preprocessor_config.json", {"do_normalize": "false"}, "do_normalize is 'false': "),
         ("tokenizer_config.json", {"do_lower_case": "false"}, "do_lower_case is 'false': "),

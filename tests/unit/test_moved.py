@@ -46,6 +46,7 @@ GONE = {
     "w2v_core.verdict.comparison_text": {"MARKDOWN_LIMIT"},
     # One night decides itself, by a sequential rule over its runs:
     "w2v_core.verdict.decision": {"decide_runs"},
+    "w2v_core.verdict.history_table": {"pack"},  # transcripts are shared among records
     "w2v_core.verdict.statistics": {"two_sample_effects"},
 }
 MAKERS = {f"w2v_core.{old}": home for old, home in MODULES.items() if home.startswith("tests.")}

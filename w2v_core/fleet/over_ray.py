@@ -22,6 +22,7 @@ from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.fleet.cards import GPUS, MODULES, Card, find_cards, list_cards, parse_count_of, share
 from w2v_core.fleet.job import Job
 from w2v_core.fleet.process import Outcome, collect, run_job
+from w2v_core.printable import first_said
 
 LOCAL = "local"
 RESOURCES: Mapping[DeviceChoice, str] = {"hpu": "HPU", "cuda": "GPU", "cpu": "CPU"}
@@ -131,8 +132,7 @@ def _run(ray: Any, actor: Any, job: Job, card: Card, *, silence_s: float) -> Out
     try:
         outcome, files = ray.get(actor.run.remote(job, card, silence_s))
     except ray.exceptions.RayActorError as error:
-        told = str(error).strip().partition("\n")[0]
-        return collect(job, f"was lost with its node or actor: {told}")
+        return collect(job, f"was lost with its node or actor: {first_said(str(error))}")
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
