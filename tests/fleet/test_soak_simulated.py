@@ -25,8 +25,12 @@ LAYER = "encoder.layers.0.out"
 @pytest.fixture
 def clips(tmp_path):
     """Three utterances of half a second, a batch each."""
+    return write_clips(tmp_path, NAMES)
+
+
+def write_clips(tmp_path, names):
     rows = []
-    for seed, name in enumerate(NAMES):
+    for seed, name in enumerate(names):
         (tmp_path / f"{name}.wav").write_bytes(encode(voiced(8000, seed=seed), container="WAV"))
         rows.append({"audio_filepath": str(tmp_path / f"{name}.wav"), "text": "one"})
     path = tmp_path / "clips.jsonl"
@@ -87,7 +91,7 @@ def test_a_flipped_id_and_a_leak_are_found(tmp_path, clips):
     ("fault", "wrong_passes"),
     [
         ({"weight": f"{LAYER}.bias", "pass": 9}, list(range(9, 21))),
-        ({"activation": LAYER, "pass": 9}, [9]),
+        ({"activation": "encoder.head", "pass": 9}, [9]),
         ({"wrong": "b", "pass": 9}, [9]),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -123,9 +127,10 @@ def test_a_card_that_is_wrong_from_the_start_is_named_by_the_others_and_asked_ag
 @pytest.mark.slow
 @pytest.mark.parametrize(("leak", "levels"), [(1000, {"heap_bytes"}), (0, set())])
 def test_one_kilobyte_a_batch_is_found_within_2000_and_5000_without_it_are_clean(
-    tmp_path, clips, leak, levels
+    tmp_path, leak, levels
 ):
-    passes = "660" if leak else "1667"
+    clips = write_clips(tmp_path, [f"u{n}" for n in range(20)])
+    passes = "100" if leak else "250"
     planted = {0: {"leak": leak}}
     code, found, _, err = soak(tmp_path, clips, 1, "--passes", passes, planted=planted)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from tests.helpers.simulated_w2v import simulate
 
 FRAME = 7
+EXPONENT, SIGN = 2**30, -(2**31)
+"""Bits of a float32: the highest of its exponent, its sign."""
 NOTE = "W2V_PLANT_NOTE"
 """Variable that names a folder in which each card notes its pid."""
 
@@ -61,7 +63,7 @@ def plant_flips(faults: dict) -> None:
     def broken(self, utterances, **options):
         passes.append(self)
         if faults.get("weight") and is_due():
-            flip(self._forward.get_buffer(faults["weight"]))
+            flip(self._forward.get_buffer(faults["weight"]), EXPONENT)
         if faults.get("activation") and is_due():
             flip_output_once(self._forward.get_submodule(faults["activation"]))
         return transcribe(self, utterances, **options)
@@ -90,22 +92,22 @@ def plant_leak(faults: dict) -> None:
         Pipeline._launch = leaking
 
 
-def flip(tensor) -> None:
-    """Flip the highest bit of the exponent of its largest element."""
+def flip(tensor, mask: int) -> None:
+    """Flip one bit of its largest element."""
     import torch
 
     host = tensor.detach().cpu().clone().contiguous()
     flat = host.view(-1)
-    flat.view(torch.int32)[int(flat.abs().argmax())] ^= 2**30
+    flat.view(torch.int32)[int(flat.abs().argmax())] ^= mask
     with torch.no_grad():
         tensor.copy_(host)
 
 
 def flip_output_once(module) -> None:
-    """Flip a bit of a module's next output."""
+    """Flip the sign of an element of a module's next output."""
 
     def hook(_module, _inputs, output):
-        flip(output)
+        flip(output, SIGN)
         handle.remove()
 
     handle = module.register_forward_hook(hook)

@@ -58,7 +58,7 @@ class Pass:
     at_utc: str
     """When it was over, ISO 8601."""
     wall_s: float
-    """All of it."""
+    """All of it, the reading of the levels included."""
     batches: int
     """Of its process so far, this pass included."""
     levels: Mapping[str, int]

@@ -93,15 +93,15 @@ def soak(
         run.backend.reset_peak_memory()
         passed = [_pass(one, card=card, sensor=sensor) for one in soaked]
         batches += sum(one.batches for one in soaked)
+        graphs = sum(one.engine.runner.captures for one in soaked)
+        levels = read_levels(run.backend, graphs=graphs)
         done = Pass(
             number=number,
             process=process,
             at_utc=f"{datetime.now(timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
             wall_s=time.perf_counter() - started_s,
             batches=batches,
-            levels=read_levels(
-                run.backend, graphs=sum(one.engine.runner.captures for one in soaked)
-            ),
+            levels=levels,
             cells=tuple(passed),
         )
         append_pass(path, done)
