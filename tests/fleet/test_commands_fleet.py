@@ -9,6 +9,7 @@ import pytest
 
 from tests.fleet.test_cards_judged import wrong_at
 from tests.helpers.records import make_record
+from tests.helpers.suite import run_suite
 from w2v_core.cli import main
 from w2v_core.fleet import process
 from w2v_core.fleet.process import Outcome
@@ -132,3 +133,10 @@ def test_cards_that_all_fail_alike_leave_a_run_that_says_so(capsys, tmp_path, jo
 
     assert code == 2
     assert capsys.readouterr().out.count("no such driver") >= 2
+
+
+def test_a_session_on_several_cards_is_refused_with_the_command_that_measures_on_them():
+    done = run_suite("--cards", "0,2")
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--cards 0,2: a session measures one card; on many, w2v fleet --cards 0,2" in done.stderr

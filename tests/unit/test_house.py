@@ -16,7 +16,7 @@ BUDGETS = {
     "engine": 1570,  # drawn at 1,000; graphs, compiled logits, watchdog, requests one by one
     "model": 2450,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
     "fleet": 3230,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks
-    "options": 1010,  # not drawn; one table in place of two sets of declarations; a fleet's
+    "options": 1030,  # not drawn; one table in place of two sets of declarations; a fleet's
     "records": 1840,  # drawn at 750; history, its records' shared transcripts, older schemas
     "report": 3025,  # drawn at 1,500; soaks, exports, both modes, phones and paper, all runs
     "scoring": 790,  # drawn at 700

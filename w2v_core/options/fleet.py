@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from w2v_core.config import parse_share
 from w2v_core.errors import ConfigError
-from w2v_core.options.option import Option
+from w2v_core.options.option import PYTEST, Option
 from w2v_core.options.rows import counted, listed, on, placed, worded
 
 
@@ -13,6 +13,16 @@ def _above_zero(value: float | None) -> float | None:
         text = f"{{flag:hours}} is {value}; it must be above 0"
         raise ConfigError(text, field="hours", value=value)
     return value
+
+
+def _one_card(value: str | None) -> None:
+    if value is not None:
+        raise ConfigError(
+            f"{{flag:suite_cards}} {value}: a session measures one card; on many, w2v fleet "
+            f"--cards {value} measures the same cells, by the same options",
+            field="suite_cards",
+            value=value,
+        )
 
 
 WAYS = ("each", "shard", "together")
@@ -25,6 +35,13 @@ FLEET: tuple[Option, ...] = (
         help="all (default), the first N, or a list such as 0,2,5: module ids of Gaudi, indices of "
         "CUDA; of a host, processes that share its cores, all being one a NUMA node",
         on=on("--cards", "fleet", "soak"),
+    ),
+    Option(
+        name="suite_cards",
+        parse=_one_card,
+        metavar="CARDS",
+        help="refused: a session measures one card, w2v fleet measures on many",
+        on=on("--cards", PYTEST),
     ),
     Option(
         name="shard",
