@@ -153,8 +153,8 @@ def test_a_level_that_grows_is_named_with_its_slope(level):
 def test_a_growth_that_starts_anew_with_each_process_is_judged_within_it():
     """What was lost with a process is no level of the next one."""
     passes = [
-        a_pass(n, process=f"p{n // 25}", levels={"host_bytes": 10**8 * (1 + n // 25)})
-        for n in range(100)
+        a_pass(n, process=f"p{n // 20}", levels={"host_bytes": 10**8 * (1 + n // 20)})
+        for n in range(1, 220)
     ]
 
     assert verdicts(card_of("cpu 0", passes))["cpu 0", "process"].verdict == "PASS"

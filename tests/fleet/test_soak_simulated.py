@@ -134,7 +134,8 @@ def test_one_kilobyte_a_batch_is_found_within_2000_and_5000_without_it_are_clean
     planted = {0: {"leak": leak}}
     code, found, _, err = soak(tmp_path, clips, 1, "--passes", passes, planted=planted)
 
-    assert leaking(found)["hpu 0"] - {"host_bytes"} == levels, err
+    grown = leaking(found)["hpu 0"]
+    assert grown >= levels if leak else grown == levels, err
     assert code == bool(levels)
 
 

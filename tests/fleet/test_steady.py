@@ -47,7 +47,14 @@ def test_one_step_at_any_place_is_no_leak():
 def test_a_level_that_flattens_is_no_leak():
     x = np.arange(1, 401) * 10.0
 
-    assert not leaks(x, 1e8 + 4000 * np.minimum(x, 2000))
+    assert not leaks(x, 1e8 + 4000 * np.minimum(x, 2800))
+
+
+def test_what_the_first_fifth_of_the_passes_holds_says_nothing():
+    x, y = level_of(200, seed=1)
+    wild = np.concatenate([np.random.default_rng(2).uniform(0, 1e9, 40), y[40:]])
+
+    assert slope_of(x, wild, limit=0.0, alpha=ALPHA) == slope_of(x, y, limit=0.0, alpha=ALPHA)
 
 
 def test_caches_that_fill_slower_and_slower_are_no_leak():
