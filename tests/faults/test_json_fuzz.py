@@ -156,6 +156,19 @@ def test_a_lone_surrogate_in_a_transcript_is_answered(capsys, tmp_path, good, fi
     assert fault == ""
 
 
+@pytest.mark.parametrize("key", ["cpus", "machine"])
+def test_a_hostile_name_in_a_fingerprint_reaches_no_terminal(capsys, tmp_path, good, key):
+    """The gate names the fields that changed since the baseline."""
+    _, run, baseline, _ = good
+    data = json.loads((run / "run.json").read_bytes())
+    path = ("records", 0, "record", "environment", key)
+    target = tmp_path / "run.json"
+    target.write_text(json.dumps(signed_run(planted(data, path, "RENAME"))))
+
+    assert judged(capsys, "gate", target, "--baseline", baseline, "--any-age")[0] == ""
+    assert judged(capsys, "compare", run, target)[0] == ""
+
+
 @pytest.mark.slow
 def test_thousands_of_bent_files_are_answered(capsys, tmp_path, good):
     """The seeded campaign; ``-rP`` shows its counts."""

@@ -51,7 +51,8 @@ def run(commands, home, *, test_count, simulate=True):
 def check(ended, *, test_count):
     """Each of the six was measured whole, with graphs, and has a record that is valid."""
     for command, end in zip(SIX, ended, strict=True):
-        record = json.loads(end["out"])
+        assert (end["code"], end["err"]) == (0, ""), command
+        record = json.loads(end["out"])["record"]
         assert record["invalid_reasons"] == [], (command, end["err"])
         assert record["cell"].startswith("large-" if "--large" in command else "base-")
         assert record["graphs"]
@@ -83,7 +84,7 @@ def test_the_six_commands_run_as_they_stand_on_a_laptop(tmp_path):
     ended = run([[*command, "--json"] for command in SIX], tmp_path, test_count=16, simulate=False)
 
     check(ended, test_count=16)
-    assert {json.loads(end["out"])["device"] for end in ended} == {"cpu"}
+    assert {json.loads(end["out"])["record"]["device"] for end in ended} == {"cpu"}
 
 
 @pytest.mark.slow  # 2,620 utterances, four times

@@ -1,6 +1,7 @@
 """What --data-path finds at a path, and which of two columns of a manifest counts."""
 
 import json
+import os
 
 import pytest
 
@@ -135,3 +136,11 @@ def test_columns_that_say_the_same_need_no_word(audio, row):
     put(audio, "m.jsonl", json.dumps(row) + "\n")
 
     assert list_manifest(audio).notes == ()
+
+
+@pytest.mark.parametrize("name", ["m.csv", "wav.scp", "7-1.trans.txt"])
+def test_a_pipe_is_refused_and_not_waited_for(audio, name):
+    os.mkfifo(audio / name)
+
+    with pytest.raises(TranscriptError, match=f"{name} is no regular file"):
+        load(parse_dataset(name_folder(str(audio))))

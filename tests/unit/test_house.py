@@ -12,7 +12,7 @@ BUDGETS = {
     "backends": 2440,  # drawn at 1,400; power, recipes, two families of torch, a host's graphs
     "bench": 1190,  # drawn at 600; energy, recipes, aftermath, phases, LoadGen
     "commands": 2840,  # not drawn; soak; folders, exports, both modes, bisecting, showing baselines
-    "data": 2630,  # drawn at 1,000; manifests, containers, cutting, foreign names, layouts
+    "data": 2660,  # drawn at 1,000; manifests, containers, cutting, foreign names, layouts
     "engine": 1570,  # drawn at 1,000; graphs, compiled logits, watchdog, requests one by one
     "model": 2450,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
     "fleet": 3230,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks

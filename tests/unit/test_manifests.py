@@ -271,6 +271,24 @@ def test_one_of_several_manifests_must_be_named(folder):
     assert len(list_manifest(folder / "test.tsv").recordings) == 3
 
 
+BENT = {
+    "unclosed.csv": ('path,text\nclips/a.wav,"A\nclips/b.wav,B\n', "unexpected end of data"),
+    "twice.jsonl": ('{"path": "clips/a.wav", "text": "A", "text": "B"}', "text stands there twice"),
+    "half.jsonl": ('{"path": "clips/a.wav", "text": "\\ud800"}', "half a surrogate pair"),
+    "long.jsonl": (json.dumps({"path": f"{'a' * 5000}.wav", "text": "A"}), "is not there"),
+    "nul.csv": ("path,text\na\0.wav,A\n", "holds control characters"),
+}
+
+
+@pytest.mark.parametrize("name", BENT)
+def test_what_a_reader_would_swallow_or_trip_over_is_refused(folder, name):
+    content, part = BENT[name]
+    write(folder, name, content)
+
+    assert part in refused(folder)
+    assert len(refused(folder)) < 1_500
+
+
 def test_pointer_of_git_lfs_is_named(folder):
     write(folder, "m.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 1\n")
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from w2v_core.data.listing import read_text, walk
 from w2v_core.errors import ConfigError, TranscriptError
@@ -53,7 +55,7 @@ def find_manifests(path: Path) -> tuple[Path, ...]:
     if (path / WAV_SCP).exists():
         return (path / WAV_SCP,)
     named = (p for p in sorted(path.iterdir()) if p.suffix.lower() in SUFFIXES)
-    return tuple(p for p in named if not p.name.startswith("."))
+    return tuple(p for p in named if not (p.name.startswith(".") or p.is_dir()))
 
 
 def is_manifest(path: Path) -> bool:
@@ -62,9 +64,9 @@ def is_manifest(path: Path) -> bool:
         return True
     try:
         header = next((line for line in decode_lines(path).split("\n") if line.strip()), "")
-    except TranscriptError:
+        return any(column.strip().lower() in AUDIO for column in _columns(path, header))
+    except (TranscriptError, csv.Error):
         return True
-    return any(column.strip().lower() in AUDIO for column in _columns(path, header))
 
 
 def _columns(path: Path, header: str) -> list[str]:
@@ -96,6 +98,18 @@ def decode_lines(path: Path) -> str:
         raise TranscriptError(
             f"{path}:{line}: the text is neither UTF-8 nor UTF-16 ({error.reason}); convert it"
         ) from error
+
+
+class TwiceError(ValueError):
+    """A key that an object holds twice, of which JSON's reader would take the last."""
+
+
+def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of a line of JSON; for ``object_pairs_hook``. Raises TwiceError."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise TwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return found
 
 
 def read_pairs(path: Path) -> dict[str, tuple[str, str]]:

@@ -11,10 +11,11 @@ from typing import Any
 
 from w2v_core.data.decoding import Recording
 from w2v_core.errors import LFS_REMEDY, TranscriptError, is_lfs_pointer
-from w2v_core.printable import printable
+from w2v_core.printable import printable, shorten
 from w2v_core.types import Exclusion
 
 MAX_LISTED = 10
+MAX_CHARS, MAX_NAME = 1_000, 300  # of one problem, of a name in it
 UNREFERENCED = "it has no reference, others have"
 
 
@@ -77,7 +78,7 @@ def make_listing(
         places.setdefault(name, line.place)
     found += problems
     if not allow_partial:
-        found += [f"{e.utterance_id}: {e.reason}" for e in lacking]
+        found += [f"{shorten(e.utterance_id, MAX_NAME)}: {e.reason}" for e in lacking]
     if found:
         head = (
             f"{root}: {len(found)} problems in transcripts and audio; repair them (an utterance "
@@ -94,7 +95,8 @@ def first_ten(head: str, problems: Sequence[str]) -> str:
     """Put problems below a heading, the first ten, and the count of the others."""
     left = len(problems) - MAX_LISTED
     more = [f"... and {left} more"] if left > 0 else []
-    return "\n  ".join([head, *problems[:MAX_LISTED], *more])
+    shown = (shorten(problem, MAX_CHARS) for problem in problems[:MAX_LISTED])
+    return "\n  ".join([head, *shown, *more])
 
 
 def _recording(line: Line) -> Recording:
@@ -114,6 +116,8 @@ def read_text(path: Path) -> bytes:
         TranscriptError: it cannot be read, its link leads nowhere, or it is a Git LFS pointer.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise TranscriptError(f"{path} is no regular file; name one that can be read again")
         data = path.read_bytes()
     except OSError as error:
         reason = dangling(path) or error.strerror
@@ -142,7 +146,12 @@ def locate(manifest: Path, audio: str) -> Path:
     path = Path(audio).expanduser()
     places = (manifest.parent / path, manifest.parent / "clips" / path, path)
     written = (other for place in places for other in (place, *map(Path, _forms(str(place)))))
-    return next((place for place in written if place.is_file()), places[0])
+    return next((place for place in written if is_file(place)), places[0])
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that no file can have is none."""
+    return os.path.isfile(path)  # noqa: PTH113 (pathlib's raises for some of them)
 
 
 def _forms(text: str) -> tuple[str, str]:
@@ -156,9 +165,14 @@ def composed(name: str) -> str:
 
 def dangling(path: Path) -> str | None:
     """Describe a link that leads nowhere; None for anything else."""
-    if not path.is_symlink() or path.exists():
+    if not os.path.islink(path) or path.exists():  # noqa: PTH114 (as is_file)
         return None
     return f"{path.name} is a link to {path.readlink()}, which is not there"
+
+
+def absent(path: Path) -> str:
+    """Say of audio that it is not there."""
+    return dangling(path) or f"its audio {shorten(str(path), MAX_NAME)} is not there"
 
 
 def walk(root: Path, *, problems: list[str]) -> Iterator[Path]:

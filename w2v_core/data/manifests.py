@@ -25,21 +25,23 @@ from w2v_core.data.layout import (
     AUDIO,
     SUFFIXES,
     WAV_SCP,
+    TwiceError,
     decode_lines,
     delimiter_of,
     find_manifests,
     is_manifest,
     read_pairs,
+    unique,
 )
-from w2v_core.data.listing import Line, Listing, dangling, locate, make_listing, text_of
+from w2v_core.data.listing import Line, Listing, absent, is_file, locate, make_listing, text_of
 from w2v_core.errors import DataError, TranscriptError
+from w2v_core.printable import printable
 
 TEXT = ("sentence", "text", "transcript", "transcription", "reference")
 IDS = ("id", "utterance_id", "utt_id")
 SPEAKERS = ("speaker", "speaker_id", "client_id")
 TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
 KNOWN = {"the audio": AUDIO, "references": TEXT, "ids": IDS, "speakers": SPEAKERS}
-"""Names of columns by what they hold; of two that are there the first is taken."""
 DURATION_TOLERANCE_S = 0.05
 MAX_FIELD_CHARS = 1 << 24
 
@@ -117,8 +119,8 @@ def _name(manifest: Path, audio: str) -> str:
 def _line(manifest: Path, row: _Row) -> Line:
     """Find a row's audio, and say what it lacks."""
     path, lack, problem = locate(manifest, row.audio), "", row.problem
-    if not path.is_file():
-        lack = dangling(path) or f"its audio {path} is not there"
+    if not is_file(path):
+        lack = absent(path)
     elif row.reference is not None and not row.reference.strip():
         lack = "the reference is empty"
     elif not problem:
@@ -168,6 +170,7 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | 
         io.StringIO(text, newline=""),
         delimiter=delimiter_of(path, header),
         quoting=csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL,  # a TSV sentence may hold a quote
+        strict=True,  # a quote that never closes would swallow the lines behind it
     )
     try:
         columns = [column.strip() for column in next(reader, [])]
@@ -190,7 +193,10 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
     for number, line in ((number, line) for number, line in lines if line.strip()):
         place = f"{path}:{number}"
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=unique)
+        except TwiceError as error:
+            yield place, f"the key {printable(str(error))} stands there twice; keep one"
+            continue
         except (ValueError, RecursionError):
             yield place, "no JSON object on one line, as JSON lines have it"
             continue
@@ -235,6 +241,8 @@ def _row(place: str, record: Mapping[str, str]) -> _Row:
         problem = "no audio is named"
     elif not (name or audio).isprintable():
         problem = f"the id {name or audio!r} holds control characters"
+    elif any("\ud800" <= c <= "\udfff" for c in first(TEXT) or ""):
+        problem = "the reference holds half a surrogate pair; no UTF-8 file can"
     return _Row(
         place=place,
         audio=audio,

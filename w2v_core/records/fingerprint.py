@@ -154,7 +154,7 @@ def difference(
     """
     rows = [
         FieldDifference(
-            field=name, a=_shown(a, name), b=_shown(b, name), matters=describe(name).why
+            field=printable(name), a=_shown(a, name), b=_shown(b, name), matters=describe(name).why
         )
         for name in sorted(set(a) | set(b))
         if describe(name).role != "volatile"
