@@ -8,7 +8,6 @@ The host compiles its graphs by a stand-in, which costs nothing.
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import json
 import sys
@@ -46,7 +45,6 @@ def run(command: list[str]) -> dict[str, Any]:
     sys.argv = ["w2v", *command]
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main(command)
-    gc.collect()  # the card is held until the backend goes, at the latest when a process ends
     return {"code": code, "out": out.getvalue(), "err": err.getvalue()}
 
 
