@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
@@ -36,7 +37,7 @@ def refuse_timer(arguments: Sequence[str]) -> None:
         pytest.UsageError: naming it, why, and the remedy.
     """
     flag = "--benchmark-timer"
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         name, mark, value = argument.partition("=")
         if name != flag or not (timer := value if mark else following):
             continue

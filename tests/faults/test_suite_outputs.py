@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.suite import run_sessions, tiny_inputs
+from w2v_core.pytest_entry import refuse_timer
 
 LONG = "n" * 260
 CELL = "tiny-float32-librispeech_corpus-nographs-exact"
@@ -147,3 +148,17 @@ def test_a_saved_run_without_these_cells_is_not_taken_for_a_comparison(sessions)
     said = told["odd"].stdout
     assert f"not in the saved run, not compared: test_cell[{CELL}]" in said
     assert "saved on another machine, which differs in cpu, " in said
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["--benchmark-timer"], ["--benchmark-timer="], ["tests", "-q"]]
+)
+def test_arguments_without_a_clock_are_left_to_pytest(arguments):
+    """Plain ``pytest`` has none at all."""
+    refuse_timer(arguments)
+
+
+def test_a_clock_is_found_behind_its_option_and_beside_it():
+    for arguments in (["-q", "--benchmark-timer", "no.such"], ["--benchmark-timer=no.such", "-q"]):
+        with pytest.raises(pytest.UsageError, match=r"no\.such"):
+            refuse_timer(arguments)
