@@ -86,6 +86,12 @@ def speech_like(rng: np.random.Generator, num_samples: int) -> npt.NDArray[np.fl
     return scaled.astype(np.float32)
 
 
+def waves(*lengths: int, seed: int = 0) -> list[npt.NDArray[np.float32]]:
+    """Return a waveform of each length, from one seeded generator."""
+    rng = np.random.default_rng(seed)
+    return [speech_like(rng, length) for length in lengths]
+
+
 def stack(
     waveforms: Waveforms, *, extra_frames: int = 0, extra_rows: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:

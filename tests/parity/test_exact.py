@@ -15,8 +15,8 @@ from tests.parity.reference import (
     compare,
     references_of,
     small_model,
-    speech_like,
     stack,
+    waves,
 )
 from w2v_core.errors import BucketOverflowError, ConfigError
 from w2v_core.model.exact import ExactForward
@@ -48,11 +48,6 @@ def exact(family: str, *, dtype="float32", float64_statistics=False, prepack=Fal
         float64_statistics=float64_statistics,
         prepack=prepack,
     )
-
-
-def waves(*lengths: int, seed: int = 0):
-    rng = np.random.default_rng(seed)
-    return [speech_like(rng, length) for length in lengths]
 
 
 @pytest.mark.parametrize("float64_statistics", STATISTICS)

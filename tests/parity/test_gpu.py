@@ -15,8 +15,8 @@ from tests.parity.reference import (
     references_of,
     small_config,
     small_model,
-    speech_like,
     stack,
+    waves,
 )
 from w2v_core.model import cuda
 from w2v_core.model.cuda import BlockedPositions, ConvolvedTaps, GpuEncoder, add_norm, suit_gpu
@@ -33,11 +33,6 @@ def nothing_compiles(monkeypatch):
 def forward_of(family, dtype=torch.float32):
     made = ExactForward(small_model(family), dtype=dtype, float64_statistics=True, prepack=False)
     return suit_gpu(made).eval().requires_grad_(requires_grad=False)
-
-
-def waves(*lengths, seed=0):
-    rng = np.random.default_rng(seed)
-    return [speech_like(rng, length) for length in lengths]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

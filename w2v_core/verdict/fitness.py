@@ -15,16 +15,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from w2v_core.records.fingerprint import key as fingerprint_key
+from w2v_core.records.packed import Scores
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import RED_OUTCOMES, Session
 from w2v_core.verdict.outcome import Finding, failed
-from w2v_core.verdict.soundness import (
-    Scores,
-    close,
-    for_the_last,
-    record_reasons,
-    steady_state,
-)
+from w2v_core.verdict.soundness import close, for_the_last, record_reasons, steady_state
 
 _FUTURE = timedelta(minutes=10)  # clocks of two machines may differ that much
 _COMPACT_UTC = re.compile(r"(\d{8})T?(\d{6})Z?")

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from w2v_core.printable import shown
 from w2v_core.records.cell import parse_cell
-from w2v_core.records.record import CellRecord, UtteranceScore
+from w2v_core.records.packed import Scores
+from w2v_core.records.record import CellRecord
 from w2v_core.scoring.text import DEFAULT_RECIPE
 from w2v_core.scoring.wer import score
 
@@ -21,7 +22,6 @@ SIMULATED = "the device was simulated; a simulated run proves nothing about a ca
 
 _RELATIVE = 1e-6  # of figures that are computed from each other
 
-Scores = tuple[UtteranceScore, ...]
 T = TypeVar("T")
 
 
