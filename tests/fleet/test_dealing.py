@@ -61,6 +61,7 @@ def fleet(cards, ends):
     return Fleet(
         cards=tuple(Card(device="hpu", number=n) for n in range(cards)),
         directory=Path("reports"),
+        front_end="fleet",
         options={},
         command="w2v fleet",
         run=run,

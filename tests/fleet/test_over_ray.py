@@ -23,7 +23,7 @@ def fleet(tmp_path, kill, *options):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.helpers.ray_fleet", kill, "fleet", *CELL, *options),
-            *("--address", "local", "--reports-dir", tmp_path),
+            *("--reports-dir", tmp_path),
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -36,14 +36,18 @@ def fleet(tmp_path, kill, *options):
     return found[0], done
 
 
-def test_a_killed_actors_shard_is_measured_by_another_and_the_record_says_so(tmp_path):
-    directory, done = fleet(tmp_path, "1", "--cards", "2", "--way", "shard")
+@pytest.mark.parametrize("kill", ["1", pytest.param("node", marks=pytest.mark.slow)])
+def test_what_an_actor_or_node_that_is_killed_loses_runs_elsewhere_and_the_record_says_so(
+    tmp_path, kill
+):
+    """Of a node the raylet is killed: Ray takes the node for dead, and the actor with it."""
+    directory, done = fleet(tmp_path, kill, "--cards", "2", "--way", "shard")
 
     assert done.returncode == 0, done.stderr
     (record,) = read_run(directory).records
     assert (record.valid, record.num_utterances, len(record.merged)) == (True, 2, 2)
     (told,) = [note for note in record.notes if "was lost on" in note]
-    assert "cpu 1, which was lost with its node or actor" in told
+    assert ("cpu 1, " if kill == "1" else "") + "which was lost with its node or actor" in told
     assert "measured on " in told
 
 

@@ -25,11 +25,17 @@ def tell(**said):
     return f"print({json.dumps(json.dumps(said))}, flush=True);"
 
 
+def make_job(folder="unused", **options):
+    return Job(
+        card="hpu 3", front_end="fleet", folder=str(folder), options=options, command="w2v fleet"
+    )
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     def run(script, *, silence_s=30.0, **pins):
         monkeypatch.setattr(process, "WORKER", ("-c", PRELUDE + script))
-        job = Job(card="hpu 3", folder=str(tmp_path), options={}, command="w2v fleet")
+        job = make_job(tmp_path)
         return run_job(job, Card(device="hpu", number=3, pins=pins), silence_s=silence_s)
 
     return run
@@ -77,7 +83,7 @@ def test_one_that_crashes_points_to_its_log(run, tmp_path):
 
 def test_one_that_ends_before_it_reads_its_job_is_told_of(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "WORKER", ("-c", "raise SystemExit(7)"))
-    job = Job(card="hpu 3", folder=str(tmp_path), options={"x": "y" * 2**20}, command="")
+    job = make_job(tmp_path, x="y" * 2**20)
     found = run_job(job, Card(device="hpu", number=3), silence_s=30.0)
 
     assert found.problem == "ended with status 7 in 'starting'; see output.log"
@@ -103,7 +109,7 @@ def test_it_sees_its_card_and_no_other(run, tmp_path):
 
 def test_a_worker_ends_with_whoever_started_it():
     """A card must not stay taken by an orphan."""
-    job = Job(card="cpu 0", folder="unused", options={}, command="w2v fleet")
+    job = make_job()
     script = (
         "import time, w2v_core.fleet.worker as w; w.work = lambda *_: time.sleep(600); w.main()"
     )
@@ -120,7 +126,7 @@ def test_a_worker_ends_with_whoever_started_it():
 
 def test_a_worker_that_hangs_says_where_when_it_is_asked(tmp_path):
     script = "import w2v_core.fleet.worker as w; w.work = lambda *_: w.time.sleep(600); w.main()"
-    job = Job(card="cpu 0", folder="unused", options={}, command="w2v fleet")
+    job = make_job()
     with (tmp_path / "log").open("wb") as log:
         worker = subprocess.Popen(
             [sys.executable, "-c", script],

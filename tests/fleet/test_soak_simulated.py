@@ -86,6 +86,37 @@ def test_a_flipped_id_and_a_leak_are_found(tmp_path, clips):
     assert leaking(found)["hpu 0"] >= {"heap_bytes"}
 
 
+def altered(found):
+    """Return what is told of weights, by card: [(pass, tensor)], and behind how many passes."""
+    return {
+        row["card"]: ([(w["pass"], w["tensor"]) for w in row["altered"]], row["altered_passes"])
+        for row in found["cells"]
+    }
+
+
+@pytest.mark.slow
+def test_a_low_bit_of_one_weight_that_changes_no_id_is_found_and_located(tmp_path, clips):
+    """Resume keeps what was loaded: the next process is held against it, and is whole."""
+    fault = {"weight": f"{LAYER}.weight", "pass": 9, "bit": 0}
+    code, found, _, err = soak(tmp_path, clips, 2, "--passes", "20", planted={4: fault})
+
+    assert code == 1, err
+    assert {row["card"]: row["wrong_passes"] for row in found["cells"]} == {"hpu 0": 0, "hpu 4": 0}
+    assert altered(found) == {"hpu 0": ([], 0), "hpu 4": ([(9, f"{LAYER}.weight")], 12)}
+    (told,) = [f for f in found["findings"] if f.startswith("hpu 4: ")]
+    (row,) = [row for row in found["cells"] if row["card"] == "hpu 4"]
+    wrong = row["altered"][0]
+    assert wrong["own"] != wrong["others"]
+    assert "suspect of silent data corruption" in told
+    assert f"from pass 9 on: {LAYER}.weight: SHA-256 {wrong['own'][:16]}" in told
+    assert wrong["others"][:16] in told
+
+    directory, _ = left(tmp_path)
+    process = start(tmp_path, 2, "--resume", str(directory), "--passes", "22")
+    process.communicate()
+    assert altered(left(tmp_path)[1]) == altered(found)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "wrong_passes"),

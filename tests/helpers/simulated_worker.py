@@ -1,7 +1,7 @@
 """The process of a simulated card: ``python -m tests.helpers.simulated_worker``, a job on stdin.
 
 ``W2V_PLANT`` is JSON, card number -> what is wrong with that card; ``pass``: from which pass of its
-process on (a weight, what leaks), or in which (an activation, an id).
+process on (a weight, in its ``bit``; what leaks), or in which (an activation, an id).
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def plant_flips(faults: dict) -> None:
     def broken(self, utterances, **options):
         passes.append(self)
         if faults.get("weight") and is_due():
-            flip(self._forward.get_buffer(faults["weight"]), EXPONENT)
+            mask = 1 << faults["bit"] if "bit" in faults else EXPONENT
+            flip(self._forward.get_buffer(faults["weight"]), mask)
         if faults.get("activation") and is_due():
             flip_output_once(self._forward.get_submodule(faults["activation"]))
         return transcribe(self, utterances, **options)

@@ -64,6 +64,8 @@ class GraphSupport:
     """What captures or compiles them, with its version where it is a package of its own."""
     is_quick: bool = True
     """Whether a small model's bucket costs a few seconds at most, or minutes."""
+    copies_weights: bool = False
+    """Whether a capture computes with copies of the weights that cannot be read."""
 
     @property
     def by_default(self) -> bool:

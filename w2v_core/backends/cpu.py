@@ -54,7 +54,11 @@ class CpuBackend:
         compiler = host_compiler(dtype)
         if isinstance(compiler, str):
             return GraphSupport(unsupported=compiler)
-        return GraphSupport(by=compiler.name, is_quick=compiler.is_quick)
+        return GraphSupport(
+            by=compiler.name,
+            is_quick=compiler.is_quick,
+            copies_weights=compiler.copies_weights,
+        )
 
     def host_buffer(self, num_elements: int, dtype: torch.dtype) -> torch.Tensor:
         """Allocate pageable memory; nothing is copied asynchronously here."""

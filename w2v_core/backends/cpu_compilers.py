@@ -40,6 +40,8 @@ class HostCompiler:
     """Makes the compiler of a step, given the step's inputs."""
     is_quick: bool
     """Whether a small model's bucket costs a few seconds, so that the suite compiles unasked."""
+    copies_weights: bool = False
+    """Whether it packs the weights into constants of its own."""
 
 
 def host_compiler(dtype: Dtype) -> HostCompiler | str:
@@ -50,6 +52,7 @@ def host_compiler(dtype: Dtype) -> HostCompiler | str:
             name=f"openvino {importlib.metadata.version('openvino')} {PRECISIONS[dtype]}",
             of=partial(OpenVino, PRECISIONS[dtype]),
             is_quick=True,
+            copies_weights=True,
         )
     inductor = _why_no_inductor()
     if isinstance(inductor, HostCompiler):

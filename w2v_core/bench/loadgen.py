@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from array import array
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from w2v_core.bench.figures import percentiles
 from w2v_core.engine.engine import Engine
 from w2v_core.engine.online import Online
 from w2v_core.errors import ConfigError, EngineError, ReportError
@@ -47,7 +47,8 @@ class LoadResult:
     summary: Mapping[str, str]
     """Every line of LoadGen's own ``mlperf_log_summary.txt`` that has a value."""
     latency_s: Mapping[str, float]
-    """p50, p90 and p99 by the engine's own clock, from submission to the transcript."""
+    """p50, p90 and p99 by the engine's own clock, from a query's issue to its transcript, each of
+    the rank that LoadGen takes."""
     num_queries: int
     failures: tuple[str, ...]
     """Ids of utterances without a transcript, and why; LoadGen was answered with nothing."""
@@ -89,7 +90,7 @@ def run_load(
         done.result()
     return LoadResult(
         summary=read_summary(directory / "mlperf_log_summary.txt"),
-        latency_s=percentiles(system.latency_s),
+        latency_s=ranked(system.latency_s),
         num_queries=len(system.latency_s) + len(system.failures),
         failures=tuple(system.failures),
         transcripts=_transcripts(directory, utterances) if load.mode == "accuracy" else {},
@@ -107,21 +108,23 @@ class _System:
 
     def issue(self, samples: Sequence[Any]) -> None:
         """Submit what LoadGen issues; blocks while the engine is full."""
+        issued_s = time.perf_counter()
         for sample in samples:
+            late_s = time.perf_counter() - issued_s  # an offline query is all samples at once
             try:
                 future = self._online.submit(self.utterances[sample.index])
             except EngineError as error:
                 self._complete(sample.id, b"", failure=str(error))
                 continue
-            future.add_done_callback(partial(self._done, sample.id))
+            future.add_done_callback(partial(self._done, sample.id, late_s))
 
-    def _done(self, query: int, future: Future[Hypothesis]) -> None:
+    def _done(self, query: int, late_s: float, future: Future[Hypothesis]) -> None:
         error = future.exception()
         if error is not None:
             self._complete(query, b"", failure=str(error))
             return
         answer = future.result()
-        self._complete(query, answer.text.encode(), latency_s=answer.latency_s)
+        self._complete(query, answer.text.encode(), latency_s=late_s + answer.latency_s)
 
     def _complete(
         self, query: int, text: bytes, *, failure: str = "", latency_s: float = 0.0
@@ -183,6 +186,15 @@ def _settings(lg: Any, load: Load) -> Any:  # noqa: ANN401
     settings.server_target_latency_ns = int(load.p99_s * 1e9)
     settings.server_target_latency_percentile = 0.99
     return settings
+
+
+def ranked(seconds: Sequence[float]) -> dict[str, float]:
+    """Return p50, p90 and p99, each the value whose rank from 0 is the whole part of n p.
+
+    Source: ProcessLatencies in LoadGen's results.cc.
+    """
+    ordered = sorted(seconds) or [0.0]
+    return {f"p{p}": ordered[len(ordered) * p // 100] for p in (50, 90, 99)}
 
 
 def read_summary(path: Path) -> dict[str, str]:

@@ -26,8 +26,9 @@ from w2v_core.progress import bars
 
 if TYPE_CHECKING:
     from w2v_core.data.catalog import Corpus
+    from w2v_core.fleet.cards import Card
     from w2v_core.fleet.report import FleetRun
-    from w2v_core.fleet.ways import Fleet
+    from w2v_core.fleet.ways import Fleet, Runner
 
 LOCK = ".fleet.lock"
 
@@ -86,10 +87,8 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
     from w2v_core.fleet.cards import find_cards
     from w2v_core.fleet.over_ray import seats
     from w2v_core.fleet.process import run_job
-    from w2v_core.fleet.ways import Fleet, Runner
-    from w2v_core.options.cells import cells_of
 
-    cells = cells_of(options, measures_graphs=lambda _: True)  # what is wrong is an error now
+    sets = sets_of(options)
     asked = (options["device"], options["cards"])
     if options["address"] is None:
         cards = find_cards(*asked)
@@ -98,18 +97,45 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
         opened = seats(options["address"], *asked, silence_s=options["timeout"])
         cards, run = stack.enter_context(opened)
     directory = reserve_run(options, f"{cards[0].device}-fleet")
-    corpora = decode_once(sorted({c.dataset for c in cells}), options, directory, stack)
+    made, corpora = make_fleet(options, raw, cards, run, directory, sets=sets, stack=stack)
+    return _ways(options, made, corpora), directory
+
+
+def sets_of(options: Given) -> list[str]:
+    """Return the sets of the cells that are asked for; what is wrong with those is an error now."""
+    from w2v_core.options.cells import cells_of
+
+    return sorted({c.dataset for c in cells_of(options, measures_graphs=lambda _: True)})
+
+
+def make_fleet(
+    options: Given,
+    raw: dict[str, Any],
+    cards: tuple[Card, ...],
+    run: Runner,
+    directory: Path,
+    *,
+    sets: list[str],
+    stack: ExitStack,
+) -> tuple[Fleet, dict[str, Corpus]]:
+    """Decode the sets for all cards, until the stack is closed; returns the fleet and the sets."""
+    from w2v_core.fleet.ways import Fleet
+
+    front_end = options.front_end
+    decoded = decode_once(sets, options, directory, stack)
     made = Fleet(
         cards=cards,
         directory=directory,
+        front_end=front_end,
         options=raw,
         command=shlex.join(["w2v", *sys.argv[1:]]),
         run=run,
-        report=tell,
-        corpora={name: str(path) for name, (path, _) in corpora.items()},
+        report=partial(tell, who=front_end),
+        corpora={name: str(path) for name, (path, _) in decoded.items()},
+        rounds=options["rounds"],
     )
-    tell(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
-    return _ways(options, made, {name: corpus for name, (_, corpus) in corpora.items()}), directory
+    made.report(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
+    return made, {name: corpus for name, (_, corpus) in decoded.items()}
 
 
 def _ways(options: Given, made: Fleet, corpora: dict[str, Corpus]) -> FleetRun:
@@ -168,7 +194,8 @@ def decode_once(
         for file in (path, path.with_suffix(".json")):
             stack.callback(file.unlink, missing_ok=True)
         size = write_mapped(corpus, path)
-        tell(f"{name}: {len(corpus.utterances)} utterances, {size / 1e6:.1f} MB for all cards")
+        told = f"{name}: {len(corpus.utterances)} utterances, {size / 1e6:.1f} MB for all cards"
+        tell(told, who=options.front_end)
         found[name] = (path, read_mapped(path))
     return found
 
@@ -209,6 +236,6 @@ def alone(reports_dir: Path) -> Iterator[None]:
         yield
 
 
-def tell(line: str, *, who: str = "fleet") -> None:
+def tell(line: str, *, who: str) -> None:
     """Say on stderr how far it is."""
     sys.stderr.write(f"{who}: {printable(line)}\n")

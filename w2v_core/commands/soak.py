@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.commands import HELP
-from w2v_core.commands.fleet import alone, decode_once, raw_options, reserve_run, tell
+from w2v_core.commands.fleet import alone, make_fleet, raw_options, reserve_run, sets_of
 from w2v_core.commands.options import given
 from w2v_core.errors import ConfigError
 from w2v_core.options.option import Given, declare, options_of
@@ -36,7 +39,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "pass must return the first one's frame ids, bit for bit, at its speed; memory, files, "
         "threads and graphs must not grow. What differs is named, and the run goes on.",
         epilog="Exit codes: 0 clean, 1 found something or too short to say, 2 wrong usage, "
-        "3 unusable input or no card, 130 interrupted; the page is written then too.",
+        "3 unusable input or no card, 130 interrupted, by Ctrl-C or SIGTERM; the page is written "
+        "then too.",
     )
     declare("soak", parser.add_argument)
     parser.set_defaults(handler=soak)
@@ -56,53 +60,52 @@ def soak(arguments: argparse.Namespace) -> int:
 
     options = given("soak", arguments)
     options.check()
-    raw, directory = raw_options("soak", arguments), options["resume"]
+    given_raw, directory = raw_options("soak", arguments), options["resume"]
+    raw = {name: value for name, value in given_raw.items() if name not in OWN}
     end: dict[str, Any] = {"passes": options["passes"], "hours": options["hours"]}
     asked = Asked(options={}, **end)
     if directory is not None:
         _refuse_others(raw)
         asked = read_asked(directory)
-        options = Given("soak", {**raw, **asked.options}.__getitem__)
+        raw = {**raw, **asked.options}
+        options = Given("soak", {**given_raw, **raw}.__getitem__)
         if any(end.values()):
             asked = replace(asked, **end)
     else:
-        asked = replace(asked, options={n: v for n, v in raw.items() if n not in OWN})
+        asked = replace(asked, options=raw)
     asked.check()
     reports_dir = options["reports_dir"] if directory is None else directory.parent.parent
     with ExitStack() as stack:
         stack.enter_context(alone(reports_dir))
-        return _soak(options, asked, directory, stack, as_json=arguments.json)
+        stack.enter_context(_stoppable())
+        return _soak(options, raw, asked, directory, stack, as_json=arguments.json)
 
 
 def _soak(
-    options: Given, asked: Asked, directory: Path | None, stack: ExitStack, *, as_json: bool
+    options: Given,
+    raw: dict[str, Any],
+    asked: Asked,
+    directory: Path | None,
+    stack: ExitStack,
+    *,
+    as_json: bool,
 ) -> int:
     from w2v_core.fleet.cards import find_cards
     from w2v_core.fleet.process import run_job
     from w2v_core.fleet.soak import Soaked
     from w2v_core.fleet.soak_report import write_asked, write_soak
-    from w2v_core.fleet.ways import Fleet
-    from w2v_core.options.cells import cells_of
     from w2v_core.report.soak import render_soak_text
 
-    cells = cells_of(options, measures_graphs=lambda _: True)  # what is wrong is an error now
+    sets, silence_s = sets_of(options), options["timeout"]
     cards = find_cards(options["device"], options["cards"])
     asked = _same_cards(asked, cards)
     if directory is None:
         directory = reserve_run(options, f"{cards[0].device}-soak")
     write_asked(directory, asked)
-    corpora = decode_once(sorted({c.dataset for c in cells}), options, directory, stack)
-    fleet = Fleet(
-        cards=cards,
-        directory=directory,
-        options={**_defaults(), **asked.options},
-        command=shlex.join(["w2v", *sys.argv[1:]]),
-        run=partial(run_job, silence_s=options["timeout"]),
-        report=lambda line: tell(line, who="soak"),
-        corpora={name: str(path) for name, (path, _) in corpora.items()},
-    )
-    fleet.report(f"{len(cards)} cards: {', '.join(map(str, cards))}; in {directory}")
-    run = Soaked.of(fleet, asked.soak, silence_s=options["timeout"], problems=asked.problems)
+    once = partial(run_job, silence_s=silence_s)
+    fleet, _ = make_fleet(options, raw, cards, once, directory, sets=sets, stack=stack)
+    fleet.report(f"stop it with kill {os.getpid()} (SIGTERM){_ctrl_c()}; --resume goes on")
+    run = Soaked.of(fleet, asked.soak, silence_s=silence_s, problems=asked.problems)
     found, result = write_soak(directory, asked, run)
     sys.stdout.write(f"{json.dumps(found) if as_json else render_soak_text(found, result)}\n")
     sys.stderr.write(f"reports: {printable(str(directory))}\n")
@@ -115,7 +118,7 @@ def _refuse_others(raw: dict[str, Any]) -> None:
     """A soak goes on with its own cells, cards and files."""
     for option in options_of("soak").values():
         flag = option.on["soak"]
-        if option.name not in OWN and raw[flag.dest] != option.default_on("soak"):
+        if flag.dest in raw and raw[flag.dest] != option.default_on("soak"):
             text = f"{flag.shown} with {{flag:resume}}: a soak goes on with its own; leave it out"
             raise ConfigError(text, field=option.name, value=raw[flag.dest])
 
@@ -130,6 +133,20 @@ def _same_cards(asked: Asked, cards: tuple[Card, ...]) -> Asked:
     return replace(asked, cards=names)
 
 
-def _defaults() -> dict[str, Any]:
-    """Return what a fleet is not given: its worker reads a job's options as a fleet's."""
-    return {o.on["fleet"].dest: o.default_on("fleet") for o in options_of("fleet").values()}
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does: what stops services, jobs and background processes."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _ctrl_c() -> str:
+    """Name Ctrl-C where it is heard: a shell's background processes ignore it (POSIX, 2.11)."""
+    return "" if signal.getsignal(signal.SIGINT) is signal.SIG_IGN else " or Ctrl-C"

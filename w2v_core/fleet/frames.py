@@ -84,19 +84,24 @@ def disagreements(cards: Mapping[str, Frames]) -> tuple[list[Disagreement], list
     for utterance_id in sorted({i for frames in cards.values() for i in frames}):
         ids = {name: f[utterance_id] for name, f in cards.items() if utterance_id in f}
         digests = {name: digest(f) for name, f in ids.items()}
-        ((most, count),) = Counter(digests.values()).most_common(1)
-        if count == len(ids):
-            continue
-        if 2 * count <= len(ids):
+        most, wrong = outvoted(digests)
+        if most is None:
             open_ids.append(utterance_id)
             continue
         norm = next(ids[name] for name, d in digests.items() if d == most)
-        found += [
-            first_difference(name, utterance_id, ids[name], norm)
-            for name, d in digests.items()
-            if d != most
-        ]
+        found += [first_difference(name, utterance_id, ids[name], norm) for name in wrong]
     return found, open_ids
+
+
+def outvoted(digests: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    """Return the digest of more than half of the cards, and who has another one.
+
+    None where no digest has such a majority: nobody is wrong then.
+    """
+    ((most, count),) = Counter(digests.values()).most_common(1)
+    if 2 * count <= len(digests):
+        return None, []
+    return most, [name for name, own in digests.items() if own != most]
 
 
 def first_difference(

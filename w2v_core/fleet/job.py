@@ -12,6 +12,8 @@ from w2v_core.jsonfile import convert, decode
 
 FRAMES = "frames-{cell}.npz"
 """Name of the file that holds a cell's frame ids, beside its record."""
+WEIGHTS = "weights-{cell}.json"
+"""Name of the file that holds the digests of a soaked cell's weights, as they were loaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,10 @@ class Job:
     """Its name, for the record."""
     folder: str
     """Where its run goes; made by the process, on its own node."""
+    front_end: str
+    """``fleet`` or ``soak``: whose options these are."""
     options: Mapping[str, Any]
-    """What the fleet was given, as argparse read it; of a device, the one that was found."""
+    """What it was given, as argparse read it; of a device, the one that was found."""
     command: str
     cpus: tuple[int, ...] = ()
     cells: tuple[str, ...] = ()
@@ -42,6 +46,8 @@ class Job:
     """Of each set, as ``2/7``; None for the whole."""
     corpora: Mapping[str, str] = field(default_factory=dict)
     """Files of decoded sets (corpus.py) by dataset; others are decoded in the process."""
+    rounds: int = 1
+    """Timed passes of a measurement."""
     soak: Soak | None = None
     """Passes without end in place of a measurement (soaking.py)."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from w2v_core.errors import RecordError
 from w2v_core.fleet.frames import Disagreement
+from w2v_core.fleet.weights import WeightDifference
 from w2v_core.jsonfile import convert, decode, read_bytes
 from w2v_core.records.store import as_report_error
 
@@ -35,6 +36,13 @@ class CellPass:
     failed: tuple[str, ...] = ()
     """Why utterances have no transcript, the first of them."""
     num_failed: int = 0
+    weights: str | None = None
+    """Digest of all weights on the device behind the pass; None where they are not read."""
+    altered: tuple[WeightDifference, ...] = ()
+    """The first tensors of weights that are not as they were loaded."""
+    num_altered: int = 0
+    digest_s: float = 0.0
+    """What reading the weights took, behind ``wall_s``."""
     temperature_c: float | None = None
     """The highest that was read."""
     power_w: float | None = None

@@ -12,12 +12,11 @@ from w2v_core.errors import RecordError
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.verdict import CardCell
-from w2v_core.fleet.ways import Again, SharedCost
+from w2v_core.fleet.ways import Again, SharedCost, result_of
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import FLEET, finish, write_text, write_verdict
 from w2v_core.report.files import write_index, write_run
 from w2v_core.report.fleet import render_fleet
-from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import Finding, GateResult, failed
 from w2v_core.verdict.run import judged
 
@@ -49,16 +48,19 @@ class FleetRun:
             if result is None:
                 raise RecordError("the merged records were not judged")
             return result
-        cells = sorted((c.verdict for c in self.judged), key=lambda c: c.verdict != "FAIL")
-        again = tuple(failed("integrity", f"again: {a.cell}: {a.told}") for a in self.again)
-        return GateResult(cells=tuple(cells), findings=(*lost, *again), policy=Policy())
+        return result_of(self.judged, self.again, lost)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values; records are in the cards' own runs."""
+        done = [o for runs in self.outcomes.values() for o in runs]
+        names = {o.card: r.device_name for o in done for r in o.records.values()}
         return {
             "schema_version": SCHEMA_VERSION,
             "way": self.way,
-            "cards": [{"name": str(card), **asdict(card)} for card in self.cards],
+            "cards": [
+                {"name": str(card), **asdict(card), "device_name": names.get(str(card), "")}
+                for card in self.cards
+            ],
             "runs": [
                 {
                     "card": o.card,
@@ -68,8 +70,7 @@ class FleetRun:
                     "problem": o.problem,
                     "wall_s": o.wall_s,
                 }
-                for runs in self.outcomes.values()
-                for o in runs
+                for o in done
             ],
             "cells": [_cell(c) for c in self.judged],
             "again": [asdict(a) for a in self.again],
@@ -84,13 +85,27 @@ def write_fleet(directory: Path, run: FleetRun) -> None:
     Raises:
         ReportError: one cannot be written.
     """
-    write_text(directory / FLEET, json.dumps(run.to_json(), indent=1) + "\n")
-    if run.merged:
-        write_run(directory, judged(run.merged))
-        write_text(directory / "fleet.html", render_fleet(run.to_json(), run.result))
+    data, result = run.to_json(), run.result
+    page = render_fleet(data, result)
+    if not run.merged:
+        write_cards(directory, FLEET, data, result, page=page)
         return
-    write_verdict(directory, run.result.to_json())
-    write_text(directory / "summary.html", render_fleet(run.to_json(), run.result))
+    write_text(directory / FLEET, json.dumps(data, indent=1) + "\n")
+    write_run(directory, judged(run.merged))
+    write_text(directory / "fleet.html", page)
+
+
+def write_cards(
+    directory: Path, name: str, data: Mapping[str, Any], result: GateResult, *, page: str
+) -> None:
+    """Write what many cards left, the verdict and the page; take the mark off and list the run.
+
+    Raises:
+        ReportError: one cannot be written.
+    """
+    write_text(directory / name, json.dumps(data, indent=1) + "\n")
+    write_verdict(directory, result.to_json())
+    write_text(directory / "summary.html", page)
     if finish(directory):
         write_index(directory.parent.parent)
 

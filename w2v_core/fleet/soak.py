@@ -13,15 +13,15 @@ from w2v_core.errors import DeviceError
 from w2v_core.fleet import process
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import read_frames
-from w2v_core.fleet.job import FRAMES, Soak
+from w2v_core.fleet.job import FRAMES, WEIGHTS, Soak
 from w2v_core.fleet.passes import PASSES, PLACE, SOFTWARE, Pass, read_passes
 from w2v_core.fleet.soak_verdict import CardSoak, judge_soak
 from w2v_core.fleet.steady import Slope
 from w2v_core.fleet.verdict import CardCell
-from w2v_core.fleet.ways import Again, Fleet, measure_again
+from w2v_core.fleet.ways import Again, Fleet, measure_again, result_of
+from w2v_core.fleet.weights import read_written
 from w2v_core.system import read
-from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.outcome import GateResult, failed
+from w2v_core.verdict.outcome import GateResult
 
 MOST_STARTS = 4  # of a card's process, the first included
 TELL_S = 60.0
@@ -66,9 +66,7 @@ class Soaked:
     @property
     def result(self) -> GateResult:
         """The verdict."""
-        cells = sorted((c.verdict for c in self.judged), key=lambda c: c.verdict != "FAIL")
-        again = tuple(failed("integrity", f"again: {a.cell}: {a.told}") for a in self.again)
-        return GateResult(cells=tuple(cells), findings=again, policy=Policy())
+        return result_of(self.judged, self.again)
 
 
 def soak_cards(fleet: Fleet, asked: Soak, *, silence_s: float) -> tuple[dict[str, list[str]], bool]:
@@ -144,14 +142,15 @@ def read_soak(fleet: Fleet, problems: Mapping[str, Sequence[str]]) -> tuple[Card
     for card in fleet.cards:
         folder = fleet.folder(card, PLACE)
         passes = read_passes(folder / PASSES)
-        files = {
-            c.cell: folder / FRAMES.format(cell=c.cell) for one in passes[:1] for c in one.cells
-        }
+        cells = [c.cell for one in passes[:1] for c in one.cells]
+        kept = {c: folder / WEIGHTS.format(cell=c) for c in cells}  # none of an older soak
         found.append(
             CardSoak(
                 card=str(card),
+                device=card.device,
                 passes=tuple(passes),
-                frames={cell: read_frames(file) for cell, file in files.items()},
+                frames={c: read_frames(folder / FRAMES.format(cell=c)) for c in cells},
+                weights={c: read_written(file) for c, file in kept.items() if file.exists()},
                 software=read(folder / SOFTWARE) or "",
                 problems=tuple(problems.get(str(card), ())),
             )

@@ -12,11 +12,11 @@ from typing import Any
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.fleet.job import Soak
 from w2v_core.fleet.passes import Pass
+from w2v_core.fleet.report import write_cards
 from w2v_core.fleet.soak import Soaked
 from w2v_core.fleet.steady import LEAST_PASSES
 from w2v_core.jsonfile import convert, name_of, read_json
-from w2v_core.records.store import INCOMPLETE, SOAK, finish, write_text, write_verdict
-from w2v_core.report.files import write_index
+from w2v_core.records.store import INCOMPLETE, SOAK, write_text
 from w2v_core.report.soak import render_soak
 from w2v_core.verdict.outcome import GateResult
 
@@ -88,11 +88,7 @@ def write_soak(directory: Path, asked: Asked, run: Soaked) -> tuple[dict[str, An
         "again": [asdict(a) for a in run.again],
         "series": _series(run),
     }
-    write_text(directory / SOAK, json.dumps(found, indent=1) + "\n")
-    write_verdict(directory, result.to_json())
-    write_text(directory / "summary.html", render_soak(found, result))
-    if finish(directory):
-        write_index(directory.parent.parent)
+    write_cards(directory, SOAK, found, result, page=render_soak(found, result))
     return found, result
 
 
@@ -100,6 +96,8 @@ def _card(run: Soaked, name: str) -> dict[str, Any]:
     card = next(c for c in run.cards if c.card == name)
     return {
         "card": name,
+        "device": card.device,
+        "device_name": json.loads(card.software or "{}").get("card", ""),
         "passes": len(card.passes),
         "batches": sum(passes[-1].batches for passes in card.processes.values()),
         "processes": len(card.processes),
@@ -114,7 +112,9 @@ def _card(run: Soaked, name: str) -> dict[str, Any]:
 
 def _cell(run: Soaked, name: str, cell: str) -> dict[str, Any]:
     judged = next(c for c in run.judged if (c.card, c.cell) == (name, cell))
-    passes = next(c for c in run.cards if c.card == name).of(cell)
+    card = next(c for c in run.cards if c.card == name)
+    passes, weights = card.of(cell), card.weights.get(cell)
+    before = [None, *(c.weights for _, c in passes)]
     return {
         "card": name,
         "cell": cell,
@@ -126,6 +126,17 @@ def _cell(run: Soaked, name: str, cell: str) -> dict[str, Any]:
             {"pass": one.number, "at_utc": one.at_utc, **asdict(d)}
             for one, c in passes
             for d in c.wrong[:1]
+        ],
+        "tensors": 0 if weights is None else len(weights.digests),
+        "weights_bytes": 0 if weights is None else weights.num_bytes,
+        "weights_unread": "an older soak read none" if weights is None else weights.unread,
+        "digest_s": median(c.digest_s for _, c in passes),
+        "altered_passes": sum(c.num_altered > 0 for _, c in passes),
+        "altered": [
+            {"pass": one.number, "at_utc": one.at_utc, "tensors": c.num_altered, **asdict(d)}
+            for (one, c), was in zip(passes, before, strict=False)
+            if c.weights != was  # a flip stays; where it begins is told
+            for d in c.altered[:1]
         ],
     }
 

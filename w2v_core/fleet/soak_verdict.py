@@ -1,4 +1,4 @@
-"""What speaks against the passes of a soak: other ids, lost utterances, speed, what grows.
+"""What speaks against the passes of a soak: other ids or weights, lost utterances, speed, growth.
 
 No torch here.
 """
@@ -13,8 +13,11 @@ from w2v_core.fleet.frames import Disagreement, Frames, disagreements
 from w2v_core.fleet.passes import CellPass, Pass
 from w2v_core.fleet.steady import LEAST_PASSES, LIMITS, Slope, judged_from, slope_of, slowest_block
 from w2v_core.fleet.verdict import CardCell
+from w2v_core.fleet.weights import WeightDifference, Weights, compare_weights
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import Finding, failed, ranked
+
+SUSPECT = "suspect of silent data corruption"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +28,12 @@ class CardSoak:
     passes: tuple[Pass, ...] = field(repr=False)
     frames: Mapping[str, Frames] = field(repr=False)
     """Of the first pass, by cell."""
+    weights: Mapping[str, Weights] = field(default_factory=dict, repr=False)
+    """As the first process loaded them, by cell."""
+    device: str = ""
+    """Its kind."""
     software: str = ""
-    """Of the first process; cards of the same are compared."""
+    """Of the first process, JSON (passes.SOFTWARE); cards of the same are compared."""
     problems: tuple[str, ...] = ()
     """Why processes ended before their last pass."""
 
@@ -71,43 +78,65 @@ def judge_soak(
     return tuple(judged), slopes
 
 
-def _across(
-    cards: Sequence[CardSoak], cell: str
-) -> tuple[list[Disagreement], Mapping[str, list[str]]]:
-    """Hold the first passes of cards with the same software against each other."""
-    groups: dict[str, dict[str, Frames]] = {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Across:
+    """What cards with the same software say of each other's beginning, of one cell."""
+
+    wrong: list[Disagreement]
+    """First passes' frame ids."""
+    altered: list[WeightDifference]
+    """Loaded weights."""
+    undecided: Mapping[str, list[str]]
+    """By card, what has no majority, in words."""
+
+
+def _across(cards: Sequence[CardSoak], cell: str) -> _Across:
+    """Hold the beginnings of cards with the same software against each other."""
+    groups: dict[str, list[CardSoak]] = {}
     for card in cards:
-        if cell in card.frames:
-            groups.setdefault(card.software, {})[card.card] = card.frames[cell]
-    wrong: list[Disagreement] = []
-    undecided: dict[str, list[str]] = {}
+        groups.setdefault(card.software, []).append(card)
+    found = _Across(wrong=[], altered=[], undecided={c.card: [] for c in cards})
     for peers in groups.values():
-        found, ids = disagreements(peers)
-        wrong += found
-        undecided |= dict.fromkeys(peers, ids)
-    return wrong, undecided
+        wrong, ids = disagreements({c.card: c.frames[cell] for c in peers if cell in c.frames})
+        altered, tensors = compare_weights(
+            {c.card: c.weights[cell] for c in peers if cell in c.weights}
+        )
+        found.wrong.extend(wrong)
+        found.altered.extend(altered)
+        told = [
+            f"{len(names)} {what}, first {names[0]}"
+            for names, what in (
+                (ids, "utterances have no majority among the cards' first passes"),
+                (tensors, "tensors of weights have no majority among the cards that loaded them"),
+            )
+            if names
+        ]
+        for c in peers:
+            found.undecided[c.card] += told
+    return found
 
 
 def _judge_cell(
     card: CardSoak,
     cell: str,
-    across: tuple[list[Disagreement], Mapping[str, list[str]]],
+    across: _Across,
     *,
     alpha: float,
     policy: Policy,
 ) -> CardCell:
     passes = card.of(cell)
-    others = [d for d in across[0] if d.card == card.card]
-    findings = [*_same_ids(passes), *_whole(passes)]
-    if others:
-        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
-        told = "its first pass is not the other cards': suspect of silent data corruption: "
-        findings.append(failed("integrity", f"{told}{others[0]}{more}"))
-    if ids := across[1].get(card.card):
-        told = f"{len(ids)} utterances have no majority among the cards' first passes"
-        findings.append(
-            Finding(kind="integrity", verdict="INCONCLUSIVE", reason=f"{told}, first {ids[0]}")
-        )
+    others = [d for d in across.wrong if d.card == card.card]
+    loaded = [d for d in across.altered if d.card == card.card]
+    findings = [*_same(passes), *_whole(passes)]
+    for what, found in (("first pass is", others), ("weights as loaded are", loaded)):
+        if found:
+            more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+            told = f"its {what} not the other cards': {SUSPECT}: {found[0]}{more}"
+            findings.append(failed("integrity", told))
+    findings += [
+        Finding(kind="integrity", verdict="INCONCLUSIVE", reason=told)
+        for told in across.undecided[card.card]
+    ]
     findings += _speed(card, cell, alpha=alpha, policy=policy)
     wrong = [d for _, c in passes for d in c.wrong]
     return CardCell(
@@ -119,9 +148,10 @@ def _judge_cell(
     )
 
 
-def _same_ids(passes: Sequence[tuple[Pass, CellPass]]) -> list[Finding]:
-    wrong = [(one, c) for one, c in passes if c.num_wrong]
-    if wrong:
+def _same(passes: Sequence[tuple[Pass, CellPass]]) -> list[Finding]:
+    """Say whether every pass returned the first one's ids, with the weights that were loaded."""
+    found = []
+    if wrong := [(one, c) for one, c in passes if c.num_wrong]:
         one, c = wrong[0]
         d = c.wrong[0]
         more = f", and {c.num_wrong - 1} more utterances" if c.num_wrong > 1 else ""
@@ -130,11 +160,25 @@ def _same_ids(passes: Sequence[tuple[Pass, CellPass]]) -> list[Finding]:
             f"pass {one.number} on: {d.utterance_id} frame {d.frame}: id {d.own}, the first pass's "
             f"{d.others} ({d.num_frames} frames differ){more}"
         )
-        return [failed("integrity", told)]
+        found.append(failed("integrity", told))
+    if altered := [(one, c) for one, c in passes if c.num_altered]:
+        one, c = altered[0]
+        more = f", and {c.num_altered - 1} more tensors" if c.num_altered > 1 else ""
+        told = (
+            f"{SUSPECT}: behind {len(altered)} of {len(passes)} passes the device held other "
+            f"weights than were loaded, from pass {one.number} on: {c.altered[0]}{more}"
+        )
+        found.append(failed("integrity", told))
+    if found:
+        return found
     if len(passes) < 2:
         told = "one pass has nothing to be held against"
         return [Finding(kind="integrity", verdict="INCONCLUSIVE", reason=told)]
-    told = f"all {len(passes)} passes returned the first pass's frame ids"
+    read = sum(c.weights is not None for _, c in passes)
+    told = (
+        f"all {len(passes)} passes returned the first pass's frame ids; behind {read} of them the "
+        "weights were read, and were as loaded"
+    )
     return [Finding(kind="integrity", verdict="PASS", reason=told)]
 
 

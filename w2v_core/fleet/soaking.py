@@ -19,7 +19,7 @@ from w2v_core.backends.power import Sensor, power_log
 from w2v_core.bench.energy import sensor_of
 from w2v_core.errors import RecordError
 from w2v_core.fleet.frames import Disagreement, Frames, first_difference, read_frames, write_frames
-from w2v_core.fleet.job import FRAMES, Soak
+from w2v_core.fleet.job import FRAMES, WEIGHTS, Soak
 from w2v_core.fleet.levels import read_levels
 from w2v_core.fleet.passes import (
     PASSES,
@@ -29,6 +29,13 @@ from w2v_core.fleet.passes import (
     append_pass,
     drop_cut_off,
     read_passes,
+)
+from w2v_core.fleet.weights import (
+    Weights,
+    read_weights,
+    read_written,
+    weight_differences,
+    write_weights,
 )
 from w2v_core.jsonfile import read_json
 from w2v_core.records.fingerprint import difference, key
@@ -43,7 +50,7 @@ if TYPE_CHECKING:
     from w2v_core.session import ValidationRun
     from w2v_core.types import Transcription
 
-MOST_TOLD = 10  # utterances of a pass, in its line
+MOST_TOLD = 10  # utterances of a pass, or tensors, in its line
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +66,8 @@ class _Soaked:
     """Of the first pass's frame ids."""
     first: Frames | None
     """Those; None before the first pass."""
+    loaded: Weights
+    """What the first process held before its first pass."""
 
 
 def soak(
@@ -125,7 +134,9 @@ def _keep_software(path: Path, environment: Mapping[str, Any]) -> None:
 def _warm(run: ValidationRun, cell: Cell, folder: Path) -> _Soaked:
     corpus, engine = run.corpus(cell.dataset), run.engine(cell)
     engine.warm_up([u.num_samples for u in corpus.utterances], progress=run.progress)
-    file = folder / FRAMES.format(cell=cell)
+    file, weights = (folder / name.format(cell=cell) for name in (FRAMES, WEIGHTS))
+    if not weights.exists():
+        write_weights(weights, read_weights(engine))
     return _Soaked(
         cell=cell,
         engine=engine,
@@ -133,6 +144,7 @@ def _warm(run: ValidationRun, cell: Cell, folder: Path) -> _Soaked:
         batches=sum(1 for _ in engine.batches(corpus.utterances)),
         file=file,
         first=read_frames(file) if file.exists() else None,
+        loaded=read_written(weights),
     )
 
 
@@ -146,6 +158,10 @@ def _pass(one: _Soaked, *, card: str, sensor: Sensor | str) -> CellPass:
         one.first = read_frames(one.file)
     wrong = _changed(card, done, one.first)
     failed = [f"{f.utterance_id} in {f.stage}: {f.error}" for f in done.failures]
+    started_s = time.perf_counter()
+    held = read_weights(one.engine) if one.engine.lost is None else None
+    digest_s = time.perf_counter() - started_s
+    altered = [] if held is None else weight_differences(card, held, one.loaded)
     return CellPass(
         cell=str(one.cell),
         wall_s=done.wall_s,
@@ -154,6 +170,10 @@ def _pass(one: _Soaked, *, card: str, sensor: Sensor | str) -> CellPass:
         num_wrong=len(wrong),
         failed=tuple(failed[:MOST_TOLD]),
         num_failed=len(failed),
+        weights=None if held is None else held.digest,
+        altered=tuple(altered[:MOST_TOLD]),
+        num_altered=len(altered),
+        digest_s=digest_s,
         temperature_c=power.peak_temperature_c,
         power_w=power.mean_w,
         throttled=power.throttled,

@@ -17,10 +17,8 @@ from w2v_core.fleet.job import Job, Soak
 from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.verdict import CardCell
 from w2v_core.verdict.decide import Policy
+from w2v_core.verdict.outcome import Finding, GateResult, failed
 from w2v_core.verdict.statistics import lower_bound, paired_effects, upper_bound
-
-MOST_TRIES = 2  # of a shard, on different cards
-
 
 Runner = Callable[[Job, Card], Outcome]
 
@@ -31,13 +29,17 @@ class Fleet:
 
     cards: tuple[Card, ...]
     directory: Path
+    front_end: str
     options: Mapping[str, Any]
+    """What the front end was given, see ``Job.options``."""
     command: str
     run: Runner
     """Runs a job on a card; blocks, in whichever thread."""
     report: Callable[[str], None]
     corpora: Mapping[str, str] = field(default_factory=dict)
     """See ``Job.corpora``."""
+    rounds: int = 1
+    """Timed passes of a measurement."""
 
     def measure(
         self,
@@ -52,12 +54,14 @@ class Fleet:
         job = Job(
             card=str(card),
             folder=str(self.folder(card, place)),
+            front_end=self.front_end,
             options={**self.options, "device": card.device},
             command=self.command,
             cpus=card.cpus,
             cells=cells,
             share=None if share is None else str(share),
             corpora=self.corpora,
+            rounds=self.rounds,
             soak=soak,
         )
         outcome = self.run(job, card)
@@ -128,6 +132,15 @@ def measure_again(fleet: Fleet, judged: Sequence[CardCell]) -> tuple[Again, ...]
             if c.wrong and c.card == suspect
         ]
     return tuple(found)
+
+
+def result_of(
+    judged: Sequence[CardCell], again: Sequence[Again], lost: Sequence[Finding] = ()
+) -> GateResult:
+    """Return the verdict over all cards, and what was found when some were asked again."""
+    cells = tuple(sorted((c.verdict for c in judged), key=lambda c: c.verdict != "FAIL"))
+    told = tuple(failed("integrity", f"again: {a.cell}: {a.told}") for a in again)
+    return GateResult(cells=cells, findings=(*lost, *told), policy=Policy())
 
 
 def _told_again(suspected: CardCell, own: Outcome, other: Outcome) -> str:

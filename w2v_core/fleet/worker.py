@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from w2v_core.data.catalog import Corpus
     from w2v_core.records.cell import Cell
 
-FLEET = "fleet"
-"""The front end whose options a job holds."""
 ORPHANED = 4
 FAILED = 3
 SIGN_S = 1.0  # least seconds between two signs of life
@@ -46,6 +44,7 @@ Tell = Callable[..., None]
 def main() -> int:
     """Read a job from stdin and do it; returns 0 where all cells were measured."""
     faulthandler.register(signal.SIGUSR1)  # who waits for it asks where it hangs
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to a whole service: its parent stops it
     job = Job.from_json(sys.stdin.buffer.readline())
     if job.cpus:  # before anything counts them
         os.sched_setaffinity(0, job.cpus)
@@ -54,12 +53,12 @@ def main() -> int:
     try:
         work(job, tell)
     except W2VError as error:
-        tell(error=str(flagged(error, FLEET)))
+        tell(error=str(flagged(error, job.front_end)))
         return FAILED
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        remedy = name_flags("use a smaller {flag:batch_size} or model", FLEET)
+        remedy = name_flags("use a smaller {flag:batch_size} or model", job.front_end)
         tell(error=f"out of memory; {remedy} ({error})")
         return FAILED
     return 0
@@ -71,7 +70,7 @@ def work(job: Job, tell: Tell) -> None:
     Raises:
         W2VError: the device, a checkpoint or a corpus cannot be used.
     """
-    options = Given(FLEET, job.options.__getitem__)
+    options = Given(job.front_end, job.options.__getitem__)
     hold_bridge()
     if options["device"] == "hpu":
         prepare_environment(execution=options["execution"], recipe_cache=options["recipe_cache"])
@@ -91,7 +90,7 @@ def work(job: Job, tell: Tell) -> None:
         if job.cells and str(cell) not in job.cells:
             continue
         tell(stage=str(cell))
-        _measure(run, cell, folder, rounds=options["rounds"])
+        _measure(run, cell, folder, rounds=job.rounds)
 
 
 def _measure(run: ValidationRun, cell: Cell, folder: Path, *, rounds: int) -> None:

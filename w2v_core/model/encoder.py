@@ -18,6 +18,7 @@ from w2v_core.model.layers import (
     LayerNorm,
     Linear,
     check_family,
+    folded,
     frozen,
     no_autocast,
     product,
@@ -78,8 +79,7 @@ class PositionalConvolution(nn.Module):
 
     def __init__(self, source: nn.Conv1d, *, dtype: torch.dtype) -> None:
         super().__init__()
-        # Reading .weight computes the norm, whichever way a version of torch stores it.
-        self.register_buffer("weight", frozen(source.weight, dtype))
+        self.register_buffer("weight", frozen(folded(source), dtype))
         assert source.bias is not None  # Wav2Vec2 always has one
         self.register_buffer("bias", frozen(source.bias, dtype))
         self.groups = source.groups

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from w2v_core.model.layers import folded
+
 BLOCK_FRAMES = 256  # at least; measured on base size: 320 is faster only from 1,000 frames on
 
 
@@ -24,7 +26,7 @@ class FourierPositions(nn.Module):
 
     def __init__(self, source: nn.Conv1d) -> None:
         super().__init__()
-        weight = source.weight.detach().float()  # (O, I, K); reading it computes the weight norm
+        weight = folded(source).float()  # (O, I, K)
         self.groups, self.kernel = source.groups, weight.shape[2]
         self.block = max(BLOCK_FRAMES, 2 * self.kernel)
         padded = F.pad(weight, (0, self.block - self.kernel))

@@ -87,7 +87,7 @@ class _FoldedGroupNorm(nn.Module):
         variance = quadratic_form(weight, covariance)
         weight = weight * (source.gain * torch.rsqrt(variance + source.eps))[:, None]
         bias = source.shift - weight @ mean
-        return centred, _activated(
+        return centred, _Activated(
             weight.to(source.dtype), bias.to(source.dtype), prepack=self.prepack
         )
 
@@ -109,7 +109,7 @@ class _FoldedLayerNorm(nn.Module):
         self.register_buffer("form", affine.t() @ affine / len(affine))
         gain = source.norm.weight.double()[:, None]
         self.eps = source.norm.eps
-        self.layer0 = _activated(
+        self.layer0 = _Activated(
             (affine * gain).to(source.weight.dtype), source.norm.bias, prepack=prepack
         )
 
@@ -121,7 +121,8 @@ class _FoldedLayerNorm(nn.Module):
     def _normed(self, windows: torch.Tensor) -> torch.Tensor:
         rows = F.pad(windows.double(), (0, 1), value=1.0)
         scale = torch.rsqrt(quadratic_form(rows, self.form) + self.eps)
-        return self.layer0(rows * scale[:, None])
+        activated: torch.Tensor = self.layer0(rows * scale[:, None])
+        return activated
 
 
 def _moments(waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,15 +140,24 @@ def _moments(waveform: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return mean, torch.cat((above, below)) / count - torch.outer(mean, mean)
 
 
-def _activated(weight: torch.Tensor, bias: torch.Tensor, *, prepack: bool) -> Layer0:
-    """Return windows -> GELU(windows weight' + bias), computed in the weight's dtype."""
-    dtype = weight.dtype
-    if not prepack:
-        return lambda windows: torch.ops.aten.gelu_(
-            product(F.linear, windows.to(dtype), weight, bias)
-        )
-    ops = torch.ops.mkldnn
-    packed = ops._reorder_linear_weight(weight, WINDOWS_PER_FRAME * BLOCK_FRAMES)
-    return lambda windows: ops._linear_pointwise(
-        windows.to(dtype), packed, bias, "gelu", [], "none"
-    )
+class _Activated(nn.Module):
+    """Windows -> GELU(windows weight' + bias), computed in the weight's dtype."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor, *, prepack: bool) -> None:
+        super().__init__()
+        self.dtype, self.prepack = weight.dtype, prepack
+        if prepack:
+            rows = WINDOWS_PER_FRAME * BLOCK_FRAMES
+            weight = torch.ops.mkldnn._reorder_linear_weight(weight, rows)
+        self.weight, self.bias = weight, bias
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """Map (W, 10) float32 to (W, C) in the weights' dtype."""
+        own = windows.to(self.dtype)
+        found: torch.Tensor
+        if self.prepack:
+            ops = torch.ops.mkldnn
+            found = ops._linear_pointwise(own, self.weight, self.bias, "gelu", [], "none")
+        else:
+            found = torch.ops.aten.gelu_(product(F.linear, own, self.weight, self.bias))
+        return found

@@ -107,6 +107,20 @@ def frozen(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return tensor.detach().to(dtype=dtype, copy=True).contiguous()
 
 
+def folded(source: nn.Conv1d) -> torch.Tensor:
+    """Return a convolution's weight with its weight norm; alike whatever the number of threads.
+
+    Reading ``.weight`` computes the norm, whichever way a version of torch stores it, and shares
+    its sums among the threads, whose number would show in the last bits.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return source.weight.detach()
+    finally:
+        torch.set_num_threads(threads)
+
+
 def no_autocast(device_type: str) -> contextlib.AbstractContextManager[object]:
     """Keep what runs in it in its own dtype where the caller runs under autocast."""
     if torch.is_autocast_enabled(device_type):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from w2v_core.report.page import render
-from w2v_core.report.tables import NOT_MEASURED, text_table
+from w2v_core.report.cards import Json, cards_text, render_cards, told, what_cards_are, wrong_row
+from w2v_core.report.tables import NOT_MEASURED
 from w2v_core.report.text import figure
 from w2v_core.verdict.outcome import GateResult
 
-KINDS = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "doubt"}
 ABOUT = {
     "each": "Every card measured every cell, all cards at the same time, each in a process of its "
     "own with its share of the host's cores.",
@@ -18,15 +16,7 @@ ABOUT = {
     "cards' verdicts are of the runs alone.",
     "shard": "The cards shared each set; the shards are merged into the run of this directory.",
 }
-NUMBERS = frozenset(
-    (
-        *("runs", "RTFx", "against the others %", "WER %", "WER change, points", "C", "W"),
-        *("wrong ids", "frame", "its id", "the others' id", "frames", "s"),
-        *("alone RTFx", "together RTFx", "together / alone"),
-    )
-)
-"""Columns of figures."""
-Json = Mapping[str, Any]
+BOUNDS = "Bounds hold for all cards and cells at once."
 
 
 def card_rows(fleet: Json) -> list[dict[str, str]]:
@@ -40,8 +30,8 @@ def card_rows(fleet: Json) -> list[dict[str, str]]:
             "against the others %": _change(row["speed"]),
             "WER %": _percent(row["wer"]),
             "WER change, points": _points(row),
-            "C": _shown(row["temperature_c"], ".0f"),
-            "W": _shown(row["power_w"], ".0f"),
+            "C": told(row["temperature_c"], ".0f"),
+            "W": told(row["power_w"], ".0f"),
             "wrong ids": str(len(row["wrong"])),
             "verdict": row["verdict"],
         }
@@ -56,7 +46,7 @@ def run_rows(fleet: Json) -> list[dict[str, str]]:
         {
             "card": run["card"],
             "shard": run["share"] or "",
-            "NUMA node": _shown(places[run["card"]]["numa_node"], "d"),
+            "NUMA node": told(places[run["card"]]["numa_node"], "d"),
             "cores": cores(places[run["card"]]["cpus"]),
             "s": f"{run['wall_s']:.1f}",
             "run": run["folder"],
@@ -84,15 +74,7 @@ def cost_rows(fleet: Json) -> list[dict[str, str]]:
 def wrong_rows(fleet: Json) -> list[dict[str, str]]:
     """Return a row for each utterance on which a card disagrees with most others."""
     return [
-        {
-            "card": row["card"],
-            "cell": row["cell"],
-            "utterance": wrong["utterance_id"],
-            "frame": str(wrong["frame"]),
-            "its id": _shown(wrong["own"], "d"),
-            "the others' id": _shown(wrong["others"], "d"),
-            "frames": str(wrong["num_frames"]),
-        }
+        wrong_row(row, wrong, others="the others'")
         for row in fleet["cells"]
         for wrong in row["wrong"]
     ]
@@ -111,33 +93,26 @@ def cores(cpus: Sequence[int]) -> str:
 
 def render_fleet_text(fleet: Json, result: GateResult) -> str:
     """Return the fleet for a terminal: a line, a table, the reasons."""
-    rows = card_rows(fleet) or run_rows(fleet)
-    lines = [result.summary(), text_table(rows)]
-    lines += [text_table(cost_rows(fleet))] if fleet["costs"] else []
-    lines += [f"- {reason}" for reason in result.reasons if result.verdict != "PASS"]
-    lines += [f"- {r['card']}: {r['problem']}" for r in fleet["runs"] if r["problem"]]
-    lines += [f"- note: {note}" for note in fleet["notes"]]
-    return "\n".join(lines)
+    problems = [f"{r['card']}: {r['problem']}" for r in fleet["runs"] if r["problem"]]
+    notes = [f"note: {note}" for note in (*fleet["notes"], what_cards_are(fleet["cards"])) if note]
+    tables = (card_rows(fleet) or run_rows(fleet), cost_rows(fleet))
+    return cards_text(result.summary(), tables, result, notes=[*problems, *notes])
 
 
 def render_fleet(fleet: Json, result: GateResult) -> str:
     """Return the fleet as a self-contained page."""
-    return render(
-        "fleet.html.j2",
-        fleet=fleet,
+    tables = [
+        ("Cards", card_rows(fleet)),
+        ("Wrong frame ids", wrong_rows(fleet)),
+        ("What sharing the host costs", cost_rows(fleet)),
+        ("Processes", run_rows(fleet)),
+    ]
+    return render_cards(
+        result,
+        tables,
         headline=_headline(fleet, result),
-        kind=KINDS[result.verdict],
-        kinds=KINDS,
-        about=ABOUT[fleet["way"]],
-        simulated=any(row["device_name"] == "simulated" for row in fleet["cells"]),
-        numbers=NUMBERS,
-        reasons=result.reasons if result.verdict != "PASS" else (),
-        tables=[
-            ("Cards", card_rows(fleet)),
-            ("Wrong frame ids", wrong_rows(fleet)),
-            ("What sharing the host costs", cost_rows(fleet)),
-            ("Processes", run_rows(fleet)),
-        ],
+        about=(f"{ABOUT[fleet['way']]} {BOUNDS}", what_cards_are(fleet["cards"])),
+        notes=fleet["notes"],
     )
 
 
@@ -145,8 +120,8 @@ def _headline(fleet: Json, result: GateResult) -> str:
     bad = {c["card"] for c in fleet["cells"] if c["verdict"] == "FAIL"}
     bad |= {r["card"] for r in fleet["runs"] if r["problem"]}
     count = len(fleet["cards"])
-    told = f"{len(bad)} of {count} cards: {', '.join(sorted(bad))}" if bad else f"{count} cards"
-    return f"{result.verdict}: {told}"
+    who = f"{len(bad)} of {count} cards: {', '.join(sorted(bad))}" if bad else f"{count} cards"
+    return f"{result.verdict}: {who}"
 
 
 def _change(speed: Json | None) -> str:
@@ -165,7 +140,3 @@ def _points(row: Json) -> str:
 
 def _percent(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value * 100:.2f}"
-
-
-def _shown(value: float | None, spec: str) -> str:
-    return NOT_MEASURED if value is None else format(value, spec)

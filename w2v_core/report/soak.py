@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
+from w2v_core.report.cards import Json, cards_text, render_cards, what_cards_are, wrong_row
 from w2v_core.report.charts import LineChart, Series, lines
-from w2v_core.report.page import render
-from w2v_core.report.tables import text_table
+from w2v_core.report.tables import NOT_MEASURED
 from w2v_core.report.text import figure
 from w2v_core.verdict.outcome import GateResult
 
-KINDS = {"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "doubt"}
+DONE = (
+    "The same cells, pass after pass, in one process a card; every pass is held against the first, "
+    "and the weights on the device behind it against those that were loaded."
+)
+LEAKS = (
+    "A level leaks where its Theil-Sen slope over the batches, after the first fifth of a "
+    "process's passes, exceeds the limit with its whole interval, and goes on doing so in the "
+    "later half. Intervals hold for all levels and cards at once."
+)
 AXES = {
     "temperature_c": ("Temperature", "C, the highest of a pass", 1.0),
     "power_w": ("Power", "W, the mean of a pass", 1.0),
@@ -27,33 +34,25 @@ AXES = {
     "compilations": ("Compilations", "so far", 1.0),
 }
 """Title, axis and unit of the series; others are speeds."""
-NUMBERS = frozenset(
-    (
-        *("passes", "batches", "processes", "hours", "RTFx", "wrong passes", "pass", "frame"),
-        *("its id", "the first pass's id", "frames", "a batch", "limit", "over batches", "last"),
-    )
-)
 LINES_A_CHART = 4
-Json = Mapping[str, Any]
+DIGEST_CHARS = 16
 
 
 def render_soak_text(soak: Json, result: GateResult) -> str:
     """Return the soak for a terminal: the verdict, its tables, the reasons."""
-    tables = [text_table(rows) for _, rows in _tables(soak) if rows]
-    reasons = [f"- {reason}" for reason in soak["findings"]] if result.verdict != "PASS" else []
-    return "\n".join([_headline(soak, result), *tables, *reasons])
+    tables = (rows for _, rows in _tables(soak))
+    notes = (what_cards_are(soak["cards"]), *_unread(soak))
+    return cards_text(_headline(soak, result), tables, result, notes=notes)
 
 
 def render_soak(soak: Json, result: GateResult) -> str:
     """Return the soak as a self-contained page."""
-    return render(
-        "soak.html.j2",
+    return render_cards(
+        result,
+        _tables(soak),
         headline=_headline(soak, result),
-        kind=KINDS[result.verdict],
-        kinds=KINDS,
-        numbers=NUMBERS,
-        reasons=soak["findings"] if result.verdict != "PASS" else (),
-        tables=_tables(soak),
+        about=(DONE, LEAKS, what_cards_are(soak["cards"])),
+        notes=_unread(soak),
         charts=_charts(soak["series"]),
         width=soak["series"]["passes_a_point"],
     )
@@ -73,7 +72,15 @@ def _tables(soak: Json) -> list[tuple[str, list[dict[str, str]]]]:
         ("Cells", [_cell_row(row) for row in soak["cells"]]),
         (
             "Passes that returned other ids",
-            [_wrong_row(r, w) for r in soak["cells"] for w in r["wrong"]],
+            [
+                wrong_row(r, w, others="the first pass's", at=_at(w))
+                for r in soak["cells"]
+                for w in r["wrong"]
+            ],
+        ),
+        (
+            "Weights that are not as they were loaded",
+            [_altered_row(r, a) for r in soak["cells"] for a in r["altered"]],
         ),
         ("Asked again", [{k: str(v) for k, v in row.items()} for row in soak["again"]]),
         ("Levels", [_level_row(c, *level) for c in soak["cards"] for level in c["levels"].items()]),
@@ -88,22 +95,41 @@ def _cell_row(row: Json) -> dict[str, str]:
         "passes": str(row["passes"]),
         "RTFx": figure(row["rtfx"]),
         "wrong passes": str(row["wrong_passes"]),
+        "altered passes": NOT_MEASURED if row["weights_unread"] else str(row["altered_passes"]),
+        "tensors": str(row["tensors"]),
+        "read MB": figure(row["weights_bytes"] / 1e6),
+        "digest s": figure(row["digest_s"]),
         "verdict": row["verdict"],
     }
 
 
-def _wrong_row(row: Json, wrong: Json) -> dict[str, str]:
+def _at(wrong: Json) -> dict[str, str]:
+    return {"pass": str(wrong["pass"]), "ended": wrong["at_utc"]}
+
+
+def _altered_row(row: Json, altered: Json) -> dict[str, str]:
+    """Return a row for where a pass's weights became other ones than those of the pass before."""
+    own, others = (altered[side] or NOT_MEASURED for side in ("own", "others"))
     return {
         "card": row["card"],
         "cell": row["cell"],
-        "pass": str(wrong["pass"]),
-        "ended": wrong["at_utc"],
-        "utterance": wrong["utterance_id"],
-        "frame": str(wrong["frame"]),
-        "its id": str(wrong["own"]),
-        "the first pass's id": str(wrong["others"]),
-        "frames": str(wrong["num_frames"]),
+        "from pass": str(altered["pass"]),
+        "ended": altered["at_utc"],
+        "tensor": altered["tensor"],
+        "its SHA-256": own[:DIGEST_CHARS],
+        "as loaded": others[:DIGEST_CHARS],
+        "tensors": str(altered["tensors"]),
     }
+
+
+def _unread(soak: Json) -> Sequence[str]:
+    """Say of which cells the weights were not read, and why."""
+    told = (
+        f"{row['cell']}: its weights are not read: {row['weights_unread']}"
+        for row in soak["cells"]
+        if row["weights_unread"]
+    )
+    return list(dict.fromkeys(told))
 
 
 def _level_row(card: Json, level: str, slope: Json) -> dict[str, str]:
