@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from tests.benchmarks.variants import BASELINE, REFERENCE, Variant
 from tests.benchmarks.workload import Workload, forward_flops
 from w2v_core.backends.processor import processor_class
 from w2v_core.model.layers import PREPACK_ROWS, can_prepack
-from w2v_core.types import DTYPES, Dtype
+from w2v_core.types import Dtype
 
 # Rows, inputs and outputs of the products that are timed: the model's own and two larger ones.
 PEAK_SHAPES = ((512, 768, 2304), (512, 1024, 3072), (2048, 1024, 1024), (4096, 3072, 3072))
@@ -91,9 +91,9 @@ def measure_interleaved(
     }
 
 
-def gemm_peaks() -> dict[Dtype, float]:
+def gemm_peaks(dtypes: Iterable[Dtype]) -> dict[Dtype, float]:
     """Measure the fastest matrix product of each dtype with these threads, in FLOP/s."""
-    return {dtype: _gemm_peak(dtype) for dtype in DTYPES}
+    return {dtype: _gemm_peak(dtype) for dtype in dict.fromkeys(dtypes)}
 
 
 def rows_of(

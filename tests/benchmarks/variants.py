@@ -56,11 +56,17 @@ class Variant:
 def engine(workload: Workload, *, dtype: Dtype, graphs: bool = False) -> Transcribe:
     """What ships: the engine with its slots, threads and ``--batch-plan auto``.
 
-    With ``graphs`` the buckets are those of the whole corpus, since padding is what they cost.
+    With ``graphs`` the buckets are those of the whole corpus, since padding is what they cost, as
+    far as these utterances use them.
     """
     config = EngineConfig(dtype=dtype, graphs=graphs)
     shipped = Engine(checkpoint_of(workload), CpuBackend(), config)
-    shipped.warm_up(corpus_lengths() if graphs else workload.lengths)
+    lengths = workload.lengths
+    if graphs:
+        planned = sorted(plan_buckets(corpus_lengths(), shipped.plan))
+        used = {next(b for b in planned if b.capacity_samples >= n) for n in lengths}
+        lengths = [bucket.capacity_samples for bucket in used]
+    shipped.warm_up(lengths)
 
     def transcribe() -> dict[str, str]:
         return dict(shipped.transcribe(workload.utterances).texts)

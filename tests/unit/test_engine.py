@@ -219,6 +219,22 @@ def test_frame_ids_are_the_arg_max_of_the_logits():
     assert all(np.array_equal(h.frame_ids, logits[h.utterance_id].argmax(-1)) for h in hypotheses)
 
 
+def test_a_pass_that_hands_its_logits_over_computes_the_same():
+    utterances, kept = make_utterances(LENGTHS), {}
+    engine = warm_engine(utterances)
+    plain = engine.transcribe(utterances, keep_frame_ids=True).hypotheses
+
+    watched = engine.transcribe(utterances, keep_frame_ids=True, on_logits=kept.update).hypotheses
+
+    logits = engine.logits(utterances)
+    assert [h.text for h in watched] == [h.text for h in plain]
+    assert all(
+        np.array_equal(a.frame_ids, b.frame_ids) for a, b in zip(watched, plain, strict=True)
+    )
+    assert logits.keys() == kept.keys()
+    assert all(np.array_equal(values, kept[i]) for i, values in logits.items())
+
+
 class _FailingEvent:
     """An event that reports an asynchronous device error at the host's nth look."""
 

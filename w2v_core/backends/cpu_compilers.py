@@ -146,9 +146,8 @@ class OpenVino:
         places = [k for k, t in enumerate(tensors) if not _is_among(t, self._weights)]
         _bind(graph, tensors, variable=places)
         examples = tuple(torch.zeros_like(tensors[k]) for k in places)
-        model = openvino.convert_model(
-            graph, example_input=examples, input=[tuple(e.shape) for e in examples]
-        )
+        # Exported, not traced: a trace runs the step twice, and what it allocates stays.
+        model = openvino.convert_model(torch.export.export(graph, examples))
         program = openvino.compile_model(
             model,
             "CPU",

@@ -9,13 +9,14 @@ from w2v_core._moved import names_of
 from w2v_core.backends.power import Sensor, power_log
 from w2v_core.bench.cell_record import Measurement, Provenance, cell_record
 from w2v_core.bench.energy import sensor_of
-from w2v_core.bench.parity import GoldenFinding, check_goldens
+from w2v_core.bench.parity import GoldenCheck, GoldenFinding
 from w2v_core.bench.phases import Phases
 from w2v_core.bench.reasons import accounting_reasons, round_reasons
 from w2v_core.bench.rounds import OnScored, RoundTimer, TimedPass
 from w2v_core.bench.stages import measure_stages
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
+from w2v_core.engine.pipeline import OnLogits
 from w2v_core.progress import Progress, silent
 from w2v_core.records.cell import Cell
 from w2v_core.records.claims import denied
@@ -40,9 +41,10 @@ def measure_cell(
 
     The record is valid only where every utterance is accounted for, every round returned the scored
     transcripts, nothing was captured, compiled or handed to the host in a timed round, and the
-    golden transcripts were met. WER thresholds are judged by ``verdict``. ``on_scored`` is handed
-    the scored pass, frame ids included, after all rounds; ``phases`` has what was spent before.
+    goldens were met. WER ceilings are for ``verdict``. ``on_scored`` is handed the scored pass,
+    frame ids included, after all rounds; ``phases`` has what was spent before.
     """
+    goldens = GoldenCheck(engine, corpus)
     measured = _run(
         engine,
         corpus.utterances,
@@ -51,24 +53,23 @@ def measure_cell(
         rounds=rounds,
         progress=progress,
         sensor=sensor_of(engine.backend, provenance.environment),
+        on_logits=goldens.on_logits,
     )
-    on_scored(measured.scored)
+    on_scored(scored := measured.scored)
     lost = [f"the device was lost: {engine.lost}"] if engine.lost is not None else []
     with phases.of("stages"):  # now: what the measurement has counted must not see it
-        is_cut = lost or measured.scored.failures
-        stages = None if is_cut else measure_stages(engine, corpus.utterances)
+        stages = None if lost or scored.failures else measure_stages(engine, corpus.utterances)
     with phases.of("goldens"):
-        finding = GoldenFinding() if lost else check_goldens(engine, corpus, measured.scored)
-    reasons = [
-        *denied("accounting", [*lost, *accounting_reasons(corpus, measured.scored)]),
-        *denied("steady state", round_reasons(measured)),
-        *denied("goldens", finding.reasons),
-    ]
+        finding = GoldenFinding() if lost else goldens.check(scored)
     return cell_record(
         *(engine, corpus, cell, measured),
         stages=stages,
         finding=finding,
-        reasons=reasons,
+        reasons=[
+            *denied("accounting", [*lost, *accounting_reasons(corpus, scored)]),
+            *denied("steady state", round_reasons(measured)),
+            *denied("goldens", finding.reasons),
+        ],
         provenance=provenance,
         limit=limit,
         phase_s=phases.seconds,
@@ -84,6 +85,7 @@ def _run(
     rounds: int,
     progress: Progress,
     sensor: Sensor | str,
+    on_logits: OnLogits | None,
 ) -> Measurement:
     cold = engine.backend.counters()
     with phases.of("warm_up"):
@@ -93,7 +95,11 @@ def _run(
     scoring = progress("scored pass", total=audio_s, unit="audio s")
     with scoring as advance, phases.of("scored"):
         scored = engine.transcribe(
-            utterances, record_failures=True, keep_frame_ids=True, advance=advance
+            utterances,
+            record_failures=True,
+            keep_frame_ids=True,
+            advance=advance,
+            on_logits=on_logits,
         )
     if engine.lost is None:
         engine.backend.reset_peak_memory()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from w2v_core.data.catalog import Corpus
 from w2v_core.engine.engine import Engine
+from w2v_core.engine.pipeline import OnLogits
 from w2v_core.scoring.goldens import (
     GoldenDifference,
     Observation,
@@ -59,31 +62,63 @@ class GoldenFinding:
     """Why the cell is invalid; empty where parity holds or has nothing to hold against."""
 
 
-def check_goldens(engine: Engine, corpus: Corpus, scored: Transcription) -> GoldenFinding:
-    """Compare transcripts and logits with the checkpoint's goldens, where it has some; blocks.
+class GoldenCheck:
+    """Holds a pass against the checkpoint's goldens of the set, where it has some."""
 
-    The stock forward pads as is, so its changes are listed and not held against it.
-    """
-    path = Path(engine.checkpoint.location) / "goldens.json"
-    if corpus.spec.name != "canary-speech" or not path.is_file():
-        return GoldenFinding()
+    def __init__(self, engine: Engine, corpus: Corpus) -> None:
+        """Compute nothing yet."""
+        path = Path(engine.checkpoint.location) / "goldens.json"
+        self._path = path if corpus.spec.name == "canary-speech" and path.is_file() else None
+        self._engine, self._corpus = engine, corpus
+        self._digests: dict[str, tuple[float, ...]] = {}
+
+    @property
+    def on_logits(self) -> OnLogits | None:
+        """What the scored pass is to hand its logits to, which saves a pass over the set.
+
+        On a host alone: there they come from the very step that is timed. On a device that step
+        leaves only its ids, and the scored pass must be it.
+        """
+        return self._take if self._engine.backend.is_host and self._path is not None else None
+
+    def _take(self, logits: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        self._digests.update((i, tuple(digest(values))) for i, values in logits.items())
+
+    def check(self, scored: Transcription) -> GoldenFinding:
+        """Compare transcripts and logits; blocks for a pass where no logits were handed over.
+
+        The stock forward pads as is, so its changes are listed and not held against it.
+        """
+        if self._path is None:
+            return GoldenFinding()
+        if not self._digests:
+            self._take(self._engine.logits(self._corpus.utterances))
+        return _check_goldens(self._engine, self._corpus, scored, self._path, self._digests)
+
+
+def _check_goldens(
+    engine: Engine,
+    corpus: Corpus,
+    scored: Transcription,
+    path: Path,
+    digests: Mapping[str, tuple[float, ...]],
+) -> GoldenFinding:
     golden_set = load_golden_set(path)
     if golden_set.model_sha256 != engine.checkpoint.sha256:
         return GoldenFinding(reasons=(f"{path.name} belongs to other weights than these",))
     ids = {u.utterance_id for u in corpus.utterances}
     goldens = {i: golden for i, golden in golden_set.goldens.items() if i in ids}
-    logits = engine.logits(corpus.utterances)
     observations = [
         (
             h.utterance_id,
             Observation(
                 hypothesis=h.text,
                 frame_ids=np.asarray([] if h.frame_ids is None else h.frame_ids, dtype=np.int64),
-                digest=tuple(digest(logits[h.utterance_id])),
+                digest=digests[h.utterance_id],
             ),
         )
         for h in scored.hypotheses
-        if h.utterance_id in logits
+        if h.utterance_id in digests
     ]
     comparison = compare(goldens, observations)
     distance = max(comparison.distances.values(), default=0.0)

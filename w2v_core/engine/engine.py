@@ -16,7 +16,7 @@ from w2v_core.engine.bucketing import form_batches, plan_buckets, resolve_plan
 from w2v_core.engine.ctc import Ids
 from w2v_core.engine.graphs import CtcStep, KeepLogits, Run, StepRunner, noise_batch
 from w2v_core.engine.intake import Intake, ready
-from w2v_core.engine.pipeline import Deliver, Pipeline
+from w2v_core.engine.pipeline import Deliver, OnLogits, Pipeline
 from w2v_core.engine.slots import SlotRing
 from w2v_core.errors import ConfigError, DeviceLostError, EngineError
 from w2v_core.model.checkpoint import Checkpoint
@@ -30,7 +30,6 @@ from w2v_core.types import (
     Stage,
     Transcription,
     Utterance,
-    num_frames,
 )
 
 WARM_UP_PATIENCE = 10  # times the timeout of an event: a first run may compile behind it
@@ -153,6 +152,7 @@ class Engine:
         record_failures: bool = False,
         keep_frame_ids: bool = False,
         advance: Advance | None = None,
+        on_logits: OnLogits | None = None,
     ) -> Transcription:
         """Transcribe every utterance; blocks until the last transcript is on the host.
 
@@ -164,6 +164,8 @@ class Engine:
             keep_frame_ids: Keep each hypothesis' arg-max ids, for parity checks.
             advance: Told the audio seconds of each batch after its launch; leave it out where the
                 pass is timed.
+            on_logits: Handed what ``logits`` computes, batch by batch: on a host by the very step
+                that is timed, on a device beside its captures.
 
         Raises:
             EngineError: a stage failed, with all ids concerned (unless ``record_failures``).
@@ -175,7 +177,7 @@ class Engine:
         ring = self.ring
         started_s = time.perf_counter()
         intake = Intake(self.checkpoint)
-        one_pass = self.pipeline(keep_frame_ids=keep_frame_ids)
+        one_pass = self.pipeline(keep_frame_ids=keep_frame_ids, on_logits=on_logits)
         batches = form_batches(intake.accept(utterances), self._buckets, window=WINDOW)
         one_pass.run(batches if advance is None else _watched(batches, advance))
         wall_s = time.perf_counter() - started_s
@@ -184,7 +186,13 @@ class Engine:
             raise _engine_error(transcription, lost=ring.lost)
         return transcription
 
-    def pipeline(self, *, keep_frame_ids: bool = False, deliver: Deliver | None = None) -> Pipeline:
+    def pipeline(
+        self,
+        *,
+        keep_frame_ids: bool = False,
+        deliver: Deliver | None = None,
+        on_logits: OnLogits | None = None,
+    ) -> Pipeline:
         """Return one pass that is still to run; raises ConfigError before warm-up."""
         return Pipeline(
             self.runner,
@@ -194,6 +202,7 @@ class Engine:
             keep_frame_ids=keep_frame_ids,
             event_timeout_s=self.config.event_timeout_s,
             deliver=deliver,
+            on_logits=on_logits,
         )
 
     def logits(self, utterances: Sequence[Utterance]) -> dict[str, npt.NDArray[np.float32]]:
@@ -205,10 +214,7 @@ class Engine:
         for batch in self.batches(utterances):
             run = KeepLogits(self.runner)
             self.run_alone(batch, run=run)
-            values = run.logits.float().cpu().numpy()
-            for row, utterance in enumerate(batch.utterances):
-                rows = values[row, : num_frames(utterance.num_samples)]
-                by_id[utterance.utterance_id] = np.array(rows, dtype=np.float32)
+            by_id.update(run.by_id(batch))
         return by_id
 
     def run_alone(

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from w2v_core.backends.base import CAPTURE_TIMEOUT_S, Backend, Replay
 from w2v_core.engine.ctc import NOT_FINITE
 from w2v_core.engine.slots import Slot
 from w2v_core.errors import GraphError
-from w2v_core.types import Batch, Bucket, Dtype, Stage, Utterance
+from w2v_core.types import Batch, Bucket, Dtype, Stage, Utterance, num_frames
 
 Run = Callable[[Bucket, torch.Tensor, torch.Tensor], torch.Tensor]
 """Bucket, waveforms (B, S) float32 and num_samples (B,) int32 -> ids (B, T) int32, enqueued."""
@@ -194,6 +195,14 @@ class KeepLogits:
         """Map (B, S) and (B,) to ids (B, T) int32; the logits are (B, T, V)."""
         self.logits = self._runner.logits(bucket, *inputs)
         return self._runner.step.ids(self.logits)
+
+    def by_id(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
+        """Copy each utterance's own frames (T, V) of the batch that was run; blocks."""
+        values = self.logits.float().cpu().numpy()
+        return {
+            utterance.utterance_id: np.array(values[row, : num_frames(utterance.num_samples)])
+            for row, utterance in enumerate(batch.utterances)
+        }
 
 
 def noise_batch(bucket: Bucket) -> Batch:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from w2v_core.engine.ctc import Ids, transcripts
-from w2v_core.engine.graphs import StepRunner
+from w2v_core.engine.graphs import KeepLogits, StepRunner
 from w2v_core.engine.slots import Slot, SlotRing
 from w2v_core.errors import DeviceLostError, W2VError
 from w2v_core.types import Batch, Failure, HostTimes, Hypothesis, Stage, Vocabulary, num_frames
@@ -25,6 +28,8 @@ Decoded = tuple[list[Hypothesis], list[Failure], float]
 """Of a batch: its hypotheses, the utterances whose ids are no transcript, and decode seconds."""
 Deliver = Callable[[Sequence[Hypothesis], Sequence[Failure]], None]
 """Takes what is known of some utterances, in the thread that owns the device."""
+OnLogits = Callable[[Mapping[str, npt.NDArray[np.float32]]], None]
+"""Takes the logits (T, V) of a batch's utterances, by id."""
 
 
 class Pipeline:
@@ -40,8 +45,10 @@ class Pipeline:
         keep_frame_ids: bool,
         event_timeout_s: float,
         deliver: Deliver | None = None,
+        on_logits: OnLogits | None = None,
     ) -> None:
         """Launch nothing yet. What is found goes to ``deliver``, or is kept where there is none."""
+        self._on_logits = on_logits
         self._deliver = deliver or self._keep
         self.hypotheses: dict[str, Hypothesis] = {}
         self.failures: dict[str, Failure] = {}
@@ -102,7 +109,7 @@ class Pipeline:
         slot = self._ring.free.popleft()
         self._entered_s = time.perf_counter()
         try:
-            self._runner.launch(slot, batch, enter=self._enter)
+            self._run(slot, batch)
         except Exception as error:  # noqa: BLE001 - becomes a failure of each utterance, by id
             self._abandon(slot, batch, stage=self._stage, error=error)
             return
@@ -110,6 +117,14 @@ class Pipeline:
         self.padded_samples += batch.bucket.batch_size * batch.bucket.num_samples
         self.real_samples += sum(u.num_samples for u in batch.utterances)
         self._ring.in_flight.append(slot)
+
+    def _run(self, slot: Slot, batch: Batch) -> None:
+        if self._on_logits is None:
+            self._runner.launch(slot, batch, enter=self._enter)
+            return
+        kept = KeepLogits(self._runner)
+        self._runner.launch(slot, batch, run=kept, enter=self._enter)
+        self._on_logits(kept.by_id(batch))
 
     def _enter(self, stage: Stage) -> None:
         now_s = time.perf_counter()
