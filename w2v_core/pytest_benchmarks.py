@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from w2v_core.errors import ConfigError
+from w2v_core.pytest_compared import settle_comparison
 
 INSTEAD = {
     "min-rounds": "cells are timed --rounds times",
@@ -56,7 +57,7 @@ def refuse_options(config: pytest.Config) -> None:
         )
     _check_groups(str(config.getoption("benchmark_group_by")))
     _check_outputs(config)
-    _check_comparison(config)
+    settle_comparison(config)
 
 
 def _given(config: pytest.Config, name: str) -> str | None:
@@ -70,25 +71,6 @@ def _given(config: pytest.Config, name: str) -> str | None:
     if name == "timer" and str(value) == str(default):  # the wall clock, by its name
         return None
     return str(value) if named or str(value) != str(default) else None
-
-
-@pytest.hookimpl(optionalhook=True, tryfirst=True)
-def pytest_benchmark_compare_machine_info(
-    benchmarksession: Any,  # noqa: ANN401 - pytest-benchmark is untyped
-    machine_info: dict[str, Any],
-    compared_benchmark: dict[str, Any],
-) -> None:
-    """Say in what another machine differs, before there is a fingerprint.
-
-    pytest-benchmark's own hook would raise where its storage is outside the working directory, so
-    it finds the two equal.
-    """
-    saved = {k: v for k, v in compared_benchmark["machine_info"].items() if k != "fingerprint"}
-    if other := sorted(k for k in {*saved, *machine_info} if saved.get(k) != machine_info.get(k)):
-        benchmarksession.logger.warning(
-            f"--benchmark-compare: saved on another machine, which differs in {', '.join(other)}"
-        )
-    compared_benchmark["machine_info"] = machine_info
 
 
 @cache
@@ -129,29 +111,3 @@ def _check_outputs(config: pytest.Config) -> None:
                 "--benchmark-histogram needs the packages pygal and pygaljs: "
                 "pip install 'pytest-benchmark[histogram]'"
             ) from error
-
-
-def _check_comparison(config: pytest.Config) -> None:
-    """Let the first night, which has nothing to compare with, be saved for the second."""
-    compare = config.getoption("benchmark_compare")
-    if not config.getoption("benchmark_compare_fail"):
-        return
-    session: Any = config.pluginmanager.get_plugin(_NAME)
-    if not compare:
-        raise ConfigError("--benchmark-compare-fail needs --benchmark-compare beside it")
-    if session.compared_mapping:
-        return
-    session.compare_fail = None  # it would raise after all cells are measured
-
-
-def not_compared(config: pytest.Config) -> str:
-    """Say what a comparison that was asked for left out; empty where there is nothing to say."""
-    session: Any = config.pluginmanager.get_plugin(_NAME)
-    if not config.getoption("benchmark_compare", None):
-        return ""
-    if not session.compared_mapping:
-        return "--benchmark-compare: no saved run to compare with yet"
-    known = {name for saved in session.compared_mapping.values() for name in saved}
-    new = [b.name for b in session.benchmarks if b.fullname not in known]
-    shown = ", ".join([*new[:3], *(["..."] if len(new) > 3 else [])])
-    return f"--benchmark-compare: not in the saved run, not compared: {shown}" if new else ""

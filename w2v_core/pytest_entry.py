@@ -26,7 +26,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     """Refuse a clock that is none, which pytest-benchmark's parser ends in a traceback for."""
     config = pluginmanager.get_plugin("pytestconfig")
     if config is not None:
-        given = shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))
+        given = [*shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *config.getini("addopts")]
         refuse_timer([*given, *map(str, config.invocation_params.args)])
 
 

@@ -5,17 +5,21 @@ pytest-benchmark opens them when all is measured, and ends in a traceback where 
 
 from __future__ import annotations
 
-import importlib
+import copy
 import importlib.util
+import io
 import os
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from w2v_core.errors import ConfigError
+from w2v_core.printable import one_line
+from w2v_core.pytest_compared import check_comparison
+from w2v_core.pytest_gate import cell_of
 from w2v_core.session import ValidationRun
 
 FALLBACK = "benchmark.json"
@@ -45,9 +49,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
             setattr(config.option, key, _expanded(getattr(config.option, key)))
     try:
         _check_storage_kind(str(option(config, "storage")))
-        _check_comparison(option(config, "compare"), storage=str(option(config, "storage")))
+        check_comparison(option(config, "compare"), storage=str(option(config, "storage")))
         _check_json(option(config, "json"))
-        for name, path in _files_of(config, test=""):
+        _check_once(config)
+        for name, path in _files_of(config, tests=()):
             _check_new_file(f"--benchmark-{name}", path)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from error
@@ -74,54 +79,6 @@ def _check_storage_kind(url: str) -> None:
             f"--benchmark-storage {url} needs the package elasticsearch: "
             "pip install 'pytest-benchmark[elasticsearch]'"
         )
-
-
-def _check_comparison(compare: Any, *, storage: str) -> None:  # noqa: ANN401 - text, True or []
-    """Refuse a saved run that pytest-benchmark cannot read; none at all is a first night."""
-    folder = storage.removeprefix("file://")
-    if compare == [] or "://" in folder:
-        return
-    found, why = list[Any](), f"names no run in {folder or '.'}"
-    if compare:
-        try:
-            found, why = _saved_runs(folder, compare, why=why)
-        except Exception as error:  # noqa: BLE001 - whatever pytest-benchmark makes of a value
-            why = str(error)
-    if found or compare is True:
-        why = next((lack for document in found[-1:] if (lack := _lack(document))), "")
-    if why:
-        named = "" if compare is True else f" {compare}"
-        raise ConfigError(
-            f"--benchmark-compare{named}: {why}; name a file that pytest-benchmark wrote, or the "
-            f"number of one in {folder or '.'} (pytest-benchmark list)"
-        )
-
-
-def _saved_runs(folder: str, compare: str | bool, *, why: str) -> tuple[list[Any], str]:
-    """Return what pytest-benchmark would compare with, and why a file of it is left out."""
-    from pytest_benchmark.storage.file import FileStorage
-    from pytest_benchmark.utils import get_machine_id
-
-    told = [why]
-    logger = _Logger(told.append)
-    storage = FileStorage(folder, logger, default_machine_id=get_machine_id())  # type: ignore[no-untyped-call]
-    globs = () if compare is True else (compare,)
-    found = [document for _, document in storage.load(*globs)]  # type: ignore[no-untyped-call]
-    return found, told[-1]
-
-
-class _Logger:
-    def __init__(self, warning: Callable[[str], None]) -> None:
-        self.warning = warning
-
-
-def _lack(document: Any) -> str:  # noqa: ANN401 - any JSON value
-    """Say what a saved run lacks that pytest-benchmark takes for granted; else empty."""
-    if not isinstance(document.get("machine_info"), dict):
-        return "it holds no machine_info"
-    return (
-        "" if all("fullname" in b for b in document["benchmarks"]) else "a benchmark lacks a name"
-    )
 
 
 def _check_json(path: Path | None) -> None:
@@ -151,8 +108,12 @@ def _open(path: Path) -> None:
             Path(os.path.realpath(path)).unlink()
 
 
-def _files_of(config: pytest.Config, *, test: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files that pytest-benchmark makes by itself, each with its option."""
+def _files_of(config: pytest.Config, *, tests: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yield the files that pytest-benchmark makes by itself, each with its option.
+
+    ``tests`` are the names of what is timed, as far as they are known. A histogram is called by
+    its group, which may be as long as the longest of them.
+    """
     from pytest_benchmark.utils import get_machine_id, slugify
 
     storage = str(option(config, "storage")).removeprefix("file://")
@@ -161,24 +122,41 @@ def _files_of(config: pytest.Config, *, test: str) -> Iterator[tuple[str, Path]]
         for name in ("save", "autosave"):
             if value := option(config, name):
                 yield name, machine / f"0001_{value}.json"
+    is_one_group = option(config, "group-by") == "group"
     for name, suffix in _PREFIXES.items():
-        for prefix in (option(config, name) or [])[:1]:  # it takes the first
-            yield name, Path(f"{prefix}-{slugify(test)}{suffix}")  # type: ignore[no-untyped-call]
+        is_one = name == "histogram" and is_one_group
+        endings = [""] if is_one else [f"-{slugify(t)}" for t in tests or [""]]  # type: ignore[no-untyped-call]
+        for prefix in option(config, name) or []:
+            yield from ((name, Path(f"{prefix}{ending}{suffix}")) for ending in endings)
+
+
+def _check_once(config: pytest.Config) -> None:
+    for name in _PREFIXES:
+        if len(prefixes := option(config, name) or []) > 1:
+            raise ConfigError(
+                f"--benchmark-{name} is given {len(prefixes)} times: {', '.join(prefixes)}; "
+                "give it once"
+            )
 
 
 def _check_new_file(flag: str, path: Path) -> None:
     """Refuse a file that cannot be made, in a folder that may have to be made too."""
+    at, other = path.parent, "folder"
     try:
         if any(len(os.fsencode(part)) > _LONGEST for part in path.parts):
             raise ConfigError(
                 f"{flag}: {path.name} is a name of more than {_LONGEST} bytes; use a shorter one"
             )
+        if path.exists():
+            at, other = path, "file"
+            _open(path)
+            return
         there = next(p for p in path.absolute().parents if os.path.lexists(p))
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         raise ConfigError(
-            f"{flag}: {path.parent} cannot be written ({error.strerror}); name another folder"
+            f"{flag}: {at} cannot be written ({error.strerror}); name another {other}"
         ) from error
 
 
@@ -192,10 +170,11 @@ class Saving:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        """Refuse files whose names a test's name makes too long."""
-        timed = [i.name for i in items if "benchmark" in getattr(i, "fixturenames", ())]
+        """Refuse files that the tests' names make too long, or that cannot be written over."""
+        timed = [i for i in items if "benchmark" in getattr(i, "fixturenames", ())]
+        names = dict.fromkeys(f"test_cell[{c}]" if (c := cell_of(i)) else i.name for i in timed)
         try:
-            for name, path in _files_of(config, test=max(timed, key=len, default="")):
+            for name, path in _files_of(config, tests=[*names]):
                 _check_new_file(f"--benchmark-{name}", path)
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from error
@@ -210,10 +189,27 @@ class Saving:
         if self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say what could not be written."""
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_terminal_summary(
+        self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    ) -> None:
+        """Plot what pytest-benchmark would plot, and say what could not be written."""
+        benchmarks: Any = config.pluginmanager.get_plugin("pytest-benchmark")
+        if benchmarks is not None and benchmarks.histogram and benchmarks.groups:
+            self._plot(benchmarks, pytest.TerminalReporter(config, io.StringIO()))
         for line in self._lost:
             terminalreporter.write_line(line, red=True)
+
+    def _plot(self, benchmarks: Any, unseen: pytest.TerminalReporter) -> None:  # noqa: ANN401
+        """Have pytest-benchmark plot before its tables, which a plot that fails would cut off."""
+        plotted = copy.copy(benchmarks)
+        plotted.quiet, plotted.groups = False, copy.deepcopy(benchmarks.groups)
+        plotted.performance_regressions = []
+        prefix, benchmarks.histogram = benchmarks.histogram, None
+        try:
+            plotted.display(unseen)
+        except Exception as error:  # noqa: BLE001 - tables and verdicts outlive a plot
+            self._lost.append(f"--benchmark-histogram {prefix}: {_why_lost(error)}")
 
     def _save(self, benchmarks: Any) -> None:  # noqa: ANN401 - pytest-benchmark is untyped
         asked = {name: getattr(benchmarks, name) for name in ("json", "save", "autosave")}
@@ -242,5 +238,9 @@ def _save_one(benchmarks: Any) -> str:  # noqa: ANN401
     try:
         benchmarks.handle_saving()
     except Exception as error:  # noqa: BLE001 - a measurement outlives whatever another plugin raises
-        return f"not written ({getattr(error, 'strerror', None) or repr(error)})"
+        return _why_lost(error)
     return ""
+
+
+def _why_lost(error: Exception) -> str:
+    return f"not written ({getattr(error, 'strerror', None) or one_line(error)})"

@@ -16,11 +16,7 @@ from w2v_core.markers import DEVICE_ORDER, devices_asked_for
 from w2v_core.options.cells import datasets_of, models_of, plan_of
 from w2v_core.options.option import PYTEST, flagged
 from w2v_core.progress import bars
-from w2v_core.pytest_benchmarks import (
-    not_compared,
-    pytest_benchmark_compare_machine_info,
-    refuse_options,
-)
+from w2v_core.pytest_benchmarks import refuse_options
 from w2v_core.pytest_cells import (
     MEASUREMENTS,
     NOT_JUDGED,
@@ -29,6 +25,7 @@ from w2v_core.pytest_cells import (
     measured,
     wer_ceiling,
 )
+from w2v_core.pytest_compared import not_compared, pytest_benchmark_compare_machine_info
 from w2v_core.pytest_gate import Gatekeeper, cell_of, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
