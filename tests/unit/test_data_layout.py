@@ -134,6 +134,7 @@ def test_of_two_columns_that_differ_the_record_says_which_counts(audio, kind, su
             "text": "A",
         },
         {"path": "a.wav", "text": "A", "pred_text": "B"},
+        {"path": "a.wav", "text": "A", "Age": "7", "age": "8"},
     ],
 )
 def test_columns_that_say_the_same_need_no_word(audio, row):
@@ -148,3 +149,28 @@ def test_a_pipe_is_refused_and_not_waited_for(audio, name):
 
     with pytest.raises(TranscriptError, match=f"{name} is no regular file"):
         load(parse_dataset(name_folder(str(audio))))
+
+
+def test_columns_without_a_name_as_spreadsheets_leave_them_are_no_columns(audio):
+    put(audio, "m.csv", "path,text,,\na.wav,A,,\n")
+
+    assert [r.reference for r in list_manifest(audio).recordings] == ["A"]
+
+
+@pytest.mark.parametrize("name", ["~a.wav", "~root.wav", "a b.wav", "-a.wav", "%41.wav", "$a.wav"])
+def test_a_name_that_a_shell_would_read_otherwise_is_a_name(audio, name):
+    (audio / "a.wav").rename(audio / name)
+    put(audio, "m.csv", f"path,text\n{name},A\n")
+
+    assert [r.audio for r in list_manifest(audio).recordings] == [audio / name]
+
+
+def test_audio_in_a_home_folder_is_found_and_the_home_of_nobody_is_refused(audio, monkeypatch):
+    monkeypatch.setenv("HOME", str(audio))
+    put(audio, "m.csv", "path,text\n~/a.wav,A\n")
+
+    assert [r.audio for r in list_manifest(audio).recordings] == [audio / "a.wav"]
+    with pytest.raises(ConfigError, match="write the folder's whole path"):
+        name_folder("~nobody-of-this-name/x")
+    with pytest.raises(ConfigError, match="write the folder's whole path"):
+        parse_dataset("manifest:~nobody-of-this-name/x")

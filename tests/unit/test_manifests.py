@@ -274,6 +274,11 @@ def test_one_of_several_manifests_must_be_named(folder):
 BENT = {
     "unclosed.csv": ('path,text\nclips/a.wav,"A\nclips/b.wav,B\n', "unexpected end of data"),
     "twice.jsonl": ('{"path": "clips/a.wav", "text": "A", "text": "B"}', "text stands there twice"),
+    "case.jsonl": ('{"path": "clips/a.wav", "text": "A", " Text": "B"}', "text stands there twice"),
+    "late.jsonl": (
+        '{"path": "clips/a.wav", "text": "A"}\n{"path": "clips/b.wav", "TEXT": "A", "text": "B"}',
+        "late.jsonl:2: the key text stands there twice",
+    ),
     "half.jsonl": ('{"path": "clips/a.wav", "text": "\\ud800"}', "half a surrogate pair"),
     "long.jsonl": (json.dumps({"path": f"{'a' * 5000}.wav", "text": "A"}), "is not there"),
     "nul.csv": ("path,text\na\0.wav,A\n", "holds control characters"),

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from w2v_core.config import Share, parse_count
+from w2v_core.config import Share, parse_count, parse_path
 from w2v_core.data import hub
 from w2v_core.data.decoding import Recording, decode_all
 from w2v_core.data.librispeech import list_recordings, note_foreign_characters
@@ -123,7 +123,7 @@ def parse_dataset(text: str) -> DatasetSpec:
     Hyphens and underscores are the same, except in PATH and REVISION. The disk is not looked at.
 
     Raises:
-        ConfigError: a prefix without its path, ``@`` without its revision.
+        ConfigError: a prefix without its path, ``@`` without its revision, ``~`` without a home.
         UnknownNameError: any other text; names the nearest.
     """
     for prefix in PREFIXES:
@@ -142,7 +142,7 @@ def _parse_folder(text: str, *, prefix: str) -> DatasetSpec:
     path = text.removeprefix(prefix)
     if not path.strip():
         raise ConfigError(f"dataset {prefix!r} lacks its path; write {prefix}PATH")
-    folder = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (resolve reads links)
+    folder = Path(os.path.abspath(parse_path(path)))  # noqa: PTH100 (resolve reads links)
     stem = re.sub(r"\W+", "_", folder.name).strip("_") or "root"
     kind = f"{prefix[:-1]}_{stem}"
     return DatasetSpec(name=text, text=kind, source=PREFIXES[prefix], path=folder)

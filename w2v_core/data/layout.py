@@ -12,8 +12,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from w2v_core.config import parse_path
 from w2v_core.data.listing import read_text, walk
-from w2v_core.errors import ConfigError, TranscriptError
+from w2v_core.errors import ConfigError, DataError, TranscriptError
 
 AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
 """Names of the column of audio, first to last."""
@@ -28,9 +29,9 @@ def name_folder(path: str) -> str:
     ``manifest:PATH`` where a manifest is, else ``librispeech:PATH``. Looks at the disk.
 
     Raises:
-        ConfigError: both are there; names both.
+        ConfigError: both are there; names both. Or the home folder that ``~`` means is not known.
     """
-    root = Path(path).expanduser()
+    root = parse_path(path)
     found = find_manifests(root)
     if not found:
         return f"librispeech:{path}"
@@ -64,9 +65,24 @@ def is_manifest(path: Path) -> bool:
         return True
     try:
         header = next((line for line in decode_lines(path).split("\n") if line.strip()), "")
-        return any(column.strip().lower() in AUDIO for column in _columns(path, header))
+        return any(key_of(column) in AUDIO for column in _columns(path, header))
     except (TranscriptError, csv.Error):
         return True
+
+
+def find_manifest(path: Path) -> Path:
+    """Return the one manifest at a path; raises DataError where there is none, or more than one."""
+    found = find_manifests(path)
+    found = tuple(p for p in found if is_manifest(p)) or found
+    if not found:
+        what = "holds no manifest" if path.exists() else "is not there"
+        raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
+    if len(found) > 1:
+        names = ", ".join(p.name for p in found)
+        raise DataError(
+            f"{path} holds {len(found)} manifests, {names}; name one of them: {found[0]}"
+        )
+    return found[0]
 
 
 def _columns(path: Path, header: str) -> list[str]:
@@ -82,6 +98,11 @@ def _columns(path: Path, header: str) -> list[str]:
 def delimiter_of(path: Path, header: str) -> str:
     """Return what stands between the columns of a table."""
     return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+
+
+def key_of(column: str) -> str:
+    """Return the name by which a column is known, however it is written."""
+    return column.strip().lower()
 
 
 def decode_lines(path: Path) -> str:

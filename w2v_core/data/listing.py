@@ -143,7 +143,7 @@ def locate(manifest: Path, audio: str) -> Path:
 
     A name is found in Unicode's other forms too: what a Mac packed holds decomposed ones.
     """
-    path = Path(audio).expanduser()
+    path = Path(os.path.expanduser(audio))  # noqa: PTH111 (pathlib's raises for a file called ~x)
     places = (manifest.parent / path, manifest.parent / "clips" / path, path)
     written = (other for place in places for other in (place, *map(Path, _forms(str(place)))))
     return next((place for place in written if is_file(place)), places[0])

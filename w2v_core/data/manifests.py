@@ -23,13 +23,12 @@ import soundfile
 
 from w2v_core.data.layout import (
     AUDIO,
-    SUFFIXES,
     WAV_SCP,
     TwiceError,
     decode_lines,
     delimiter_of,
-    find_manifests,
-    is_manifest,
+    find_manifest,
+    key_of,
     read_pairs,
     unique,
 )
@@ -42,6 +41,7 @@ IDS = ("id", "utterance_id", "utt_id")
 SPEAKERS = ("speaker", "speaker_id", "client_id")
 TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
 KNOWN = {"the audio": AUDIO, "references": TEXT, "ids": IDS, "speakers": SPEAKERS}
+READ = frozenset((*TEXTUAL, *SPEAKERS, "duration", "offset"))
 DURATION_TOLERANCE_S = 0.05
 MAX_FIELD_CHARS = 1 << 24
 
@@ -76,7 +76,7 @@ def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
         TranscriptError: lists every problem (the first ten, and their count): missing columns or
             audio, a duplicate id, a malformed line, a command, text that is not UTF-8 or UTF-16.
     """
-    manifest = _only(path)
+    manifest = find_manifest(path)
     rows = list(_read_kaldi(manifest) if manifest.name == WAV_SCP else _read_table(manifest))
     if not rows:
         raise DataError(f"{manifest} holds no utterance; at least one line is needed")
@@ -93,20 +93,6 @@ def _notes(rows: Sequence[_Row]) -> tuple[str, ...]:
         f"rows (leave the column out whose values are not meant)"
         for (kind, taken, other), count in counts.items()
     )
-
-
-def _only(path: Path) -> Path:
-    found = find_manifests(path)
-    found = tuple(p for p in found if is_manifest(p)) or found
-    if not found:
-        what = "holds no manifest" if path.exists() else "is not there"
-        raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
-    if len(found) > 1:
-        names = ", ".join(p.name for p in found)
-        raise DataError(
-            f"{path} holds {len(found)} manifests, {names}; name one of them: {found[0]}"
-        )
-    return found[0]
 
 
 def _name(manifest: Path, audio: str) -> str:
@@ -126,7 +112,7 @@ def _line(manifest: Path, row: _Row) -> Line:
     elif not problem:
         problem = _other_duration(path, row.duration_s)
     return Line(
-        utterance_id=row.name or _name(manifest, row.audio),
+        utterance_id=row.name or (_name(manifest, row.audio) if row.audio else ""),
         place=row.place,
         audio=path,
         reference=row.reference.strip() if row.reference is not None else None,
@@ -203,8 +189,11 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
         if not isinstance(value, dict):
             yield place, f"a JSON {type(value).__name__} where an object belongs"
             continue
+        if twice := _twice(value):
+            yield place, f"the key {printable(twice)} stands there twice; keep one"
+            continue
         row = {k: text_of(v) for k, v in value.items()}
-        if nested := [k for k, v in row.items() if v is None and k.lower() in TEXTUAL]:
+        if nested := [k for k, v in row.items() if v is None and key_of(k) in TEXTUAL]:
             yield place, f"{nested[0]} is a JSON list or object where text belongs"
             continue
         if number == 1:
@@ -213,18 +202,23 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
 
 
 def _require(path: Path, columns: Iterable[str]) -> None:
-    names = [column.lower() for column in columns]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise TranscriptError(f"{path}: the column {twice[0]} stands there twice; keep one")
-    if not set(AUDIO) & set(names):
+    if twice := _twice(columns):
+        raise TranscriptError(f"{path}: the column {printable(twice)} stands there twice; keep one")
+    if not set(AUDIO) & {key_of(column) for column in columns}:
         raise TranscriptError(
             f"{path}: no column names the audio; it must be called {', '.join(AUDIO)} "
             f"(found: {', '.join(list(columns)[:20]) or 'none'})"
         )
 
 
+def _twice(columns: Iterable[str]) -> str:
+    """Return a column that is read and stands there twice: the last would win; else empty."""
+    counts = Counter(map(key_of, columns))
+    return next((name for name, count in counts.items() if count > 1 and name in READ), "")
+
+
 def _row(place: str, record: Mapping[str, str]) -> _Row:
-    fields = {key.strip().lower(): value for key, value in record.items()}
+    fields = {key_of(column): value for column, value in record.items()}
 
     def first(names: tuple[str, ...]) -> str | None:
         return next((fields[name] for name in names if name in fields), None)
