@@ -9,6 +9,7 @@ import msgspec
 
 from w2v_core.errors import CheckpointError
 from w2v_core.model.checkpoint_files import CONFIG, read_json
+from w2v_core.printable import shown
 
 STRIDES = (5, 2, 2, 2, 2, 2, 2)  # what types.FRAME_STRIDE and RECEPTIVE_FIELD stand for
 KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -16,6 +17,8 @@ KERNELS = (10, 3, 3, 3, 3, 2, 2)
 Size = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
 Sizes = Annotated[tuple[Size, ...], msgspec.Meta(max_length=64)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=1024)]
+Epsilon = Annotated[float, msgspec.Meta(ge=0, le=1)]
+DIVISORS = ("num_attention_heads", "num_conv_pos_embedding_groups")
 
 
 class Architecture(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +30,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     num_attention_heads: Size = 12
     intermediate_size: Size = 3072
     hidden_act: str = "gelu"
-    layer_norm_eps: float = 1e-5
+    layer_norm_eps: Epsilon = 1e-5
     feat_extract_norm: str = "group"
     feat_extract_activation: str = "gelu"
     conv_dim: Sizes = (512,) * 7
@@ -60,11 +63,13 @@ def read_architecture(directory: Path) -> Architecture:
     path = directory / CONFIG
     refused = read_json(path, _Refused)
     if refused.model_type != "wav2vec2":
-        raise CheckpointError(f"{path}: model_type is {refused.model_type!r}; needed is 'wav2vec2'")
+        raise CheckpointError(
+            f"{path}: model_type is {shown(refused.model_type)}; needed is 'wav2vec2'"
+        )
     for field in ("transformers_weights", "quantization_config"):
         if (value := getattr(refused, field)) is not None:
             raise CheckpointError(
-                f"{path}: {field} is {str(value)[:80]!r}; it is refused, because the weights that "
+                f"{path}: {field} is {shown(value)}; it is refused, because the weights that "
                 "are read must be those of the checkpoint's own float files; remove the key"
             )
     found = read_json(path, Architecture)
@@ -74,4 +79,10 @@ def read_architecture(directory: Path) -> Architecture:
             f"conv_kernel {found.conv_kernel}; supported are False, {STRIDES} and {KERNELS}, "
             "because frames are counted with them"
         )
+    for field in DIVISORS:
+        if found.hidden_size % (parts := getattr(found, field)):
+            raise CheckpointError(
+                f"{path}: {field} is {parts}; it must divide hidden_size, which is "
+                f"{found.hidden_size}"
+            )
     return found

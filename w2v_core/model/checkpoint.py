@@ -15,6 +15,7 @@ from w2v_core.model.checkpoint_files import find_weights, some
 from w2v_core.model.checkpoint_hub import locate
 from w2v_core.model.vocabulary import has_language_model, read_feature_extractor, read_vocabulary
 from w2v_core.model.weights import load_weights
+from w2v_core.printable import printable, shorten
 from w2v_core.types import Vocabulary
 
 
@@ -59,7 +60,8 @@ def load_checkpoint(spec: ModelSpec) -> Checkpoint:
     try:
         return _load(spec, directory)
     except CheckpointError as error:
-        raise CheckpointError(f"checkpoint {spec.name!r}: {error}") from error
+        told = shorten(printable(str(error)), 1_400)
+        raise CheckpointError(f"checkpoint {spec.name!r}: {told}") from error
 
 
 def _load(spec: ModelSpec, directory: Path) -> Checkpoint:

@@ -17,6 +17,7 @@ import msgspec
 
 from w2v_core import jsonfile
 from w2v_core.errors import CheckpointError
+from w2v_core.printable import printable, shown
 from w2v_core.system import version_of
 
 CONFIG = "config.json"
@@ -82,7 +83,7 @@ def read_json(path: Path, kind: type[T]) -> T:
 
 def some(names: Iterable[str]) -> str:
     """Name the first five, and say how many there are where there are more."""
-    listed = [name[:80] for name in names]
+    listed = [printable(name[:80]) for name in names]
     return ", ".join(listed[:5]) + (f" ... ({len(listed)} in all)" if len(listed) > 5 else "")
 
 
@@ -117,7 +118,8 @@ def find_weights(directory: Path) -> WeightFiles | None:
     for shard in shards or [""]:
         if Path(shard).name != shard or "\\" in shard or not shard.endswith(suffix):
             raise CheckpointError(
-                f"{path} names the shard {shard!r}; a shard is a *{suffix} file in the same folder"
+                f"{path} names the shard {shown(shard)}; a shard is a *{suffix} file in the same "
+                "folder"
             )
     return WeightFiles(directory=directory, names=shards, shard_of=tuple(weight_map.items()))
 

@@ -23,13 +23,14 @@ from w2v_core.model.checkpoint_files import (
     read_json,
     some,
 )
-from w2v_core.printable import one_line
+from w2v_core.printable import one_line, printable, shown
 from w2v_core.types import SAMPLE_RATE_HZ, Vocabulary
 
 TOKENIZERS = ("Wav2Vec2CTCTokenizer", "Wav2Vec2Tokenizer")  # the second: its name before 4.0
 EXTRACTOR = "Wav2Vec2FeatureExtractor"
 WITH_LM = "Wav2Vec2ProcessorWithLM"
 
+Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,7}$")]
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 20)]
 
 
@@ -59,15 +60,50 @@ class _Classes(msgspec.Struct, frozen=True, kw_only=True):
     processor_class: str | None = None
 
 
-class _Tokenizer(msgspec.Struct, frozen=True, kw_only=True):
+class _Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token with how it is looked for, as transformers saves it."""
+
+    content: str
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool = False
+    single_word: bool = False
+    special: bool = False
+
+
+class _Names(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens that special_tokens_map.json and tokenizer_config.json name."""
+
+    bos_token: str | _Token | None = None
+    eos_token: str | _Token | None = None
+    unk_token: str | _Token | None = None
+    pad_token: str | _Token | None = None
+
+
+class _Fast(msgspec.Struct, frozen=True, kw_only=True):
+    """What transformers reads of a tokenizer.json beside the other files."""
+
+    added_tokens: list[_Token] = []
+
+
+class _Tokenizer(_Names, frozen=True, kw_only=True):
     """The fields of tokenizer_config.json whose values must be of one type to mean anything."""
 
-    word_delimiter_token: str | dict[str, Any] | None = None
+    word_delimiter_token: str | _Token | None = None
+    added_tokens_decoder: dict[Digits, _Token] = {}
     replace_word_delimiter_char: str | UnsetType = UNSET
     do_lower_case: bool | None = None
     clean_up_tokenization_spaces: bool | None = None
     vocab_file: None = None
     """Never read from the file: it could name a file elsewhere."""
+
+
+OTHERS: dict[str, Any] = {
+    "special_tokens_map.json": _Names,
+    "added_tokens.json": dict[str, TokenId],
+    "tokenizer.json": _Fast,
+}
+"""Files that transformers' tokenizer reads by itself, and of what type it takes them to be."""
 
 
 def read_feature_extractor(directory: Path) -> FeatureExtractor:
@@ -91,7 +127,7 @@ def read_feature_extractor(directory: Path) -> FeatureExtractor:
         found = read_json(source, FeatureExtractor)
     if found.feature_extractor_type != EXTRACTOR or found.feature_size != 1:
         raise CheckpointError(
-            f"{source}: the feature extractor is {found.feature_extractor_type!r} with "
+            f"{source}: the feature extractor is {shown(found.feature_extractor_type)} with "
             f"{found.feature_size} features a sample; supported is {EXTRACTOR} with one"
         )
     if found.sampling_rate != SAMPLE_RATE_HZ:
@@ -132,12 +168,12 @@ def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tupl
     first = {token: index for index, token in reversed([*enumerate(tokens)])}
     if blank not in first:
         raise CheckpointError(
-            f"{directory}: the CTC blank (pad_token) {blank!r} is not in {VOCABULARY}, or has no "
-            f"row among the {num_rows} of the CTC head"
+            f"{directory}: the CTC blank (pad_token) {shown(blank)} is not in {VOCABULARY}, or has "
+            f"no row among the {num_rows} of the CTC head"
         )
     if blank in (named, delimiter):
         raise CheckpointError(
-            f"{directory}: {blank!r} is both the CTC blank (pad_token) and the word delimiter "
+            f"{directory}: {shown(blank)} is both the CTC blank (pad_token) and the word delimiter "
             "(word_delimiter_token); transcripts would have no spaces"
         )
     vocabulary = Vocabulary(
@@ -159,6 +195,9 @@ def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tupl
 
 def _own_tokenizer(directory: Path, *, num_rows: int) -> tuple[Any, tuple[str, ...]]:
     """Load transformers' tokenizer; returns it with the token of each row."""
+    for name, kind in OTHERS.items():
+        if (directory / name).is_file():
+            read_json(directory / name, kind)
     try:
         with quiet():
             from transformers import Wav2Vec2CTCTokenizer
@@ -178,12 +217,14 @@ def _of_delimiter(vocabulary: Vocabulary, named: str | None, used: str) -> list[
     """
     splits = vocabulary.delimiter_id is not None or " " in vocabulary.tokens
     if named in (None, used) or (named == " " and vocabulary.delimiter_text == " " and splits):
-        return [] if splits else [f"no row is for the word delimiter {used!r}: words are joined"]
+        return (
+            [] if splits else [f"no row is for the word delimiter {shown(used)}: words are joined"]
+        )
     from transformers import __version__
 
     return [
-        f"{TOKENIZER_CONFIG} names the word delimiter {named!r}, transformers {__version__} takes "
-        f"{used!r}: transcripts are as transformers writes them"
+        f"{TOKENIZER_CONFIG} names the word delimiter {shown(named)}, transformers {__version__} "
+        f"takes {shown(used)}: transcripts are as transformers writes them"
         + ("" if splits else ", words are joined")
     ]
 
@@ -197,11 +238,11 @@ def _named_delimiter(directory: Path) -> str | None:
     kind = kind or read_json(directory / CONFIG, _Classes).tokenizer_class
     if kind is not None and kind not in TOKENIZERS:
         raise CheckpointError(
-            f"{directory}: the tokenizer is a {kind}; supported is {TOKENIZERS[0]}, which spells "
-            "words with letters (phonemes have no WER)"
+            f"{directory}: the tokenizer is a {printable(kind[:80])}; supported is "
+            f"{TOKENIZERS[0]}, which spells words with letters (phonemes have no WER)"
         )
     token = settings.word_delimiter_token
-    return str(token.get("content")) if isinstance(token, dict) else token
+    return token.content if isinstance(token, _Token) else token
 
 
 def _read_letters(directory: Path) -> dict[str, int]:

@@ -31,8 +31,9 @@ from w2v_core.model.checkpoint_files import (
     quiet,
     some,
 )
-from w2v_core.printable import one_line
+from w2v_core.printable import one_line, shown
 
+ACTIVATIONS = ("hidden_act", "feat_extract_activation")  # fields that name a function
 TRAINING_ONLY = "wav2vec2.masked_spec_embed"  # masks spans in training; inference never reads it
 # Names of torch.nn.utils.weight_norm, which the hub's files have, and of its successor.
 WEIGHT_NORM = (
@@ -72,7 +73,7 @@ def load_weights(
         before = _states(files)
         stored = _list_tensors(files)
         _check_layers(files, architecture, stored)
-        module = _build(architecture)
+        module = _build(architecture, source=files.directory / CONFIG)
         wanted = {name: tuple(t.shape) for name, t in module.state_dict().items()}
         named = _renamed(stored, wanted)
         _check_names(files, named, wanted)
@@ -111,15 +112,15 @@ def _list_tensors(files: WeightFiles) -> Tensors:
         for key, tensor in (_of_pickle if files.are_pickles else _of_safetensors)(path):
             if key in found:
                 raise CheckpointError(
-                    f"{path} holds {key!r}, which {found[key].file.name} holds too; shards of two "
-                    "saves"
+                    f"{path} holds {shown(key)}, which {found[key].file.name} holds too; shards of "
+                    "two saves"
                 )
             found[key] = tensor
     for key, shard in files.shard_of:
         if key not in found or found[key].file.name != shard:
             raise CheckpointError(
-                f"{files.directory}: the index says that {key!r} is in {shard}, and it is not; "
-                "index and shards are of two saves"
+                f"{files.directory}: the index says that {shown(key)} is in {shard}, and it is "
+                "not; index and shards are of two saves"
             )
     return found
 
@@ -162,16 +163,17 @@ def _of_pickle(path: Path) -> Iterator[tuple[str, StoredTensor]]:
     for key, tensor in found.items():
         if not isinstance(key, str) or not isinstance(tensor, torch.Tensor):
             raise CheckpointError(
-                f"{path} holds a {type(tensor).__name__} under {key!r}; only tensors by name are "
-                "read (a training state? save the model alone)"
+                f"{path} holds a {type(tensor).__name__} under {shown(key)}; only tensors by name "
+                "are read (a training state? save the model alone)"
             )
         yield key, StoredTensor(file=path, shape=tuple(tensor.shape), read=tensor.detach)
 
 
-def _build(architecture: Architecture) -> Any:  # noqa: ANN401 - untyped library class
+def _build(architecture: Architecture, *, source: Path) -> Any:  # noqa: ANN401 - untyped class
     """Build the module without memory, and without the embedding that only training reads."""
     from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
+    _check_activations(architecture, source)
     values = msgspec.structs.asdict(architecture)
     training = {"apply_spec_augment": False, "mask_time_prob": 0.0, "mask_feature_prob": 0.0}
     try:
@@ -179,7 +181,21 @@ def _build(architecture: Architecture) -> Any:  # noqa: ANN401 - untyped library
             config = Wav2Vec2Config(**values, **training)
             return Wav2Vec2ForCTC._from_config(config, attn_implementation="sdpa")
     except Exception as error:  # whatever the values make of it
-        raise CheckpointError(f"{CONFIG} describes no Wav2Vec2ForCTC: {one_line(error)}") from error
+        raise CheckpointError(f"{source} describes no Wav2Vec2ForCTC: {one_line(error)}") from error
+
+
+def _check_activations(architecture: Architecture, source: Path) -> None:
+    """Refuse a function that the installed transformers lacks, which ends in a bare KeyError."""
+    from transformers import __version__
+    from transformers.activations import ACT2FN
+
+    for field in ACTIVATIONS:
+        if (name := getattr(architecture, field)) not in ACT2FN:
+            raise CheckpointError(
+                f"{source}: {field} is {shown(name)}; transformers {__version__} has "
+                f"{', '.join(sorted(ACT2FN))}; write what the weights were trained with, or use a "
+                "release that has it"
+            )
 
 
 def _check_layers(files: WeightFiles, architecture: Architecture, stored: Tensors) -> None:
