@@ -5,11 +5,77 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from w2v_core.verdict.robust import lowest_mode, pooled_ratio, stands_together, without_far
+from w2v_core.verdict.robust import (
+    common_share,
+    level_variance,
+    lowest_mode,
+    polish,
+    pooled_ratio,
+    run_variance,
+    stands_together,
+    tail_df,
+    without_far,
+)
 
 
 def baseline(cells=8, runs=8, sd=0.005, seed=0):
     return sd * np.random.default_rng(seed).standard_normal((1, cells, runs))
+
+
+def test_what_all_cells_share_is_the_machines_and_no_cells():
+    """Cells apart, runs apart, and nothing else: the polish leaves nothing of either."""
+    cells, runs = np.linspace(1.0, 3.0, 8), np.asarray([0.0, -0.1, 0.02, 0.0, 0.05, 0.0, 0.3, 0.0])
+    table = (cells[:, None] + runs)[None]
+
+    centre, levels = polish(table, separates=True)
+    alone, none = polish(table, separates=False)
+
+    np.testing.assert_allclose(table - centre[..., None] - levels[:, None, :], 0.0, atol=1e-12)
+    np.testing.assert_allclose(alone[0], cells)
+    assert not none.any()
+
+
+def test_a_winsorised_variance_is_unbiased_and_one_odd_run_hardly_moves_it():
+    """Over many nights of 8 runs the mean variance is the noise's; one run 3 % off adds little."""
+    base = 0.005 * np.random.default_rng(1).standard_normal((400, 8, 8))
+    odd = base.copy()
+    odd[:, :, 0] -= 0.03
+    counts = np.full(base.shape[:2], 8.0)
+
+    plain, df = run_variance(base, counts, separates=True)
+    bent, _ = run_variance(odd, counts, separates=True)
+
+    # Taking a level out of 8 cells has taken an eighth of the noise in what is really judged.
+    assert plain.mean() == pytest.approx(0.005**2 * 8 / 7, rel=0.03)
+    assert bent.mean() < 2.5 * plain.mean()  # the ordinary variance is 5 times as large
+    assert (df > 3).all()
+
+
+def test_one_disturbed_run_is_no_part_of_how_levels_vary():
+    levels = 0.002 * np.random.default_rng(2).standard_normal((1, 10))
+    disturbed = levels.copy()
+    disturbed[0, 4] -= 0.2
+
+    assert level_variance(disturbed)[0] == pytest.approx(np.delete(levels, 4).var(ddof=1))
+
+
+def test_cells_that_share_an_effect_have_most_of_their_variance_in_common():
+    base = baseline(cells=12, runs=12, sd=0.001, seed=3)
+    base[0, :5] += 0.01 * np.random.default_rng(4).standard_normal(12)
+    variance = base.var(axis=-1, ddof=1)
+
+    share = common_share(base, variance, np.full(variance.shape, 12.0))[0]
+
+    assert (share[:5] > 0.7).all()
+    assert share[:5].min() > share[5:].max()
+    assert not common_share(base[:, 5:], variance[:, 5:], np.full((1, 7), 12.0)).any()
+
+
+def test_one_or_two_runs_of_a_night_deserve_heavy_tails():
+    found = tail_df(np.asarray([1.0, 2.0, 3.0]))
+
+    assert found[0] < found[1] < found[2]
+    assert found[0] == 3.0
 
 
 def test_a_run_half_as_fast_is_no_part_of_a_cells_noise():
