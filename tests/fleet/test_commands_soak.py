@@ -1,6 +1,10 @@
 """``w2v soak``: what cards leave becomes files and a code, and goes on; bad input is one error."""
 
 import json
+import os
+import select
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +88,31 @@ def test_a_lost_process_is_started_again_and_told(capsys, tmp_path, jobs):
         json.dumps(jobs[0].options, sort_keys=True)
     }
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["cards"][0]["passes"] == 40
+
+
+def test_sigterm_ends_it_with_its_page_and_the_command_that_goes_on(
+    capsys, tmp_path, jobs, monkeypatch
+):
+    """As Ctrl-C does; a signal that comes before or behind it is none of its business."""
+    run_job = process.run_job
+
+    def stopped(job, card, *, silence_s, stop=None):
+        done = run_job(job, card, silence_s=silence_s, stop=stop)
+        if card.number == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        select.select([stop], [], [], 60)
+        return replace(done, problem="was stopped in 'pass 11'")
+
+    monkeypatch.setattr(process, "run_job", stopped)
+    before = signal.getsignal(signal.SIGTERM)
+    code, err = said(capsys, *HOST, "--passes", "30", "--reports-dir", str(tmp_path))
+    directory, found = left(tmp_path)
+
+    assert code == 130
+    assert f"w2v: interrupted; w2v soak --resume {directory} goes on" in err
+    assert (found["interrupted"], [c["problems"] for c in found["cards"]]) == (True, [[], []])
+    assert not (directory / "INCOMPLETE").exists()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_cards_that_made_no_pass_are_no_soak(capsys, tmp_path, jobs, monkeypatch):

@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import write_clips
 from w2v_core.errors import ConfigError
 from w2v_core.fleet import cards, over_ray
 from w2v_core.records.store import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
-CELL = (
-    *("--device", "cpu", "--models", "canary-base", "--dtypes", "float32", "--graphs", "off"),
-    *("--datasets", "canary-speech", "--limit", "2", "--rounds", "1"),
-)
+CELL = ("--device", "cpu", "--dtypes", "float32", "--graphs", "off", "--rounds", "1")
 
 
 def fleet(tmp_path, kill, *options):
+    """Run a fleet of a model that costs nothing on two clips."""
     pytest.importorskip("ray", reason="no Ray: pip install 'w2v-core[fleet]'")
+    tiny, clips = write_checkpoint(tmp_path / "tiny"), write_clips(tmp_path, ["a", "b"])
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.helpers.ray_fleet", kill, "fleet", *CELL, *options),
-            *("--reports-dir", tmp_path),
+            *("--models", tiny, "--datasets", clips, "--reports-dir", tmp_path),
         ],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import write_clips
 from w2v_core.records.store import read_run, read_verdict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +41,26 @@ def fleet(tmp_path, count, *options, planted=(), limit=2):
     return directory, done
 
 
+def test_of_two_cards_that_differ_neither_is_named_and_what_differs_is(tmp_path):
+    """The fast sample, of a model that costs nothing."""
+    tiny, clips = write_checkpoint(tmp_path / "tiny"), write_clips(tmp_path, ["a", "b"])
+    model = ("--models", str(tiny), "--datasets", clips, "--graphs", "off")
+    directory, done = fleet(tmp_path, 2, *model, planted={4: {"wrong": "b"}})
+
+    assert done.returncode == 2, done.stderr
+    found = json.loads((directory / "fleet.json").read_text())
+    cells = {row["card"]: row for row in found["cells"]}
+    assert {row["verdict"] for row in cells.values()} == {"INCONCLUSIVE"}
+    told = "integrity: 1 utterances have no majority among the cards, first b"
+    assert told in cells["hpu 0"]["reasons"]
+    assert told in cells["hpu 4"]["reasons"]
+    records = [read_run(directory / "cards" / f"hpu-{m}" / "1").records[0] for m in (0, 4)]
+    assert [r.environment["HABANA_VISIBLE_MODULES"] for r in records] == ["0", "4"]
+    page = (directory / "summary.html").read_text()
+    assert "The cards are simulated: nothing here is about a real one." in page
+
+
+@pytest.mark.slow
 def test_of_four_cards_the_slow_and_the_wrong_one_are_named_and_no_other(tmp_path):
     planted = {1: {"wrong": "9001-1-0001"}, 4: {"wall_s": 1.2}}
     directory, done = fleet(tmp_path, 4, planted=planted)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.speech import encode, voiced
+from tests.helpers.checkpoints import write_checkpoint
+from tests.helpers.speech import write_clips
 from w2v_core.fleet.passes import read_passes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,22 +29,13 @@ def clips(tmp_path):
     return write_clips(tmp_path, NAMES)
 
 
-def write_clips(tmp_path, names):
-    rows = []
-    for seed, name in enumerate(names):
-        (tmp_path / f"{name}.wav").write_bytes(encode(voiced(8000, seed=seed), container="WAV"))
-        rows.append({"audio_filepath": str(tmp_path / f"{name}.wav"), "text": "one"})
-    path = tmp_path / "clips.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return f"manifest:{path}"
-
-
-def start(tmp_path, count, *options, planted=()):
-    """Start a soak in a session of its own, as a terminal does."""
+def start(tmp_path, count, *options, planted=(), background=False):
+    """Start a soak in a session of its own, as a terminal does, or a script with ``&``."""
     faults = {str(module): {"wall_s": 1.0} for module in (0, 4, 1)}
     for module, fault in dict(planted).items():
         faults[str(module)] |= fault
-    command = [sys.executable, "-m", "tests.helpers.simulated_fleet", str(count), "soak"]
+    deaf = ["env", "--ignore-signal=INT"] if background else []
+    command = [*deaf, sys.executable, "-m", "tests.helpers.simulated_fleet", str(count), "soak"]
     return subprocess.Popen(
         [*command, *options],
         cwd=ROOT,
@@ -74,16 +66,24 @@ def leaking(found):
     return {c["card"]: {n for n, of in c["levels"].items() if of["leaks"]} for c in found["cards"]}
 
 
-def test_a_flipped_id_and_a_leak_are_found(tmp_path, clips):
-    planted = {0: {"wrong": "b", "pass": 7, "leak": 20_000}}
-    code, found, _, err = soak(tmp_path, clips, 1, "--passes", "20", planted=planted)
+def test_a_flipped_id_a_flipped_bit_of_a_weight_and_a_leak_are_found(tmp_path):
+    """The fast sample, of a model that costs nothing: all from pass 7 on, in the page too."""
+    clips = write_clips(tmp_path, ["b"])
+    tiny = write_checkpoint(tmp_path / "tiny")
+    weight = {"weight": f"{LAYER}.weight", "bit": 0}
+    planted = {0: {"wrong": "b", "pass": 7, "leak": 60_000, **weight}}
+    model = ("--models", str(tiny))
+    code, found, _, err = soak(tmp_path, clips, 1, "--passes", "20", *model, planted=planted)
 
     assert code == 1, err
     (cell,) = found["cells"]
     (wrong,) = cell["wrong"]
     assert (wrong["pass"], wrong["utterance_id"], wrong["frame"]) == (7, "b", 7)
     assert wrong["own"] == wrong["others"] ^ 1
+    assert altered(found) == {"hpu 0": ([(7, f"{LAYER}.weight")], 14)}
     assert leaking(found)["hpu 0"] >= {"heap_bytes"}
+    page = (left(tmp_path)[0] / "summary.html").read_text()
+    assert "The cards are simulated: nothing here is about a real one." in page
 
 
 def altered(found):
@@ -161,9 +161,9 @@ def test_one_kilobyte_a_batch_is_found_within_2000_and_5000_without_it_are_clean
     tmp_path, leak, levels
 ):
     clips = write_clips(tmp_path, [f"u{n}" for n in range(20)])
-    passes = "100" if leak else "250"
-    planted = {0: {"leak": leak}}
-    code, found, _, err = soak(tmp_path, clips, 1, "--passes", passes, planted=planted)
+    tiny = str(write_checkpoint(tmp_path / "tiny"))
+    options = ("--models", tiny, "--passes", "100" if leak else "250")
+    code, found, _, err = soak(tmp_path, clips, 1, *options, planted={0: {"leak": leak}})
 
     grown = leaking(found)["hpu 0"]
     assert grown >= levels if leak else grown == levels, err
@@ -190,7 +190,11 @@ def wait_for_end(pid):
 
 @pytest.mark.slow
 def test_a_soak_goes_on_after_a_kill_and_after_an_interrupt(tmp_path, clips, monkeypatch):
-    """At most the pass in flight is lost, and no card stays taken."""
+    """At most the pass in flight is lost, and no card stays taken.
+
+    SIGTERM goes to all of the group, as a service manager sends it; whoever does not hear SIGINT
+    goes on.
+    """
     monkeypatch.setenv("W2V_PLANT_NOTE", str(tmp_path))
     reports = str(tmp_path / "reports")
     options = (*OPTIONS, "--datasets", clips, "--reports-dir", reports, "--passes", "100000")
@@ -199,28 +203,33 @@ def test_a_soak_goes_on_after_a_kill_and_after_an_interrupt(tmp_path, clips, mon
     killed.kill()
     killed.communicate()
     wait_for_end((tmp_path / "0").read_text())
-    before = len(read_passes(path))
     directory = next((tmp_path / "reports").glob("dev/*"))
     assert (directory / "INCOMPLETE").exists()
 
     resume = ("--resume", str(directory))
-    interrupted = start(tmp_path, 1, *resume)
-    wait_for_passes(tmp_path, before + 3)
-    os.killpg(interrupted.pid, signal.SIGINT)
-    _, err = interrupted.communicate(timeout=60)
-    wait_for_end((tmp_path / "0").read_text())
-    assert interrupted.returncode == 130, err
-    assert f"w2v: interrupted; w2v soak --resume {directory} goes on" in err
-    assert not (directory / "INCOMPLETE").exists()
-    assert ", interrupted" in (directory / "summary.html").read_text()
-    assert "problems" in left(tmp_path)[1]["cards"][0]
-    assert left(tmp_path)[1]["cards"][0]["problems"] == []
+    for background in (False, True):
+        interrupted = start(tmp_path, 1, *resume, background=background)
+        done = len(read_passes(path))
+        wait_for_passes(tmp_path, done + 3)
+        os.killpg(interrupted.pid, signal.SIGINT)
+        if background:
+            wait_for_passes(tmp_path, len(read_passes(path)) + 3)
+            assert interrupted.poll() is None
+            os.killpg(interrupted.pid, signal.SIGTERM)
+        _, err = interrupted.communicate(timeout=60)
+        wait_for_end((tmp_path / "0").read_text())
+        assert interrupted.returncode == 130, err
+        assert f"w2v: interrupted; w2v soak --resume {directory} goes on" in err
+        assert f"kill {interrupted.pid} (SIGTERM){'' if background else ' or Ctrl-C'};" in err
+        assert not (directory / "INCOMPLETE").exists()
+        assert ", interrupted" in (directory / "summary.html").read_text()
+        assert left(tmp_path)[1]["cards"][0]["problems"] == []
 
     last = len(read_passes(path)) + 20
     done = start(tmp_path, 1, *resume, "--passes", str(last))
     done.communicate()
     passes = read_passes(path)
     assert [one.number for one in passes] == list(range(1, last + 1))
-    assert len({one.process for one in passes}) == 3
+    assert len({one.process for one in passes}) == 4
     assert all(c.num_wrong == 0 for one in passes for c in one.cells)
     assert done.returncode == 0

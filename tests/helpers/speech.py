@@ -41,6 +41,18 @@ def write_chapter(root, utterances, *, suffix=".flac", chapter="7-1"):
     return folder
 
 
+def write_clips(folder, names, *, num_samples=8000):
+    """Write WAVs of half a second and their manifest; return the dataset's name."""
+    rows = []
+    for seed, name in enumerate(names):
+        path = folder / f"{name}.wav"
+        path.write_bytes(encode(voiced(num_samples, seed=seed), container="WAV"))
+        rows.append({"audio_filepath": str(path), "text": "one"})
+    manifest = folder / "clips.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return f"manifest:{manifest}"
+
+
 def hub_rows(count, *, start=0):
     """Rows as the hub's LibriSpeech parquet files hold them, FLAC bytes inside."""
     return [
