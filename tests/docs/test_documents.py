@@ -37,7 +37,7 @@ VARIABLE = re.compile(r"^((?:PT|HABANA)_[A-Z0-9_]+)(?:=\w+)?$")
 NIGHT_FILES = {"waivers.json", "out.json", "junit.xml"}
 FOREIGN_FILES = {
     *("wav2vec.py", "top_ops.txt", "trace.json.gz", "index.html", "junit.xml"),
-    *("fleet.json", "fleet.html", "soak.json"),  # of w2v fleet and soak
+    *("fleet.json", "fleet.html", "soak.json", "load.json"),  # of w2v fleet, soak and load
     "processor_config.json",  # of transformers 5
 }
 

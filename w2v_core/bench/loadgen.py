@@ -6,6 +6,7 @@ A LoadGen scenario of this program is not an MLPerf result: no division, no audi
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from array import array
@@ -48,17 +49,20 @@ class LoadResult:
     """Every line of LoadGen's own ``mlperf_log_summary.txt`` that has a value."""
     latency_s: Mapping[str, float]
     """p50, p90 and p99 by the engine's own clock, from a query's issue to its transcript, each of
-    the rank that LoadGen takes."""
+    the rank that LoadGen takes; empty of a search, which is many runs."""
+    issue_delay_s: Mapping[str, float]
+    """server: p50, p90 and p99 of how late LoadGen itself issued, which its latencies contain."""
+    peak_qps: float | None
+    """The highest rate that a search found to meet the bound; None where there is none."""
     num_queries: int
     failures: tuple[str, ...]
     """Ids of utterances without a transcript, and why; LoadGen was answered with nothing."""
     transcripts: Mapping[str, str]
     """By id, as LoadGen's accuracy log has them; empty in other modes."""
-
-    @property
-    def is_valid(self) -> bool:
-        """Whether LoadGen calls the run valid and every query has a transcript."""
-        return not self.failures and self.summary.get("Result is", "VALID") == "VALID"
+    errors: tuple[str, ...]
+    """What LoadGen's detailed log calls errors."""
+    is_valid: bool
+    """Whether LoadGen calls the run valid, without errors, and every query has a transcript."""
 
 
 def run_load(
@@ -88,12 +92,26 @@ def run_load(
         done.add_done_callback(lambda _: online.close())
         online.serve()
         done.result()
+    return _result(system, load, directory)
+
+
+def _result(system: _System, load: Load, directory: Path) -> LoadResult:
+    summary = read_summary(directory / "mlperf_log_summary.txt")
+    errors = _errors(directory / "mlperf_log_detail.txt")
+    answered, failures = len(system.latency_s), tuple(system.failures)
+    is_accuracy, is_search = load.mode == "accuracy", load.mode == "find-peak"
+    verdict = summary.get("Result is", "VALID" if is_accuracy else "none")
+    is_valid = answered > 0 and not failures and not errors and verdict == "VALID"
     return LoadResult(
-        summary=read_summary(directory / "mlperf_log_summary.txt"),
-        latency_s=ranked(system.latency_s),
-        num_queries=len(system.latency_s) + len(system.failures),
-        failures=tuple(system.failures),
-        transcripts=_transcripts(directory, utterances) if load.mode == "accuracy" else {},
+        summary=summary,
+        latency_s={} if is_search else ranked(system.latency_s),
+        issue_delay_s=_issue_delay_s(directory / "mlperf_log_trace.json"),
+        peak_qps=float(summary["target_qps"]) if is_search and is_valid else None,
+        num_queries=answered + len(failures),
+        failures=failures,
+        transcripts=_transcripts(directory, system.utterances) if is_accuracy else {},
+        errors=errors,
+        is_valid=is_valid,
     )
 
 
@@ -153,7 +171,8 @@ def _start(lg: Any, system: _System, load: Load, directory: Path) -> None:  # no
     output = lg.LogOutputSettings()
     output.outdir, output.copy_summary_to_stdout = str(directory), False
     log = lg.LogSettings()
-    log.log_output, log.enable_trace = output, False
+    is_server_run = load.scenario == "server" and load.mode == "performance"
+    log.log_output, log.enable_trace = output, is_server_run  # it alone tells of late issues
     count = len(system.utterances)
     sut = lg.ConstructSUT(system.issue, lambda: None)
     qsl = lg.ConstructQSL(count, count, lambda _: None, lambda _: None)
@@ -202,6 +221,20 @@ def read_summary(path: Path) -> dict[str, str]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     pairs = (line.partition(":") for line in lines)
     return {name.strip(): value.strip() for name, colon, value in pairs if colon and value.strip()}
+
+
+def _errors(path: Path) -> tuple[str, ...]:
+    """Return the messages that LoadGen marks as errors, a JSON a line behind a prefix."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    said = (json.loads(line.partition(" ")[2]) for line in lines if '"is_error": true' in line)
+    return tuple(str(line["value"]) for line in said)
+
+
+def _issue_delay_s(path: Path) -> dict[str, float]:
+    """Read how late queries were issued out of LoadGen's trace, which is no valid JSON."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = [int(ns) / 1e9 for ns in re.findall(r'"issue_start_ns":(\d+)', text)]
+    return ranked(found) if found else {}
 
 
 def _transcripts(directory: Path, utterances: Sequence[Utterance]) -> dict[str, str]:

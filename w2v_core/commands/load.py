@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from w2v_core.commands import HELP
 from w2v_core.commands.options import given, prepare_device
 from w2v_core.config import EngineConfig, form_plan
-from w2v_core.options.option import Given, declare
+from w2v_core.errors import ConfigError
+from w2v_core.options.option import Given, declare, name_flags
 from w2v_core.printable import printable
 from w2v_core.progress import bars
 
@@ -48,6 +49,13 @@ def load(arguments: argparse.Namespace) -> int:
     """
     options = given("load", arguments)
     options.check()
+    if options["mode"] == "find-peak" and options["scenario"] != "server":
+        raise ConfigError(
+            f"{{flag:mode}} find-peak with {{flag:scenario}} {options['scenario']}: a rate is "
+            "searched of {flag:scenario} server",
+            field="mode",
+            value="find-peak",
+        )
     prepare_device(options["device"])
 
     from w2v_core.bench.loadgen import DISCLAIMER, run_load
@@ -60,6 +68,12 @@ def load(arguments: argparse.Namespace) -> int:
     text = json.dumps({**report, "note": DISCLAIMER}, indent=1)
     (directory / "load.json").write_text(f"{text}\n", encoding="utf-8")
     sys.stdout.write(f"{text if options['json'] else _render(report, note=DISCLAIMER)}\n")
+    for error in result.errors:
+        sys.stderr.write(f"LoadGen: {printable(error)}\n")
+    if asked.mode == "find-peak" and result.peak_qps is None:
+        remedy = f"the search began at {asked.qps:.4g} a second; give a lower {{flag:qps}}, or a "
+        remedy = name_flags(f"{remedy}longer {{flag:p99_ms}}", "load")
+        sys.stderr.write(f"w2v: no rate was found; {remedy}\n")
     sys.stderr.write(f"LoadGen's logs: {printable(str(directory))}\n")
     return 0 if result.is_valid else 1
 
@@ -109,7 +123,10 @@ def _report(result: LoadResult, corpus: Corpus) -> dict[str, object]:
         "valid": result.is_valid,
         "queries": result.num_queries,
         "failures": list(result.failures),
+        "errors": list(result.errors),
+        "peak_qps": result.peak_qps,
         "latency_s": dict(result.latency_s),
+        "issue_delay_s": dict(result.issue_delay_s),
         "wer": wer,
         "loadgen": dict(result.summary),
     }
@@ -119,7 +136,8 @@ def _render(report: dict[str, object], *, note: str) -> str:
     from w2v_core.report.tables import text_table
 
     told = {k: v for k, v in report.items() if not isinstance(v, dict | list)}
-    told |= {f"latency {k} s": v for k, v in _part(report, "latency_s").items()}
+    for name, part in (("latency", "latency_s"), ("issued late by", "issue_delay_s")):
+        told |= {f"{name} {k} s": v for k, v in _part(report, part).items()}
     told |= _part(report, "loadgen")
     rows = [{"figure": printable(k), "value": printable(str(v))} for k, v in told.items()]
     return f"{text_table(rows)}\n{note}"
