@@ -79,6 +79,17 @@ class CellMeasurements:
 MEASUREMENTS = pytest.StashKey[CellMeasurements]()
 
 
+class Outcomes:
+    """A plugin: hears of every finished test, from workers of pytest-xdist too."""
+
+    def __init__(self, ran: set[str]) -> None:
+        self._ran = ran
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note the devices of a test that ran."""
+        self._ran.update(getattr(report, "devices", ()))
+
+
 @pytest.fixture
 def measured(
     cell: Cell,

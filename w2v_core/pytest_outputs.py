@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from w2v_core.errors import ConfigError
-from w2v_core.printable import one_line
+from w2v_core.printable import one_line, printable
 from w2v_core.pytest_compared import check_comparison
 from w2v_core.pytest_gate import cell_of
 from w2v_core.session import ValidationRun
@@ -26,6 +26,8 @@ FALLBACK = "benchmark.json"
 """In the run's directory, where a file that was asked for cannot be written in the end."""
 _PREFIXES = {"histogram": ".svg", "cprofile-dump": ".prof"}
 _PATHS = ("json", "compare", "storage", *_PREFIXES)
+_REPORTS = {"--junit-xml": "xmlpath", "--html": "htmlpath", "--log-file": "log_file"}
+"""Files of other plugins, which end in a traceback where one cannot be written."""
 _LONGEST = 255  # bytes of a file's name, on every file system in common use
 
 
@@ -36,7 +38,7 @@ def option(config: pytest.Config, name: str) -> Any:  # noqa: ANN401 - an option
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Expand ~ in pytest-benchmark's paths, and refuse those that it could not use.
+    """Expand ~ in pytest-benchmark's paths, and refuse files that could not be written.
 
     Raises:
         pytest.UsageError: naming the option, its value and the remedy.
@@ -54,6 +56,10 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         _check_once(config)
         for name, path in _files_of(config, tests=()):
             _check_new_file(f"--benchmark-{name}", path)
+        for flag, key in _REPORTS.items():
+            if given := getattr(config.option, key, None):
+                told = os.path.expanduser(os.path.expandvars(given))  # noqa: PTH111 (as they do)
+                _check_new_file(flag, Path(told))
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -90,14 +96,15 @@ def _check_json(path: Path | None) -> None:
             raise ConfigError(f"{flag} is a directory; name a file")
         if not path.parent.is_dir():
             raise ConfigError(f"{flag}: there is no directory {path.parent}; make it")
-        if not path.is_fifo():  # opening one would wait for its reader
-            _open(path)
+        _open(path)
     except OSError as error:
         raise ConfigError(f"{flag} cannot be written ({error.strerror}); name another") from error
 
 
 def _open(path: Path) -> None:
     """Open a file for writing, and leave it, or that it was not there, as it was."""
+    if path.is_fifo():
+        return  # opening one would wait for its reader, and closing it be the reader's end
     is_new = not path.exists()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     try:
@@ -166,6 +173,7 @@ class Saving:
     def __init__(self, run: ValidationRun) -> None:
         self._run = run
         self._lost: list[str] = []
+        self._has_regressed = False
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
@@ -188,17 +196,28 @@ class Saving:
         yield
         if self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        if self._has_regressed:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
-    @pytest.hookimpl(tryfirst=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter, config: pytest.Config
-    ) -> None:
-        """Plot what pytest-benchmark would plot, and say what could not be written."""
+    ) -> Generator[None, None, None]:
+        """Plot what pytest-benchmark would plot, and say what could not be written.
+
+        The regressions that it finds are the session's exit code, not a traceback below them.
+        """
+        from pytest_benchmark.session import PerformanceRegression
+
         benchmarks: Any = config.pluginmanager.get_plugin("pytest-benchmark")
         if benchmarks is not None and benchmarks.histogram and benchmarks.groups:
             self._plot(benchmarks, pytest.TerminalReporter(config, io.StringIO()))
         for line in self._lost:
-            terminalreporter.write_line(line, red=True)
+            terminalreporter.write_line(printable(line), red=True)
+        try:
+            yield
+        except PerformanceRegression:  # told on stderr by then
+            self._has_regressed = True
 
     def _plot(self, benchmarks: Any, unseen: pytest.TerminalReporter) -> None:  # noqa: ANN401
         """Have pytest-benchmark plot before its tables, which a plot that fails would cut off."""

@@ -21,6 +21,7 @@ from w2v_core.pytest_cells import (
     MEASUREMENTS,
     NOT_JUDGED,
     CellMeasurements,
+    Outcomes,
     golden_reasons,
     measured,
     wer_ceiling,
@@ -87,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Saving(run))
         config.stash[MEASUREMENTS] = CellMeasurements(run, options["rounds"], errors=gate.errors)
         config.stash[RAN], config.stash[WORKERS] = set(), []
-        config.pluginmanager.register(_Outcomes(config.stash[RAN]))
+        config.pluginmanager.register(Outcomes(config.stash[RAN]))
         options.check()
         for parse in (plan_of, models_of, datasets_of):
             parse(options)
@@ -203,17 +204,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"no {mark}: {reason}"))
 
 
-class _Outcomes:
-    """Hears of every finished test, from workers of pytest-xdist too."""
-
-    def __init__(self, ran: set[str]) -> None:
-        self._ran = ran
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the devices of a test that ran."""
-        self._ran.update(getattr(report, "devices", ()))
-
-
 @pytest.fixture(scope="session")
 def validation_run(request: pytest.FixtureRequest) -> Iterator[ValidationRun]:
     """The run of this session; its reports are written when the last cell is done."""
@@ -265,8 +255,16 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - pytest-xdist is un
         node.config.stash[WORKERS].append(told)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """End the session as its cells are, also behind a plugin that raises."""
+    try:
+        yield
+    finally:
+        _end(session)
+
+
+def _end(session: pytest.Session) -> None:
     """Rebase where asked; fail a session that asked for a device and ran no test on it."""
     _rebase(session)
     config = session.config

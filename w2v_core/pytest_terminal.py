@@ -33,7 +33,7 @@ def closing_lines(run: ValidationRun, gate: Gatekeeper, *, notes: Sequence[str])
     unfinished = is_incomplete(run.directory)
     what = "no reports, the run did not finish" if unfinished else "reports"
     spent = f"time: {phases_line(run.records, run_s=process_s())}"
-    return [*lines, spent, f"{what}: {run.directory}", *notes]
+    return [*lines, spent, f"{what}: {printable(str(run.directory))}", *notes]
 
 
 def verdict_of(record: CellRecord, gate: Gatekeeper) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.suite import run_sessions, tiny_inputs
+from w2v_core import pytest_plugin
 from w2v_core.pytest_entry import refuse_timer
 
 LONG = "n" * 260
@@ -62,6 +63,8 @@ REFUSED = {
     "--benchmark-cprofile-dump=a --benchmark-cprofile-dump=b": "-dump is given 2 times: a, b",
     "--benchmark-cprofile-dump=/dev/null/x": "--benchmark-cprofile-dump: /dev/null cannot be",
     f"--benchmark-cprofile-dump={'n' * 200}": "is a name of more than 255 bytes",  # with a cell's
+    "--junit-xml={folder}/torn.json/x.xml": "--junit-xml: ",
+    "--junit-xml=/dev/full": "/dev/full cannot be written (No space left on device); name another",
     "--benchmark-compare=0099": "--benchmark-compare 0099: names no run in",
     "--benchmark-compare=": "names no run in",
     "--benchmark-compare=a/b/c": "isn't an existing file or acceptable glob",
@@ -199,6 +202,18 @@ def test_a_saved_run_without_these_cells_is_not_taken_for_a_comparison(sessions)
     said = told["odd"].stdout
     assert f"not in the saved run, not compared: test_cell[{CELL}]" in said
     assert "saved on another machine, which differs in \\x1b[2J, cpu, " in said
+
+
+def test_a_session_is_ended_behind_a_plugin_that_raises(monkeypatch):
+    """Else a JUnit file that a full disk refuses would lose what --rebase approves."""
+    ended = []
+    monkeypatch.setattr(pytest_plugin, "_end", ended.append)
+    finish = pytest_plugin.pytest_sessionfinish("session")
+    next(finish)
+
+    with pytest.raises(OSError, match="full"):
+        finish.throw(OSError("full"))
+    assert ended == ["session"]
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,7 @@ def test_a_regression_that_pytest_benchmark_finds_still_shows_the_cells(night):
 
     assert ended.returncode == 1
     assert "Performance has regressed" in ended.stdout
+    assert "Traceback" not in ended.stdout
     assert "1 of 1 cells valid" in ended.stdout
 
 

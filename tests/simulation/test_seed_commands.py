@@ -26,6 +26,9 @@ SIX = [
     for rest in ([], ["--large"], DEV_CLEAN)
 ]
 
+CEILINGS = {"base": 0.034 + 0.0015, "large": 0.019 + 0.0015}
+"""Published for test-clean, with the tolerance; the canary that stands in for large misses it."""
+
 
 def run(commands, home, *, test_count, simulate=True):
     """Run w2v commands, each in a process of its own, on one cache at ``home`` that starts empty.
@@ -55,12 +58,15 @@ def run(commands, home, *, test_count, simulate=True):
 
 
 def check(ended, *, test_count):
-    """Each of the six was measured whole, with graphs, and has a record that is valid."""
+    """Each of the six was measured whole, with graphs, and its exit code is about its WER alone."""
     for command, end in zip(SIX, ended, strict=True):
-        assert end["code"] == 0, (command, end["err"])
         record = json.loads(end["out"])["record"]
+        model = "large" if "--large" in command else "base"
+        is_bad = "--dev_clean_ds" not in command and record["wer"] > CEILINGS[model]
+        assert end["code"] == int(is_bad), (command, end["err"])
+        assert ("above the ceiling" in end["err"]) == is_bad
         assert record["invalid_reasons"] == [], (command, end["err"])
-        assert record["cell"].startswith("large-" if "--large" in command else "base-")
+        assert record["cell"].startswith(f"{model}-")
         assert record["graphs"]
         is_dev = "--dev_clean_ds" in command
         assert record["num_utterances"] == (73 if is_dev else test_count)
