@@ -15,21 +15,24 @@ from w2v_core.records.store import read_run, read_verdict
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "canary_base-float32-canary_speech-graphs-exact"
 OPTIONS = (
-    *("--device", "hpu", "--models", "canary-base", "--dtypes", "float32", "--graphs", "on"),
-    *("--datasets", "canary-speech", "--rounds", "1", "--buckets", "1", "--batch-size", "2"),
+    *("--device", "hpu", "--dtypes", "float32", "--rounds", "1"),
+    *("--buckets", "1", "--batch-size", "2"),
 )
+CANARY = ("--models", "canary-base", "--datasets", "canary-speech", "--limit", "2")
 SPEEDS = {0: 1.0, 1: 1.001, 4: 0.999, 5: 1.0005}
 """Seconds of a pass by module id: simulated work takes what the host has left for it."""
 
 
-def fleet(tmp_path, count, *options, planted=(), limit=2):
-    """Run a fleet; returns what it left and the finished process."""
+def fleet(tmp_path, count, *options, planted=(), names=("a", "b")):
+    """Run a fleet of a model that costs nothing; returns what it left and the finished process."""
+    tiny, clips = write_checkpoint(tmp_path / "tiny"), write_clips(tmp_path, names)
+    what = ("--models", tiny, "--datasets", clips, "--graphs", "off")
     faults = {str(m): {"wall_s": s} for m, s in SPEEDS.items()}
     for module, fault in dict(planted).items():
         faults[str(module)] |= fault
     command = [sys.executable, "-m", "tests.helpers.simulated_fleet", str(count), "fleet"]
     done = subprocess.run(
-        [*command, *OPTIONS, "--limit", str(limit), "--reports-dir", tmp_path, *options],
+        [*command, *OPTIONS, *what, "--reports-dir", tmp_path, *options],
         cwd=ROOT,
         env={**os.environ, "W2V_PLANT": json.dumps(faults), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -42,10 +45,7 @@ def fleet(tmp_path, count, *options, planted=(), limit=2):
 
 
 def test_of_two_cards_that_differ_neither_is_named_and_what_differs_is(tmp_path):
-    """The fast sample, of a model that costs nothing."""
-    tiny, clips = write_checkpoint(tmp_path / "tiny"), write_clips(tmp_path, ["a", "b"])
-    model = ("--models", str(tiny), "--datasets", clips, "--graphs", "off")
-    directory, done = fleet(tmp_path, 2, *model, planted={4: {"wrong": "b"}})
+    directory, done = fleet(tmp_path, 2, planted={4: {"wrong": "b"}})
 
     assert done.returncode == 2, done.stderr
     found = json.loads((directory / "fleet.json").read_text())
@@ -63,7 +63,7 @@ def test_of_two_cards_that_differ_neither_is_named_and_what_differs_is(tmp_path)
 @pytest.mark.slow
 def test_of_four_cards_the_slow_and_the_wrong_one_are_named_and_no_other(tmp_path):
     planted = {1: {"wrong": "9001-1-0001"}, 4: {"wall_s": 1.2}}
-    directory, done = fleet(tmp_path, 4, planted=planted)
+    directory, done = fleet(tmp_path, 4, *CANARY, "--graphs", "on", planted=planted)
 
     assert done.returncode == 1, done.stderr
     found = json.loads((directory / "fleet.json").read_text())
@@ -90,7 +90,7 @@ def test_of_four_cards_the_slow_and_the_wrong_one_are_named_and_no_other(tmp_pat
 @pytest.mark.slow
 def test_what_a_killed_card_and_a_busy_card_lose_is_measured_on_the_third(tmp_path):
     planted = {1: {"dies": True}, 4: {"busy": True}}
-    directory, done = fleet(tmp_path, 3, "--way", "shard", planted=planted, limit=3)
+    directory, done = fleet(tmp_path, 3, "--way", "shard", planted=planted, names="abc")
 
     (record,) = read_run(directory).records
     assert record.valid, record.invalid_reasons
@@ -118,7 +118,7 @@ def test_a_card_that_runs_out_of_memory_or_hangs_is_named_and_the_others_go_on(t
 
 @pytest.mark.slow
 def test_a_passing_fault_is_told_from_a_lasting_one(tmp_path):
-    directory, _ = fleet(tmp_path, 3, planted={1: {"wrong": "9001-1-0001", "once": str(tmp_path)}})
+    directory, _ = fleet(tmp_path, 3, planted={1: {"wrong": "b", "once": str(tmp_path)}})
     (again,) = json.loads((directory / "fleet.json").read_text())["again"]
 
     assert "hpu 1 now agrees with hpu" in again["told"]

@@ -17,16 +17,10 @@ from w2v_core.fleet.passes import read_passes
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("a", "b", "c")
 OPTIONS = (
-    *("--device", "hpu", "--models", "canary-base", "--dtypes", "float32", "--graphs", "off"),
+    *("--device", "hpu", "--dtypes", "float32", "--graphs", "off"),
     *("--buckets", "1", "--batch-size", "1"),
 )
 LAYER = "encoder.layers.0.out"
-
-
-@pytest.fixture
-def clips(tmp_path):
-    """Three utterances of half a second, a batch each."""
-    return write_clips(tmp_path, NAMES)
 
 
 def start(tmp_path, count, *options, planted=(), background=False):
@@ -52,10 +46,16 @@ def left(tmp_path):
     return directory, json.loads((directory / "soak.json").read_text())
 
 
-def soak(tmp_path, clips, count, *options, planted=()):
+def asked(tmp_path, names):
+    """Utterances of half a second, a batch each, and a model that costs nothing."""
+    tiny = str(write_checkpoint(tmp_path / "tiny"))
+    what = ("--models", tiny, "--datasets", write_clips(tmp_path, names))
+    return (*OPTIONS, *what, "--reports-dir", str(tmp_path / "reports"))
+
+
+def soak(tmp_path, count, *options, planted=(), names=NAMES):
     """Run a soak to its end."""
-    options = (*OPTIONS, "--datasets", clips, "--reports-dir", str(tmp_path / "reports"), *options)
-    process = start(tmp_path, count, *options, planted=planted)
+    process = start(tmp_path, count, *asked(tmp_path, names), *options, planted=planted)
     out, err = process.communicate()
     directory, found = left(tmp_path)
     assert not (directory / "INCOMPLETE").exists(), err
@@ -67,13 +67,10 @@ def leaking(found):
 
 
 def test_a_flipped_id_a_flipped_bit_of_a_weight_and_a_leak_are_found(tmp_path):
-    """The fast sample, of a model that costs nothing: all from pass 7 on, in the page too."""
-    clips = write_clips(tmp_path, ["b"])
-    tiny = write_checkpoint(tmp_path / "tiny")
+    """The fast sample: all from pass 7 on, in the page too."""
     weight = {"weight": f"{LAYER}.weight", "bit": 0}
     planted = {0: {"wrong": "b", "pass": 7, "leak": 60_000, **weight}}
-    model = ("--models", str(tiny))
-    code, found, _, err = soak(tmp_path, clips, 1, "--passes", "20", *model, planted=planted)
+    code, found, _, err = soak(tmp_path, 1, "--passes", "20", planted=planted, names=["b"])
 
     assert code == 1, err
     (cell,) = found["cells"]
@@ -95,10 +92,10 @@ def altered(found):
 
 
 @pytest.mark.slow
-def test_a_low_bit_of_one_weight_that_changes_no_id_is_found_and_located(tmp_path, clips):
+def test_a_low_bit_of_one_weight_that_changes_no_id_is_found_and_located(tmp_path):
     """Resume keeps what was loaded: the next process is held against it, and is whole."""
     fault = {"weight": f"{LAYER}.weight", "pass": 9, "bit": 0}
-    code, found, _, err = soak(tmp_path, clips, 2, "--passes", "20", planted={4: fault})
+    code, found, _, err = soak(tmp_path, 2, "--passes", "20", planted={4: fault})
 
     assert code == 1, err
     assert {row["card"]: row["wrong_passes"] for row in found["cells"]} == {"hpu 0": 0, "hpu 4": 0}
@@ -127,10 +124,8 @@ def test_a_low_bit_of_one_weight_that_changes_no_id_is_found_and_located(tmp_pat
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_one_flipped_bit_is_found_and_located_on_its_card_alone(
-    tmp_path, clips, fault, wrong_passes
-):
-    code, found, _, err = soak(tmp_path, clips, 2, "--passes", "20", planted={4: fault})
+def test_one_flipped_bit_is_found_and_located_on_its_card_alone(tmp_path, fault, wrong_passes):
+    code, found, _, err = soak(tmp_path, 2, "--passes", "20", planted={4: fault})
 
     assert code == 1, err
     cells = {row["card"]: row for row in found["cells"]}
@@ -143,11 +138,9 @@ def test_one_flipped_bit_is_found_and_located_on_its_card_alone(
 
 
 @pytest.mark.slow
-def test_a_card_that_is_wrong_from_the_start_is_named_by_the_others_and_asked_again(
-    tmp_path, clips
-):
+def test_a_card_that_is_wrong_from_the_start_is_named_by_the_others_and_asked_again(tmp_path):
     planted = {4: {"wrong": "b"}}
-    _, found, _, _ = soak(tmp_path, clips, 3, "--passes", "20", planted=planted)
+    _, found, _, _ = soak(tmp_path, 3, "--passes", "20", planted=planted)
 
     assert {c["card"]: c["verdict"] for c in found["cells"]}["hpu 4"] == "FAIL"
     assert any("suspect of silent data corruption: b frame 7" in f for f in found["findings"])
@@ -160,10 +153,9 @@ def test_a_card_that_is_wrong_from_the_start_is_named_by_the_others_and_asked_ag
 def test_one_kilobyte_a_batch_is_found_within_2000_and_5000_without_it_are_clean(
     tmp_path, leak, levels
 ):
-    clips = write_clips(tmp_path, [f"u{n}" for n in range(20)])
-    tiny = str(write_checkpoint(tmp_path / "tiny"))
-    options = ("--models", tiny, "--passes", "100" if leak else "250")
-    code, found, _, err = soak(tmp_path, clips, 1, *options, planted={0: {"leak": leak}})
+    names, passes = [f"u{n}" for n in range(20)], "100" if leak else "250"
+    planted = {0: {"leak": leak}}
+    code, found, _, err = soak(tmp_path, 1, "--passes", passes, planted=planted, names=names)
 
     grown = leaking(found)["hpu 0"]
     assert grown >= levels if leak else grown == levels, err
@@ -189,16 +181,14 @@ def wait_for_end(pid):
 
 
 @pytest.mark.slow
-def test_a_soak_goes_on_after_a_kill_and_after_an_interrupt(tmp_path, clips, monkeypatch):
+def test_a_soak_goes_on_after_a_kill_and_after_an_interrupt(tmp_path, monkeypatch):
     """At most the pass in flight is lost, and no card stays taken.
 
     SIGTERM goes to all of the group, as a service manager sends it; whoever does not hear SIGINT
     goes on.
     """
     monkeypatch.setenv("W2V_PLANT_NOTE", str(tmp_path))
-    reports = str(tmp_path / "reports")
-    options = (*OPTIONS, "--datasets", clips, "--reports-dir", reports, "--passes", "100000")
-    killed = start(tmp_path, 1, *options)
+    killed = start(tmp_path, 1, *asked(tmp_path, NAMES), "--passes", "100000")
     path = wait_for_passes(tmp_path, 3)
     killed.kill()
     killed.communicate()
