@@ -57,6 +57,7 @@ def test_fewer_utterances_than_cards_cannot_be_shared(capsys, tmp_path, jobs):
 
     assert (code, jobs) == (3, [])
     assert "canary-speech has 3 utterances for 4 cards to share; use at most --cards 3" in err
+    assert not list(tmp_path.glob("dev/*")), "a run of which nothing was measured"
 
 
 def test_a_second_fleet_on_a_reports_directory_is_refused_by_the_first_ones_name(

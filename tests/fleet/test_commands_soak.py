@@ -155,6 +155,16 @@ def test_wrong_usage_is_told_before_a_card_is_asked(capsys, tmp_path, jobs, opti
     assert says in err
 
 
+def test_a_set_that_cannot_be_read_leaves_no_soak(capsys, tmp_path, jobs):
+    (tmp_path / "clips.jsonl").write_text('{"audio_filepath": "gone.wav", "text": "one"}\n')
+    clips = ("--datasets", f"manifest:{tmp_path / 'clips.jsonl'}", "--passes", "20")
+    code, err = said(capsys, *HOST, *clips, "--reports-dir", str(tmp_path / "reports"))
+
+    assert (code, jobs) == (3, [])
+    assert "gone.wav" in err
+    assert not list(tmp_path.glob("reports/dev/*"))
+
+
 def test_what_cannot_go_on_is_told(capsys, tmp_path, jobs):
     code, err = said(capsys, "soak", "--resume", str(tmp_path / "none"))
     assert (code, "soak.json" in err) == (3, True)

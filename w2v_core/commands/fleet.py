@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -97,7 +98,10 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
         opened = seats(options["address"], *asked, silence_s=options["timeout"])
         cards, run = stack.enter_context(opened)
     directory = reserve_run(options, f"{cards[0].device}-fleet")
-    made, corpora = make_fleet(options, raw, cards, run, directory, sets=sets, stack=stack)
+    with gone_if_refused(directory):
+        made, corpora = make_fleet(options, raw, cards, run, directory, sets=sets, stack=stack)
+        if options["way"] == "shard":
+            _refuse_small(corpora, len(cards))
     return _ways(options, made, corpora), directory
 
 
@@ -147,7 +151,6 @@ def _ways(options: Given, made: Fleet, corpora: dict[str, Corpus]) -> FleetRun:
     way: str = options["way"]
     known = partial(FleetRun, way=way, cards=made.cards)
     if way == "shard":
-        _refuse_small(corpora, len(made.cards))
         dealing = measure_shards(made)
         outcomes = {str(card): dealing.of(card) for card in made.cards}
         records = merged(made, dealing, corpora)
@@ -173,6 +176,16 @@ def reserve_run(options: Given, name: str) -> Path:
 
     run_id = new_run_id(datetime.now(timezone.utc), device=name, commit=source_commit()[0])
     return reserve(options["reports_dir"], release=options["release"], run_id=run_id)
+
+
+@contextmanager
+def gone_if_refused(directory: Path) -> Iterator[None]:
+    """Take a run's directory away where something is wrong before a card has measured."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def decode_once(

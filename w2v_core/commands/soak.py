@@ -9,14 +9,21 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.commands import HELP
-from w2v_core.commands.fleet import alone, make_fleet, raw_options, reserve_run, sets_of
+from w2v_core.commands.fleet import (
+    alone,
+    gone_if_refused,
+    make_fleet,
+    raw_options,
+    reserve_run,
+    sets_of,
+)
 from w2v_core.commands.options import given
 from w2v_core.errors import ConfigError
 from w2v_core.options.option import Given, declare, options_of
@@ -99,11 +106,12 @@ def _soak(
     sets, silence_s = sets_of(options), options["timeout"]
     cards = find_cards(options["device"], options["cards"])
     asked = _same_cards(asked, cards)
-    if directory is None:
-        directory = reserve_run(options, f"{cards[0].device}-soak")
-    write_asked(directory, asked)
+    is_new = directory is None
+    directory = directory or reserve_run(options, f"{cards[0].device}-soak")
     once = partial(run_job, silence_s=silence_s)
-    fleet, _ = make_fleet(options, raw, cards, once, directory, sets=sets, stack=stack)
+    with gone_if_refused(directory) if is_new else nullcontext():
+        fleet, _ = make_fleet(options, raw, cards, once, directory, sets=sets, stack=stack)
+    write_asked(directory, asked)
     fleet.report(f"stop it with kill {os.getpid()} (SIGTERM){_ctrl_c()}; --resume goes on")
     run = Soaked.of(fleet, asked.soak, silence_s=silence_s, problems=asked.problems)
     found, result = write_soak(directory, asked, run)
