@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_clips
-from w2v_core.errors import ConfigError
+from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.fleet import cards, over_ray
 from w2v_core.records.store import read_run
 
@@ -79,6 +81,26 @@ def test_rays_number_is_the_place_among_the_nodes_module_ids(monkeypatch):
 
     assert over_ray.own_card("hpu", os.environ).pins["HABANA_VISIBLE_MODULES"] == "5"
     assert os.environ["HABANA_VISIBLE_MODULES"] == "1"
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(None, True), ("token", False)])
+def test_a_cluster_that_cannot_be_reached_is_told_with_the_token_it_may_want(
+    monkeypatch, mode, is_told
+):
+    """Ray says no more than that it failed to connect."""
+    refuse = Mock(side_effect=ConnectionError("Failed to connect to Ray cluster"))
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=refuse, shutdown=Mock()))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    if mode:
+        monkeypatch.setenv("RAY_AUTH_MODE", mode)
+
+    told = "Ray at head:1 cannot be used: Failed to connect"
+    with (
+        pytest.raises(DeviceError, match=told) as error,
+        over_ray.seats("head:1", "cpu", "1", silence_s=1.0),
+    ):
+        pass
+    assert ("set RAY_AUTH_MODE=token" in str(error.value)) is is_told
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

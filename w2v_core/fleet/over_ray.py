@@ -25,6 +25,11 @@ from w2v_core.fleet.process import Outcome, collect, run_job
 from w2v_core.printable import first_said
 
 LOCAL = "local"
+TOKEN = (
+    "; where the cluster asks for a token, as it does by default, set RAY_AUTH_MODE=token, and the "
+    "token of its head in RAY_AUTH_TOKEN or ~/.ray/auth_token"
+)
+"""What a refused connection does not say itself."""
 RESOURCES: Mapping[DeviceChoice, str] = {"hpu": "HPU", "cuda": "GPU", "cpu": "CPU"}
 """What Ray counts each kind of card as."""
 
@@ -163,7 +168,8 @@ def _connect(ray: Any, address: str, here: Sequence[Card]) -> None:  # noqa: ANN
         else:
             ray.init(address=address, **quiet)
     except (RuntimeError, ConnectionError, ValueError) as error:
-        raise DeviceError(f"Ray at {address} cannot be used: {error}") from error
+        token = "" if address == LOCAL or os.environ.get("RAY_AUTH_MODE") == "token" else TOKEN
+        raise DeviceError(f"Ray at {address} cannot be used: {error}{token}") from error
 
 
 def _actors(ray: Any, device: DeviceChoice, asked: str) -> list[Any]:  # noqa: ANN401
