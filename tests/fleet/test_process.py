@@ -55,10 +55,12 @@ def test_one_that_hangs_is_killed_after_its_silence(run):
     assert time.perf_counter() - started_s < 60
 
 
-def test_one_that_was_stopped_is_killed_as_well(run):
-    found = run(tell(stage="d2h") + "os.kill(os.getpid(), signal.SIGSTOP)", silence_s=1.0)
+def test_one_that_was_stopped_is_killed_as_well_and_says_where(run, tmp_path):
+    script = "import faulthandler; faulthandler.register(signal.SIGUSR1);" + tell(stage="d2h")
+    found = run(script + "os.kill(os.getpid(), signal.SIGSTOP); time.sleep(600)", silence_s=1.0)
 
     assert "no sign of life" in found.problem
+    assert 'File "<string>", line 1 in <module>' in (tmp_path / "output.log").read_text()
 
 
 def test_signs_of_life_keep_it_alive(run):

@@ -121,6 +121,7 @@ def _follow(
             return f"was stopped in {stage!r}", False
         if not woken:
             process.send_signal(signal.SIGUSR1)
+            process.send_signal(signal.SIGCONT)  # one that was stopped says where too
             time.sleep(STACKS_S)
             told = f"gave no sign of life for {silence_s:g} s in {stage!r} and was killed"
             return f"{told}; its stacks are in {LOG}", False
