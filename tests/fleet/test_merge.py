@@ -70,6 +70,20 @@ def test_the_order_of_the_runs_says_nothing(case, chance):
     assert replace(one, run_id="") == replace(other, run_id="")
 
 
+@given(dealt(), st.lists(st.integers(1, 9999), min_size=7, max_size=7))
+def test_clocks_that_differ_between_nodes_change_a_date_and_no_figure(case, years):
+    whole, parts = case
+    shards = cut(whole, parts)
+    apart = [
+        replace(r, created_utc=f"{year:04d}-02-03T04:05:06Z")
+        for r, year in zip(shards, years, strict=False)
+    ]
+
+    one, other = merged(shards), merged(apart)
+
+    assert replace(one, run_id="", created_utc="") == replace(other, run_id="", created_utc="")
+
+
 @pytest.fixture
 def shards():
     record = make_record()
