@@ -96,5 +96,5 @@ def test_weights_that_were_not_read_are_told_with_the_reason(tmp_path):
 def test_a_pass_that_returned_other_ids_is_a_row(tmp_path):
     page, _ = written(tmp_path, soaked(wrong=True))
 
-    ((row,),) = page.tables["Passes that returned other ids"]
+    ((row,),) = page.tables["Passes that returned other ids, the first 20 of a cell"]
     assert (row["pass"], row["utterance"], row["its id"]) == ("9", "b", "5")

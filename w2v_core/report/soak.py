@@ -36,6 +36,7 @@ AXES = {
 """Title, axis and unit of the series; others are speeds."""
 LINES_A_CHART = 4
 DIGEST_CHARS = 16
+MOST_WRONG = 20  # passes of a cell in the page; a fault that stays is in all that follow
 
 
 def render_soak_text(soak: Json, result: GateResult) -> str:
@@ -71,11 +72,11 @@ def _tables(soak: Json) -> list[tuple[str, list[dict[str, str]]]]:
     return [
         ("Cells", [_cell_row(row) for row in soak["cells"]]),
         (
-            "Passes that returned other ids",
+            f"Passes that returned other ids, the first {MOST_WRONG} of a cell",
             [
                 wrong_row(r, w, others="the first pass's", at=_at(w))
                 for r in soak["cells"]
-                for w in r["wrong"]
+                for w in r["wrong"][:MOST_WRONG]
             ],
         ),
         (
