@@ -26,8 +26,9 @@ SIX = [
     for rest in ([], ["--large"], DEV_CLEAN)
 ]
 
-CEILINGS = {"base": 0.034 + 0.0015, "large": 0.019 + 0.0015}
-"""Published for test-clean, with the tolerance; the canary that stands in for large misses it."""
+PUBLISHED = {"base": 0.034, "large": 0.019}
+TOLERANCES = {"bf16": 0.0015, "fp32": 0.001}
+"""Of WER on test-clean. The canaries' weights are not as good, so that one may miss its ceiling."""
 
 
 def run(commands, home, *, test_count, simulate=True):
@@ -62,7 +63,8 @@ def check(ended, *, test_count):
     for command, end in zip(SIX, ended, strict=True):
         record = json.loads(end["out"])["record"]
         model = "large" if "--large" in command else "base"
-        is_bad = "--dev_clean_ds" not in command and record["wer"] > CEILINGS[model]
+        ceiling = PUBLISHED[model] + TOLERANCES[command[command.index("--dtype") + 1]]
+        is_bad = "--dev_clean_ds" not in command and record["wer"] > ceiling
         assert end["code"] == int(is_bad), (command, end["err"])
         assert ("above the ceiling" in end["err"]) == is_bad
         assert record["invalid_reasons"] == [], (command, end["err"])
