@@ -29,6 +29,8 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from w2v_core.printable import printable
+
 LFS_REMEDY = "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
 
 
@@ -49,8 +51,12 @@ class W2VError(Exception):
         self.value = value
 
     def __str__(self) -> str:
-        """Return the message, options by their names: for who calls this from Python."""
-        return fill(" ".join(str(part) for part in self.args), plain)
+        """Return the message, options by their names: for who calls this from Python.
+
+        pytest shows it as it is, so what others wrote steers no terminal from here.
+        """
+        text = fill(" ".join(str(part) for part in self.args), plain)
+        return "\n".join(printable(line) for line in text.split("\n"))
 
 
 class ConfigError(W2VError, ValueError):

@@ -11,6 +11,7 @@ import pytest
 from tests.helpers.html import Page
 from tests.helpers.pages import page_of
 from tests.helpers.records import make_record, make_scores
+from w2v_core.errors import DataError
 from w2v_core.records.record import from_json, to_json
 from w2v_core.records.store import read_run, reserve
 from w2v_core.report.files import write_run
@@ -184,6 +185,15 @@ def test_the_terminals_matrix_keeps_one_line_a_cell(written):
     text = text_table(matrix(written[0]))
 
     assert len(text.splitlines()) == 4
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_no_message_steers_a_terminal(text):
+    """pytest shows an error's message as it is; the lines of one stay lines."""
+    told = str(DataError(f"{text}: is not there\n  {text}"))
+
+    assert STEERS_A_TERMINAL.search(told) is None
+    assert told.count("\n") == text.count("\n") * 2 + 1
 
 
 def test_a_record_survives_its_json(written):

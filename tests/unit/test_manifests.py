@@ -275,12 +275,10 @@ BENT = {
     "unclosed.csv": ('path,text\nclips/a.wav,"A\nclips/b.wav,B\n', "unexpected end of data"),
     "twice.jsonl": ('{"path": "clips/a.wav", "text": "A", "text": "B"}', "text stands there twice"),
     "case.jsonl": ('{"path": "clips/a.wav", "text": "A", " Text": "B"}', "text stands there twice"),
-    "late.jsonl": (
-        '{"path": "clips/a.wav", "text": "A"}\n{"path": "clips/b.wav", "TEXT": "A", "text": "B"}',
-        "late.jsonl:2: the key text stands there twice",
-    ),
+    "late.jsonl": ('{"path": "a"}\n{"path": "b", "Text": "A", "text": "B"}', "l:2: the key text"),
     "half.jsonl": ('{"path": "clips/a.wav", "text": "\\ud800"}', "half a surrogate pair"),
     "long.jsonl": (json.dumps({"path": f"{'a' * 5000}.wav", "text": "A"}), "is not there"),
+    "true.jsonl": ('{"path": "clips/a.wav", "text": true}', "text is a JSON list, object or true"),
     "nul.csv": ("path,text\na\0.wav,A\n", "holds control characters"),
 }
 

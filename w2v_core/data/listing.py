@@ -135,7 +135,7 @@ def read_text(path: Path) -> bytes:
 def text_of(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
     """Return a value as text, of ``datasets``' audio column the path; None where it is neither."""
     text = value.get("path", value) if isinstance(value, dict) else value
-    return None if isinstance(text, list | dict) else "" if text is None else str(text)
+    return None if isinstance(text, list | dict | bool) else "" if text is None else str(text)
 
 
 def locate(manifest: Path, audio: str) -> Path:

@@ -194,7 +194,7 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
             continue
         row = {k: text_of(v) for k, v in value.items()}
         if nested := [k for k, v in row.items() if v is None and key_of(k) in TEXTUAL]:
-            yield place, f"{nested[0]} is a JSON list or object where text belongs"
+            yield place, f"{nested[0]} is a JSON list, object or true where text belongs"
             continue
         if number == 1:
             _require(path, value)
