@@ -17,6 +17,7 @@ from w2v_core.config import BatchPlan, EngineConfig
 from w2v_core.errors import ConfigError, GraphError, W2VError
 from w2v_core.options.fleet import FLEET
 from w2v_core.options.judging import JUDGING
+from w2v_core.options.load import LOAD
 from w2v_core.options.measuring import MEASURING
 from w2v_core.options.option import PYTEST, Given, flagged, name_flags, options_of
 
@@ -151,7 +152,7 @@ def test_a_flag_that_nobody_takes_would_be_found(text, known):
 
 
 def test_every_place_of_a_message_is_an_option_or_a_field():
-    names = {option.name for option in (*MEASURING, *JUDGING, *FLEET)}
+    names = {option.name for option in (*MEASURING, *JUDGING, *FLEET, *LOAD)}
     names |= set(EngineConfig.__dataclass_fields__) | {"num_slots", "decode_workers"}
     unknown = {
         place
@@ -165,7 +166,7 @@ def test_every_place_of_a_message_is_an_option_or_a_field():
 
 
 def test_no_option_stands_in_the_table_twice():
-    names = [option.name for option in (*MEASURING, *JUDGING, *FLEET)]
+    names = [option.name for option in (*MEASURING, *JUDGING, *FLEET, *LOAD)]
 
     assert len(names) == len(set(names))
 
