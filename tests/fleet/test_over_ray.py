@@ -23,13 +23,14 @@ def fleet(tmp_path, kill, *options):
     """Run a fleet of a model that costs nothing on two clips."""
     pytest.importorskip("ray", reason="no Ray: pip install 'w2v-core[fleet]'")
     tiny, clips = write_checkpoint(tmp_path / "tiny"), write_clips(tmp_path, ["a", "b"])
+    others = {} if kill == "node" else {"RAY_ADDRESS": "127.0.0.1:9"}  # another's cluster
     done = subprocess.run(
         [
             *(sys.executable, "-m", "tests.helpers.ray_fleet", kill, "fleet", *CELL, *options),
             *("--models", tiny, "--datasets", clips, "--reports-dir", tmp_path),
         ],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **others},
         capture_output=True,
         text=True,
         check=False,

@@ -164,7 +164,8 @@ def _connect(ray: Any, address: str, here: Sequence[Card]) -> None:  # noqa: ANN
                 "cuda": {"num_gpus": len(here)},
             }
             own = has.get(here[0].device, {})
-            ray.init(num_cpus=cpus, include_dashboard=False, **quiet, **own)
+            # Named, or Ray would go to a cluster that RAY_ADDRESS or an earlier start left word of.
+            ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, **quiet, **own)
         else:
             ray.init(address=address, **quiet)
     except (RuntimeError, ConnectionError, ValueError) as error:
