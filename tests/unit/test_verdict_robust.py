@@ -123,3 +123,10 @@ def test_few_runs_leave_the_ratio_near_one():
     """Twenty degrees of freedom stand for "as the baseline's"."""
     assert pooled_ratio(np.asarray([[0.0, 0.0]]), np.asarray([[0.0, 0.0]]))[0] == 1.0
     assert pooled_ratio(np.asarray([[0.0]]), np.asarray([[20.0]]))[0] == pytest.approx(0.5)
+
+
+def test_of_few_cells_fewer_runs_show_that_a_night_is_alike():
+    """Their own runs are all that can show it."""
+    alone = pooled_ratio(np.asarray([[0.0]]), np.asarray([[8.0]]), separates=False)
+
+    assert alone[0] == pytest.approx(0.5)

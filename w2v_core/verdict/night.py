@@ -22,6 +22,8 @@ Error rates by kind of noise: tests/simulation/test_nights.py, docs/measuring.md
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -199,8 +201,7 @@ class Nights:
         """Return (nights, cells, runs): the fresh runs; the first where there is none."""
         tonight = np.stack(self._runs[1:] or self._runs, axis=-1)
         first = np.isnan(tonight).all(axis=-1)
-        if first.any():
-            tonight[..., 0] = np.where(first, self._runs[0], tonight[..., 0])
+        tonight[..., 0] = np.where(first, self._runs[0], tonight[..., 0])
         return tonight
 
     def _shared(self, tonight: Floats, count: Floats) -> tuple[Floats, Floats]:
@@ -215,8 +216,9 @@ class Nights:
         squares = np.where(np.isfinite(tonight), np.square(tonight - middle[..., None]), 0.0)
         ratio = squares.sum(axis=-1) / np.maximum(count - 1, 1) / self._variance
         ratio = np.minimum(np.where(repeated, ratio, 0.0), 4.0)
-        of_asked = pooled_ratio(ratio, np.where(asked, count - 1, 0.0))
-        shared = 1 - np.minimum(of_asked, pooled_ratio(ratio, np.where(repeated, count - 1, 0.0)))
+        pooled = partial(pooled_ratio, ratio, separates=self.separates)
+        of_asked = pooled(np.where(asked, count - 1, 0.0))
+        shared = 1 - np.minimum(of_asked, pooled(np.where(repeated, count - 1, 0.0)))
         return np.maximum(floor, shared), np.maximum(1.0, of_asked)
 
     def _level(self, relative: Floats) -> tuple[Floats, Floats]:
@@ -267,11 +269,9 @@ class Nights:
         return self._told(self._codes, self._effects(), np.sqrt(self._variance), share, alpha)
 
     def _machine_judged(self) -> Decision:
-        shift, error, df, count = self._machine_effects()
         sd = np.sqrt(np.maximum(self._level_variance, LEAST_SD**2))[:, None]
-        everything = np.ones_like(sd)
         alpha = _MACHINE * self._policy.family_alpha
-        return self._told(self._machine, (shift, error, df, count), sd, everything, alpha)
+        return self._told(self._machine, self._machine_effects(), sd, np.ones_like(sd), alpha)
 
     def _told(
         self,

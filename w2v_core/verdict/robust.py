@@ -17,7 +17,7 @@ FEWEST_CELLS = 5
 LEAST_SD = 5e-4
 """Log ratio; machines quieter than 0.05 % are a coincidence of few runs."""
 _FAR_LEVEL = 0.05  # log ratio; a level farther from the others is a disturbed run, no mode
-_PRIOR = 20.0  # degrees of freedom behind "tonight's runs vary as the baseline's"
+_PRIOR, _PRIOR_TOGETHER = 20.0, 8.0  # degrees of freedom of "runs vary as the baseline's"
 _FAR = 9.0  # median absolute deviations (6 standard deviations): a cold or stuck run
 _FEWEST_WINSORISED = 5
 _DOUBT = 2.0
@@ -118,9 +118,13 @@ def lowest_mode(levels: Floats) -> Floats:
     return np.asarray(np.where(is_mode, distance, 0.0).min(axis=-1, keepdims=True))
 
 
-def pooled_ratio(ratio: Floats, df: Floats) -> Floats:
-    """Return (nights,) the ratio of tonight's variance to the baseline's, shrunk to 1."""
-    return np.asarray((_PRIOR + (df * ratio).sum(axis=-1)) / (_PRIOR + df.sum(axis=-1)))
+def pooled_ratio(ratio: Floats, df: Floats, *, separates: bool = True) -> Floats:
+    """Return (nights,) the ratio of tonight's variance to the baseline's, shrunk to 1.
+
+    Less so for few cells, whose runs alone have to show it.
+    """
+    prior = _PRIOR if separates else _PRIOR_TOGETHER
+    return np.asarray((prior + (df * ratio).sum(axis=-1)) / (prior + df.sum(axis=-1)))
 
 
 @cache
