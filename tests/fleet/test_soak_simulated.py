@@ -28,8 +28,16 @@ def start(tmp_path, count, *options, planted=(), background=False):
     faults = {str(module): {"wall_s": 1.0} for module in (0, 4, 1)}
     for module, fault in dict(planted).items():
         faults[str(module)] |= fault
-    deaf = ["env", "--ignore-signal=INT"] if background else []
-    command = [*deaf, sys.executable, "-m", "tests.helpers.simulated_fleet", str(count), "soak"]
+    hears = "ignore" if background else "default"  # whatever started these tests
+    command = [
+        "env",
+        f"--{hears}-signal=INT",
+        sys.executable,
+        "-m",
+        "tests.helpers.simulated_fleet",
+        str(count),
+        "soak",
+    ]
     return subprocess.Popen(
         [*command, *options],
         cwd=ROOT,
