@@ -165,3 +165,13 @@ def test_more_cells_make_each_one_harder_to_fail():
         return float((found.upper - found.effects.mean)[1] / found.effects.standard_error[1])
 
     assert reach(few) < reach(many)
+
+
+@pytest.mark.parametrize(("shift", "code"), [(-0.026, INCONCLUSIVE), (-0.034, FAIL)])
+def test_one_cell_whose_runs_of_a_night_are_alike_is_not_held_to_them_soon(shift, code):
+    """Beside a baseline that varies by 0.9 %, ten fresh runs that lost alike may be the night."""
+    nights = Nights(runs(15, cells=1, sd=0.009)[None], POLICY)
+    for values in runs(11, cells=1, shift=shift, seed=1, sd=0.006).T:
+        nights.add(values[None])
+
+    assert nights.decide()[0].codes[0, 0] == code

@@ -15,9 +15,8 @@ controls for the machine's level, and looked at after 1, 2, 4, 6, 8 and 10 of th
 The effect is the Hodges-Lehmann shift (the median of all differences between tonight's runs and the
 baseline's), which one odd run in five does not move. Its error counts that runs of one night
 resemble each other: a share of the variance, at least ``_SHARED``, is not averaged away by
-measuring again, and more where tonight's runs vary less than those of the baseline do.
-
-Error rates by kind of noise: tests/simulation/test_nights.py, docs/measuring.md.
+measuring again, and more where tonight's runs vary less than those of the baseline do. Error rates
+by kind of noise: tests/simulation/test_nights.py, docs/measuring.md.
 """
 
 from __future__ import annotations
@@ -62,7 +61,7 @@ _LATE = 0.8
 _MACHINE = 0.1  # of the family's alpha
 _CONTROLS = 8  # cells, or one in eight of more than 64
 _SHARED = 0.08
-_SHARED_TOGETHER = 0.2  # where the machine's level cannot be taken out
+_SHARED_TOGETHER, _SHARED_TO_FAIL = 0.2, 0.5  # where the machine's level cannot be taken out
 _CLOSE = 0.5  # of the margin: a point loss beyond it never passes
 _MEDIAN = np.pi / 2  # variance of a median over that of a mean
 
@@ -154,6 +153,7 @@ class Nights:
         if fail_share:
             open_cells = self._codes == INCONCLUSIVE
             alpha = fail_share * (1 - _MACHINE) * policy.family_alpha / self._cells
+            error = self._effects(to_fail=True)[1]
             reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
             lost = (shift + reach < policy.log_tolerance) & self._is_steady(
                 count, early=fail_share in _EARLY.values()
@@ -184,7 +184,7 @@ class Nights:
         lower = shift - t_quantile(share * policy.family_alpha, df) * error
         return np.asarray((lower > policy.log_margin) & (shift > _CLOSE * policy.log_margin))
 
-    def _effects(self) -> tuple[Floats, Floats, Floats, Floats]:
+    def _effects(self, *, to_fail: bool = False) -> tuple[Floats, Floats, Floats, Floats]:
         """Return shift, standard error, degrees of freedom and runs of (nights, cells)."""
         tonight = self._tonight()
         count = np.isfinite(tonight).sum(axis=-1).astype(np.float64)
@@ -193,15 +193,15 @@ class Nights:
         share, noisier = self._shared(tonight, count)
         level = np.nanmean(np.stack(self._level_errors[1:] or self._level_errors, -1), -1)
         per_run = noisier[:, None] * (1 + np.nan_to_num(level)[:, None])
-        share = np.maximum(share[:, None], self._common)
+        least = _SHARED_TO_FAIL if to_fail and not self.separates else 0.0
+        share = np.maximum(np.maximum(share[:, None], self._common), least)
         spread = share + (1 - share) * per_run / runs + 1 / self._base_runs
         return shift, np.sqrt(self._variance * spread), self._df, runs
 
     def _tonight(self) -> Floats:
         """Return (nights, cells, runs): the fresh runs; the first where there is none."""
         tonight = np.stack(self._runs[1:] or self._runs, axis=-1)
-        first = np.isnan(tonight).all(axis=-1)
-        tonight[..., 0] = np.where(first, self._runs[0], tonight[..., 0])
+        tonight[..., 0] = np.where(np.isnan(tonight).all(-1), self._runs[0], tonight[..., 0])
         return tonight
 
     def _shared(self, tonight: Floats, count: Floats) -> tuple[Floats, Floats]:
