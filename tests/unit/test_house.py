@@ -1,6 +1,7 @@
 """The house keeps its size: growth of a room is a decision, taken here."""
 
 import ast
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,19 @@ def test_every_public_name_says_what_it_is():
     ]
 
     assert silent == []
+
+
+def test_nothing_else_lies_at_the_top():
+    """The design card's folders and files, and what a repository has; no run's leavings."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT.parent, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a checkout")
+    top = {line.split("/")[0] for line in listed.stdout.splitlines()}
+
+    assert top == {
+        *(".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "docs"),
+        *("conftest.py", "constraints.txt", "pyproject.toml", "pytest.ini", "reports", "tests"),
+        "w2v_core",
+    }
