@@ -130,7 +130,7 @@ def test_of_two_columns_that_differ_the_record_says_which_counts(audio, kind, su
         {"path": "a.wav", "sentence": "A", "text": " A"},
         {
             "path": "a.wav",
-            "audio": {"path": "/home/x/.cache/a.wav", "bytes": None},
+            "audio": {"path": "/elsewhere/a.wav", "bytes": None},
             "text": "A",
         },
         {"path": "a.wav", "text": "A", "pred_text": "B"},

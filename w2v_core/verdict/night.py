@@ -153,7 +153,7 @@ class Nights:
         if fail_share:
             open_cells = self._codes == INCONCLUSIVE
             alpha = fail_share * (1 - _MACHINE) * policy.family_alpha / self._cells
-            error = self._effects(to_fail=True)[1]
+            error = error if self.separates else self._effects(to_fail=True)[1]
             reach = t_quantile(alpha, np.minimum(df, tail_df(count))) * error
             lost = (shift + reach < policy.log_tolerance) & self._is_steady(
                 count, early=fail_share in _EARLY.values()
@@ -193,7 +193,7 @@ class Nights:
         share, noisier = self._shared(tonight, count)
         level = np.nanmean(np.stack(self._level_errors[1:] or self._level_errors, -1), -1)
         per_run = noisier[:, None] * (1 + np.nan_to_num(level)[:, None])
-        least = _SHARED_TO_FAIL if to_fail and not self.separates else 0.0
+        least = _SHARED_TO_FAIL if to_fail else 0.0
         share = np.maximum(np.maximum(share[:, None], self._common), least)
         spread = share + (1 - share) * per_run / runs + 1 / self._base_runs
         return shift, np.sqrt(self._variance * spread), self._df, runs
