@@ -56,8 +56,8 @@ LOAD: tuple[Option, ...] = (
     _positive(
         "qps",
         metavar="N",
-        help="queries a second that are expected, or tried first (default: measured by a pass; of "
-        "it, half for a server)",
+        help="queries a second that are expected, or tried first (default: measured by a pass; "
+        "half of it for a server, a quarter more for offline)",
         on=on("--qps", "load"),
     ),
     placed(
