@@ -124,6 +124,8 @@ class Share:
 
 INDEXED = (
     ("RANK", "WORLD_SIZE"),  # torchrun
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),  # Open MPI's mpirun
+    ("PMI_RANK", "PMI_SIZE"),  # MPICH's and Intel's
     ("SLURM_PROCID", "SLURM_NTASKS"),
     ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),  # Kubernetes sets the first, the job's spec both
 )
@@ -164,8 +166,8 @@ def _share_of_job(environ: Mapping[str, str]) -> Share:
         return Share(number=int(values[0]) + 1, of=int(values[1]))
     known = ", ".join("/".join(pair) for pair in INDEXED)
     raise ConfigError(
-        f"{{flag:shard}} auto: none of {known} is set; start it by torchrun, srun or an indexed "
-        "job, or give I/N",
+        f"{{flag:shard}} auto: none of {known} is set; start it by torchrun, mpirun, srun "
+        "or an indexed job, or give I/N",
         field="shard",
     )
 

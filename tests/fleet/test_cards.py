@@ -75,6 +75,8 @@ def test_some_cards_are_asked_for_by_count_or_by_number(asked, numbers):
         ("0", "neither all, a count from 1"),
         ("1,1", "nor a list of different numbers"),
         ("-1", "neither all"),
+        ("9" * 20, "neither all"),
+        ("9" * 5000, "neither all"),
         ("0-3", "neither all"),
         ("most", "neither all"),
     ],
@@ -182,6 +184,7 @@ def test_a_mapped_corpus_that_was_cut_off_is_refused(tmp_path):
     ("environ", "gpu"),
     [
         ({"LOCAL_RANK": "2"}, "2"),
+        ({"OMPI_COMM_WORLD_LOCAL_RANK": "1"}, "1"),
         ({"LOCAL_RANK": "1", "CUDA_VISIBLE_DEVICES": "4,6"}, "6"),
         ({"SLURM_LOCALID": "3", "CUDA_VISIBLE_DEVICES": "GPU-aa"}, "GPU-aa"),
         ({"SLURM_LOCALID": "3", "CUDA_VISIBLE_DEVICES": "0,1,2,3"}, "3"),

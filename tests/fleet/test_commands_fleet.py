@@ -2,6 +2,9 @@
 
 import fcntl
 import json
+import os
+import select
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +26,7 @@ def jobs(monkeypatch, tmp_path):
     """Cards that answer at once; returns the jobs that they were given."""
     given = []
 
-    def run_job(job, card, *, silence_s):
+    def run_job(job, card, *, silence_s, stop=None):
         given.append((job, card, silence_s))
         record = make_record(rtfx=1000.0 + len(given), run_id=f"r{len(given)}")
         return Outcome(
@@ -125,7 +128,7 @@ def test_json_is_what_the_file_holds(capsys, tmp_path, jobs):
 def test_cards_that_all_fail_alike_leave_a_run_that_says_so(capsys, tmp_path, jobs, monkeypatch):
     good = process.run_job
 
-    def fail(job, card, *, silence_s):
+    def fail(job, card, *, silence_s, stop=None):
         found = good(job, card, silence_s=silence_s)
         return replace(found, records={}, frames={}, problem="no such driver", refused=True)
 
@@ -134,6 +137,31 @@ def test_cards_that_all_fail_alike_leave_a_run_that_says_so(capsys, tmp_path, jo
 
     assert code == 2
     assert capsys.readouterr().out.count("no such driver") >= 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_cards_processes_and_leaves_no_decoded_set(
+    capsys, tmp_path, jobs, monkeypatch, number
+):
+    """A launcher, ``kill`` or a service manager sends it to the first process alone."""
+
+    def stopped(job, card, *, silence_s, stop):
+        if card.number == 0:
+            os.kill(os.getpid(), number)
+        ended, *_ = select.select([stop], [], [], 60)
+        assert ended, "the card measures to its end"
+        return Outcome(
+            card=job.card, folder=Path(job.folder), records={}, frames={}, problem="was stopped"
+        )
+
+    monkeypatch.setattr(process, "run_job", stopped)
+    code, err = said(capsys, *HOST, "--cards", "2", "--reports-dir", str(tmp_path))
+    (directory,) = tmp_path.glob("dev/*")
+
+    assert code == 130
+    assert "w2v: interrupted" in err
+    assert not list(directory.glob("corpus*"))
+    assert (directory / "INCOMPLETE").exists()
 
 
 def test_a_session_on_several_cards_is_refused_with_the_command_that_measures_on_them():

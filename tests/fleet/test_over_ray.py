@@ -1,6 +1,7 @@
 """A fleet over Ray, embedded: what a killed actor loses runs elsewhere, and the record says so."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_clips
 from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.fleet import cards, over_ray
+from w2v_core.fleet.job import Job
 from w2v_core.records.store import read_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +104,63 @@ def test_a_cluster_that_cannot_be_reached_is_told_with_the_token_it_may_want(
     ):
         pass
     assert ("set RAY_AUTH_MODE=token" in str(error.value)) is is_told
+
+
+class Actor:
+    """An actor whose every call has the same answer; a call is its own reference."""
+
+    def __init__(self, answer):
+        self.card = self.run = SimpleNamespace(remote=lambda *_: (self, answer))
+
+
+def answering(**more):
+    """Ray, of which only actors with an answer are placed."""
+
+    def get(reference):
+        _, answer = reference
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def wait(references, **_):
+        return [r for r in references if r[1] is not None], []
+
+    return SimpleNamespace(get=get, wait=wait, kill=Mock(), **more)
+
+
+def test_a_card_that_others_hold_is_told_and_the_others_go_on():
+    pytest.importorskip("ray", reason="no Ray")
+    ray = answering()
+    theirs = cards.Card(device="cuda", number=0, host="node-b")
+    busy = Actor(None)
+
+    by_name, found = over_ray._placed(
+        ray, [Actor((theirs, over_ray.versions())), busy], device="cuda", silence_s=1.0
+    )
+
+    assert [str(card) for card in found] == ["node-b cuda 0", "unplaced cuda 1"]
+    assert list(by_name) == ["node-b cuda 0"]
+    ray.kill.assert_called_once_with(busy)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "says"),
+    [
+        ("ActorDiedError", (), "was lost with its node or actor"),
+        ("OutOfMemoryError", ("killed for its memory",), "killed for its memory"),
+        ("RayTaskError", ("run", "a stack", OSError(28, "No space left")), "OSError: .*No space"),
+    ],
+)
+def test_whatever_ray_raises_of_a_job_is_its_cards_problem(tmp_path, name, arguments, says):
+    exceptions = pytest.importorskip("ray.exceptions", reason="no Ray")
+    ray = answering(exceptions=exceptions)
+    job = Job(card="c", folder=str(tmp_path), front_end="fleet", options={}, command="w2v")
+    actor = Actor(getattr(exceptions, name)(*arguments))
+
+    found = over_ray._run(ray, actor, job, cards.Card(device="cpu", number=0), silence_s=1.0)
+
+    assert re.search(says, found.problem)
+    assert not found.refused
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):

@@ -91,6 +91,16 @@ def test_one_that_ends_before_it_reads_its_job_is_told_of(tmp_path, monkeypatch)
     assert found.problem == "ended with status 7 in 'starting'; see output.log"
 
 
+def test_one_that_cannot_be_started_says_why(tmp_path):
+    """A full disk, or no more files or processes: the other cards may have what they need."""
+    (tmp_path / "cards").write_text("in the way")
+    found = run_job(
+        make_job(tmp_path / "cards" / "1"), Card(device="cpu", number=0), silence_s=30.0
+    )
+
+    assert found.problem.startswith("could not be started: Not a directory")
+
+
 def test_the_kernels_want_of_memory_is_told(run, monkeypatch):
     kills = iter([4, 5])
     monkeypatch.setattr(process, "_oom_kills", lambda: next(kills))

@@ -72,6 +72,12 @@ JOBS = [
     pytest.param({"RANK": "0", "WORLD_SIZE": "4"}, Share(number=1, of=4), id="torchrun"),
     pytest.param({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, Share(number=4, of=4), id="slurm"),
     pytest.param(
+        {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "8"},
+        Share(number=2, of=8),
+        id="Open MPI",
+    ),
+    pytest.param({"PMI_RANK": "0", "PMI_SIZE": "2"}, Share(number=1, of=2), id="MPICH, Intel MPI"),
+    pytest.param(
         {"JOB_COMPLETION_INDEX": "2", "JOB_COMPLETIONS": "7"},
         Share(number=3, of=7),
         id="kubernetes",

@@ -16,7 +16,7 @@ BUDGETS = {
     "data": 2670,  # drawn at 1,000; manifests, containers, cutting, foreign names, layouts
     "engine": 1600,  # drawn at 1,000; graphs, logits of a pass, watchdog, requests one by one
     "model": 2560,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
-    "fleet": 3495,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks,
+    "fleet": 3600,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks,
     # digests of weights
     "options": 1030,  # not drawn; one table in place of two sets of declarations; a fleet's
     "records": 1840,  # drawn at 750; history, its records' shared transcripts, older schemas

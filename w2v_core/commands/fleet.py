@@ -10,7 +10,7 @@ import platform
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from functools import partial
@@ -28,6 +28,7 @@ from w2v_core.progress import bars
 if TYPE_CHECKING:
     from w2v_core.data.catalog import Corpus
     from w2v_core.fleet.cards import Card
+    from w2v_core.fleet.process import Outcome
     from w2v_core.fleet.report import FleetRun
     from w2v_core.fleet.ways import Fleet, Runner
 
@@ -87,16 +88,17 @@ def _measure(options: Given, raw: dict[str, Any], stack: ExitStack) -> tuple[Fle
     """Find the cards, decode the sets once, measure in the way that was asked for."""
     from w2v_core.fleet.cards import find_cards
     from w2v_core.fleet.over_ray import seats
-    from w2v_core.fleet.process import run_job
+    from w2v_core.fleet.process import run_job, stoppable
 
     sets = sets_of(options)
     asked = (options["device"], options["cards"])
     if options["address"] is None:
         cards = find_cards(*asked)
-        run: Runner = partial(run_job, silence_s=options["timeout"])
+        run: Callable[..., Outcome] = partial(run_job, silence_s=options["timeout"])
     else:
         opened = seats(options["address"], *asked, silence_s=options["timeout"])
         cards, run = stack.enter_context(opened)
+    run = partial(run, stop=stack.enter_context(stoppable()))  # behind Ray's own of SIGTERM
     directory = reserve_run(options, f"{cards[0].device}-fleet")
     with gone_if_refused(directory):
         made, corpora = make_fleet(options, raw, cards, run, directory, sets=sets, stack=stack)

@@ -8,8 +8,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -84,7 +83,6 @@ def soak(arguments: argparse.Namespace) -> int:
     reports_dir = options["reports_dir"] if directory is None else directory.parent.parent
     with ExitStack() as stack:
         stack.enter_context(alone(reports_dir))
-        stack.enter_context(_stoppable())
         return _soak(options, raw, asked, directory, stack, as_json=arguments.json)
 
 
@@ -98,22 +96,23 @@ def _soak(
     as_json: bool,
 ) -> int:
     from w2v_core.fleet.cards import find_cards
-    from w2v_core.fleet.process import run_job
+    from w2v_core.fleet.process import run_job, stoppable
     from w2v_core.fleet.soak import Soaked
     from w2v_core.fleet.soak_report import write_asked, write_soak
     from w2v_core.report.soak import render_soak_text
 
-    sets, silence_s = sets_of(options), options["timeout"]
+    sets = sets_of(options)
+    stop = stack.enter_context(stoppable())
     cards = find_cards(options["device"], options["cards"])
     asked = _same_cards(asked, cards)
     is_new = directory is None
     directory = directory or reserve_run(options, f"{cards[0].device}-soak")
-    once = partial(run_job, silence_s=silence_s)
+    once = partial(run_job, silence_s=options["timeout"], stop=stop)
     with gone_if_refused(directory) if is_new else nullcontext():
         fleet, _ = make_fleet(options, raw, cards, once, directory, sets=sets, stack=stack)
     write_asked(directory, asked)
     fleet.report(f"stop it with kill {os.getpid()} (SIGTERM){_ctrl_c()}; --resume goes on")
-    run = Soaked.of(fleet, asked.soak, silence_s=silence_s, problems=asked.problems)
+    run = Soaked.of(fleet, asked.soak, stop=stop, problems=asked.problems)
     found, result = write_soak(directory, asked, run)
     sys.stdout.write(f"{json.dumps(found) if as_json else render_soak_text(found, result)}\n")
     sys.stderr.write(f"reports: {printable(str(directory))}\n")
@@ -139,20 +138,6 @@ def _same_cards(asked: Asked, cards: tuple[Card, ...]) -> Asked:
             f"{', '.join(asked.cards)}: start another one"
         )
     return replace(asked, cards=names)
-
-
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Let SIGTERM interrupt as Ctrl-C does: what stops services, jobs and background processes."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _ctrl_c() -> str:

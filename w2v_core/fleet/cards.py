@@ -23,6 +23,9 @@ CPUS = Path("/sys/devices/system/cpu")
 NODES = Path("/sys/devices/system/node")
 MODULES = ("HABANA_VISIBLE_MODULES", "HLS_MODULE_ID")
 GPUS = "CUDA_VISIBLE_DEVICES"
+LOCAL_RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
+"""Of torchrun, Open MPI, MPICH and Intel MPI, Slurm."""
+MOST_DIGITS = 5  # of a card's number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +82,7 @@ def pin_to_local_rank(environ: MutableMapping[str, str]) -> None:
 
     A launcher that gave each process one GPU has done so already; a Gaudi is whichever is free.
     """
-    rank = environ.get("LOCAL_RANK") or environ.get("SLURM_LOCALID") or ""
+    rank = next((found for name in LOCAL_RANKS if (found := environ.get(name))), "")
     visible = [part for part in environ.get(GPUS, "").split(",") if part]
     if not rank.isdecimal() or len(visible) == 1:
         return
@@ -120,7 +123,7 @@ def parse_count_of(asked: str) -> int:
 
 def _numbers(asked: str) -> list[int]:
     parts = [part.strip() for part in asked.rstrip(",").split(",")]
-    numbers = [int(part) for part in parts if part.isdecimal()]
+    numbers = [int(part) for part in parts if part.isdecimal() and len(part) <= MOST_DIGITS]
     is_count = "," not in asked
     if (
         len(numbers) != len(parts)

@@ -21,7 +21,7 @@ from w2v_core.config import DeviceChoice
 from w2v_core.errors import ConfigError, DeviceError
 from w2v_core.fleet.cards import GPUS, MODULES, Card, find_cards, list_cards, parse_count_of, share
 from w2v_core.fleet.job import Job
-from w2v_core.fleet.process import Outcome, collect, run_job
+from w2v_core.fleet.process import Outcome, collect, is_stopped, run_job
 from w2v_core.printable import first_said
 
 LOCAL = "local"
@@ -30,6 +30,10 @@ TOKEN = (
     "token of its head in RAY_AUTH_TOKEN or ~/.ray/auth_token"
 )
 """What a refused connection does not say itself."""
+BUSY = "was placed nowhere within {:g} s, as others hold the cluster's cards"
+LOOK_S = 1.0  # between two looks at an interrupt
+NOWHERE = "unplaced"
+"""Host of a card that Ray did not give."""
 RESOURCES: Mapping[DeviceChoice, str] = {"hpu": "HPU", "cuda": "GPU", "cpu": "CPU"}
 """What Ray counts each kind of card as."""
 
@@ -98,7 +102,7 @@ def refuse_other_versions(node: str, theirs: Mapping[str, str], ours: Mapping[st
 @contextmanager
 def seats(
     address: str, device: DeviceChoice, asked: str, *, silence_s: float
-) -> Iterator[tuple[tuple[Card, ...], Callable[[Job, Card], Outcome]]]:
+) -> Iterator[tuple[tuple[Card, ...], Callable[..., Outcome]]]:
     """Open an actor on each card of a cluster; yields the cards and what runs a job on one.
 
     Args:
@@ -111,33 +115,84 @@ def seats(
         ConfigError: Ray is not installed; there are fewer cards; versions differ.
         DeviceError: the cluster cannot be reached, or has no such card.
     """
-    ray = _ray()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 of Ray's own, which costs speed
+    if address != LOCAL:  # where nothing answers, one try of 40 s: of Ray's 20 each takes as long
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")
+    ray = _ray()
     here = find_cards(device, asked) if address == LOCAL else ()
     _connect(ray, address, here)
     try:
-        actors = _actors(ray, here[0].device if here else device, asked)
-        by_name, cards = {}, []
-        for actor in actors:
-            card, theirs = ray.get(actor.card.remote())
-            refuse_other_versions(card.host, theirs, versions())
-            by_name[str(card)] = actor
-            cards.append(card)
+        device, actors = _actors(ray, here[0].device if here else device, asked)
+        by_name, cards = _placed(ray, actors, device=device, silence_s=silence_s)
 
-        def run(job: Job, card: Card) -> Outcome:
-            return _run(ray, by_name[str(card)], job, card, silence_s=silence_s)
+        def run(job: Job, card: Card, *, stop: int | None = None) -> Outcome:
+            if str(card) not in by_name:
+                return collect(job, BUSY.format(silence_s), refused=True)
+            return _run(ray, by_name[str(card)], job, card, silence_s=silence_s, stop=stop)
 
-        yield tuple(cards), run
+        yield cards, run
     finally:
         ray.shutdown()
 
 
-def _run(ray: Any, actor: Any, job: Job, card: Card, *, silence_s: float) -> Outcome:  # noqa: ANN401
+def _placed(
+    ray: Any,  # noqa: ANN401
+    actors: Sequence[Any],
+    *,
+    device: DeviceChoice,
+    silence_s: float,
+) -> tuple[dict[str, Any], tuple[Card, ...]]:
+    """Wait for the actors to be placed; a card that another job holds has no actor.
+
+    Raises:
+        ConfigError: versions differ.
+        DeviceError: an actor cannot begin on its node.
+    """
+    asked = [actor.card.remote() for actor in actors]
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=silence_s)
+    by_name, cards = {}, []
+    for place, (actor, answer) in enumerate(zip(actors, asked, strict=True)):
+        if answer not in ready:
+            ray.kill(actor)
+            cards.append(Card(device=device, number=place, host=NOWHERE))
+            continue
+        try:
+            card, theirs = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            raise DeviceError(f"Ray cannot begin on a node: {_why(error)}") from error
+        refuse_other_versions(card.host, theirs, versions())
+        by_name[str(card)] = actor
+        cards.append(card)
+    return by_name, tuple(cards)
+
+
+def _why(error: Exception) -> str:
+    """Say what went wrong: of a task its own error, which Ray puts behind its stack."""
+    cause = getattr(error, "cause", None)
+    told = first_said(str(cause or error))
+    return f"{type(cause).__name__}: {told}" if cause is not None else told
+
+
+def _run(
+    ray: Any,  # noqa: ANN401
+    actor: Any,  # noqa: ANN401
+    job: Job,
+    card: Card,
+    *,
+    silence_s: float,
+    stop: int | None = None,
+) -> Outcome:
+    answer = actor.run.remote(job, card, silence_s)
     try:
-        outcome, files = ray.get(actor.run.remote(job, card, silence_s))
-    except ray.exceptions.RayActorError as error:
-        return collect(job, f"was lost with its node or actor: {first_said(str(error))}")
+        while not ray.wait([answer], timeout=LOOK_S)[0]:
+            if stop is not None and is_stopped(stop):
+                ray.kill(actor)
+        outcome, files = ray.get(answer)
+    except ray.exceptions.RayTaskError as error:
+        return collect(job, f"could not run its job: {_why(error)}")
+    except ray.exceptions.RayError as error:
+        return collect(job, f"was lost with its node or actor: {_why(error)}")
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
@@ -173,7 +228,7 @@ def _connect(ray: Any, address: str, here: Sequence[Card]) -> None:  # noqa: ANN
         raise DeviceError(f"Ray at {address} cannot be used: {error}{token}") from error
 
 
-def _actors(ray: Any, device: DeviceChoice, asked: str) -> list[Any]:  # noqa: ANN401
+def _actors(ray: Any, device: DeviceChoice, asked: str) -> tuple[DeviceChoice, list[Any]]:  # noqa: ANN401
     """Open the actors; of a CPU cluster, ``all`` is one a node."""
     nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
     if device == "auto":
@@ -194,4 +249,4 @@ def _actors(ray: Any, device: DeviceChoice, asked: str) -> list[Any]:  # noqa: A
         "cpu": {"num_cpus": total // count},
     }
     actor = ray.remote(max_restarts=0)(Seat).options(scheduling_strategy="SPREAD", **wants[device])
-    return [actor.remote(device, i, -(-count // len(nodes))) for i in range(count)]
+    return device, [actor.remote(device, i, -(-count // len(nodes))) for i in range(count)]

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +50,53 @@ class Outcome:
     share: str | None = None
 
 
+@contextmanager
+def stoppable() -> Iterator[int]:
+    """Let Ctrl-C and SIGTERM interrupt, and end the cards' processes first; yields their ``stop``.
+
+    SIGTERM is what stops services, jobs and background processes; what is ignored stays so.
+    """
+    stop, *hold = os.pipe()
+
+    def end(*_: object) -> None:
+        while hold:
+            os.close(hold.pop())
+
+    def interrupt(*_: object) -> None:
+        end()
+        raise KeyboardInterrupt
+
+    heard = [s for s in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(s) != signal.SIG_IGN]
+    before = {number: signal.signal(number, interrupt) for number in heard}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        end()
+        os.close(stop)
+
+
+def is_stopped(stop: int) -> bool:
+    """Whether processes are being ended, see ``stoppable``."""
+    return bool(select.select([stop], [], [], 0)[0])
+
+
 def run_job(job: Job, card: Card, *, silence_s: float, stop: int | None = None) -> Outcome:
     """Run a job and read what it left; blocks until the process has ended.
 
     A process that gives no sign of life for ``silence_s`` seconds writes its stacks to its log and
     is killed; so is one whose ``stop``, a pipe's reading end, has come to its end.
     """
+    try:
+        return _run_job(job, card, silence_s=silence_s, stop=stop)
+    except OSError as error:
+        return collect(
+            job, f"could not be started: {error.strerror} ({error.filename or WORKER[1]})"
+        )
+
+
+def _run_job(job: Job, card: Card, *, silence_s: float, stop: int | None) -> Outcome:
     folder = Path(job.folder)
     folder.mkdir(parents=True, exist_ok=True)
     started_s, oom_kills = time.perf_counter(), _oom_kills()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from functools import partial
 
 from w2v_core.errors import DeviceError
-from w2v_core.fleet import process
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import read_frames
 from w2v_core.fleet.job import FRAMES, WEIGHTS, Soak
 from w2v_core.fleet.passes import PASSES, PLACE, SOFTWARE, Pass, read_passes
+from w2v_core.fleet.process import is_stopped
 from w2v_core.fleet.soak_verdict import CardSoak, judge_soak
 from w2v_core.fleet.steady import Slope
 from w2v_core.fleet.verdict import CardCell
@@ -41,24 +38,28 @@ class Soaked:
 
     @staticmethod
     def of(
-        fleet: Fleet, asked: Soak, *, silence_s: float, problems: Mapping[str, Sequence[str]]
+        fleet: Fleet, asked: Soak, *, stop: int, problems: Mapping[str, Sequence[str]]
     ) -> Soaked:
         """Soak all cards, judge them, ask again those whose ids were wrong; blocks.
 
         Args:
             fleet: The cards.
             asked: How long, from the first pass on, earlier processes included.
-            silence_s: See ``process.run_job``.
+            stop: See ``process.stoppable``.
             problems: What earlier processes told when they ended, by card.
         """
-        ended, interrupted = soak_cards(fleet, asked, silence_s=silence_s)
+        ended, interrupted = soak_cards(fleet, asked, stop=stop)
         told = {card: [*problems.get(card, ()), *new] for card, new in ended.items()}
         cards = read_soak(fleet, told)
         if not interrupted and not any(card.passes for card in cards):
             first = next((f"{c}: {p}" for c, why in told.items() for p in why), "no reason given")
             raise DeviceError(f"no card made a pass; {first}")
         judged, slopes = judge_soak(cards)
-        again = () if interrupted else measure_again(fleet, judged)
+        again: tuple[Again, ...] = ()
+        try:
+            again = () if interrupted else measure_again(fleet, judged)
+        except KeyboardInterrupt:
+            interrupted = True
         return Soaked(
             cards=cards, judged=judged, slopes=slopes, again=again, interrupted=interrupted
         )
@@ -69,40 +70,29 @@ class Soaked:
         return result_of(self.judged, self.again)
 
 
-def soak_cards(fleet: Fleet, asked: Soak, *, silence_s: float) -> tuple[dict[str, list[str]], bool]:
-    """Have all cards soak at the same time; blocks. An interrupt ends their processes.
+def soak_cards(fleet: Fleet, asked: Soak, *, stop: int) -> tuple[dict[str, list[str]], bool]:
+    """Have all cards soak at the same time; blocks.
 
     Returns:
         By card, why processes ended early; and whether it was interrupted.
     """
-    stop, hold = os.pipe()
-    stopped, interrupted = threading.Event(), False
-    stoppable = replace(fleet, run=partial(process.run_job, silence_s=silence_s, stop=stop))
     problems: dict[str, list[str]] = {str(c): [] for c in fleet.cards}
-    try:
-        with ThreadPoolExecutor(len(fleet.cards)) as pool:
-            pending = {
-                pool.submit(_serve, stoppable, card, asked, problems[str(card)], stopped)
-                for card in fleet.cards
-            }
-            try:
-                while pending:
-                    done, pending = wait(pending, timeout=TELL_S)
-                    _ = [future.result() for future in done]
-                    fleet.report(_progress(fleet))
-            except KeyboardInterrupt:
-                interrupted = True
-            finally:
-                stopped.set()
-                os.close(hold)  # ends the processes that still run
-    finally:
-        os.close(stop)
-    return problems, interrupted
+    with ThreadPoolExecutor(len(fleet.cards)) as pool:
+        pending = {
+            pool.submit(_serve, fleet, card, asked, problems[str(card)], stop)
+            for card in fleet.cards
+        }
+        try:
+            while pending:
+                done, pending = wait(pending, timeout=TELL_S)
+                _ = [future.result() for future in done]
+                fleet.report(_progress(fleet))
+        except KeyboardInterrupt:
+            return problems, True
+    return problems, False
 
 
-def _serve(
-    fleet: Fleet, card: Card, asked: Soak, problems: list[str], stopped: threading.Event
-) -> None:
+def _serve(fleet: Fleet, card: Card, asked: Soak, problems: list[str], stop: int) -> None:
     """Have a card soak to the end; a process that is lost is started again."""
     path = fleet.folder(card, PLACE) / PASSES
     for _ in range(MOST_STARTS):
@@ -110,7 +100,7 @@ def _serve(
         if left is None:
             return
         outcome = fleet.measure(card, PLACE, soak=left)
-        if not outcome.problem or stopped.is_set():
+        if not outcome.problem or is_stopped(stop):
             return
         problems.append(outcome.problem)
         if outcome.refused:

@@ -7,10 +7,12 @@ from w2v_core.errors import ConfigError
 from w2v_core.options.option import PYTEST, Option
 from w2v_core.options.rows import counted, listed, on, placed, worded
 
+MOST_HOURS = 100_000  # eleven years
 
-def _above_zero(value: float | None) -> float | None:
-    if value is not None and not 0 < value < float("inf"):
-        text = f"{{flag:hours}} is {value}; it must be above 0"
+
+def _hours(value: float | None) -> float | None:
+    if value is not None and not 0 < value <= MOST_HOURS:
+        text = f"{{flag:hours}} is {value}; it must be above 0, and at most {MOST_HOURS}"
         raise ConfigError(text, field="hours", value=value)
     return value
 
@@ -48,7 +50,7 @@ FLEET: tuple[Option, ...] = (
         parse=parse_share,
         metavar="I/N",
         help="measure the I-th of N shards of the set, for w2v merge; auto: the one that torchrun, "
-        "srun or an indexed Kubernetes job numbers",
+        "mpirun, srun or an indexed Kubernetes job numbers",
         on=on("--shard", "run"),
     ),
     listed(
@@ -82,7 +84,7 @@ FLEET: tuple[Option, ...] = (
     Option(
         name="hours",
         type=float,
-        parse=_above_zero,
+        parse=_hours,
         metavar="H",
         help="begin passes for so many hours",
         on=on("--hours", "soak"),
