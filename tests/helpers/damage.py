@@ -89,7 +89,8 @@ def damaged(rng, whole):
     kind = KINDS[rng.integers(len(KINDS))]
     if kind is joined:
         other = whole[rng.integers(len(whole))] if rng.random() < 0.7 else one
-        data, right = one.data + other.data, one.num_samples + other.num_samples
+        tail = other.data[_body_at(other.data) if rng.random() < 0.5 else 0 :]
+        data, right = one.data + tail, one.num_samples + other.num_samples
         return f"{one.label} joined with {other.label}", data, right
     return f"{one.label} {kind.__name__}", kind(rng, one.data), one.num_samples
 
@@ -163,7 +164,7 @@ def swapped(rng, data):
 
 
 def joined(rng, data):
-    """Stand for two whole files, one behind the other."""
+    """Stand for two whole files, one behind the other; the second perhaps without its header."""
     raise NotImplementedError
 
 
@@ -171,6 +172,13 @@ KINDS = (
     *(cut, beheaded, holed, doubled, flipped, flipped, flipped, zeroed),
     *(resized, scaled_sizes, trailed, swapped, joined),
 )
+
+
+def _body_at(data):
+    """Where a FLAC's frames, a WAV's samples, an OGG's second page start; 0 elsewhere."""
+    frames = max(data.find(b"\xff\xf8", 86), data.find(b"\xff\xf9", 86))
+    places = {b"fLaC": frames, b"RIFF": data.find(b"data") + 8, b"OggS": data.find(b"OggS", 4)}
+    return max(0, places.get(data[:4], 0))
 
 
 def _place(rng, data):

@@ -164,7 +164,7 @@ def test_header_that_claims_hours_is_damage_and_no_exclusion(spec, folder):
     data[22:26] = b"\x7f\xff\xff\xff"  # STREAMINFO: the low half of the sample count
     path.write_bytes(data)
 
-    with pytest.raises(AudioError, match=r"7-1-0002\.flac: cut off or damaged: 1600 samples"):
+    with pytest.raises(AudioError, match=r"7-1-0002\.flac: cut off or damaged: .* hold 1600"):
         load(spec)
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from w2v_core.data.containers.marks import AGAIN, DamageError, Marks
+from w2v_core.data.containers.unread import CONVERT, unread
 
 CONTAINERS = frozenset({"FLAC", "WAV", "WAVEX", "RF64", "MP3", "OGG"})  # libsndfile's names
 BLOCK_VALUES = 1 << 20  # samples over all channels that are read at once
@@ -36,16 +37,10 @@ def open_file(data: bytes) -> soundfile.SoundFile:
     try:
         file = _Forwards(io.BytesIO(data))
     except soundfile.SoundFileError as error:
-        raise DamageError(
-            f"{len(data)} bytes that are not FLAC, WAV, MP3 or OGG audio, or are cut off or "
-            f"damaged in the header ({cause(error)}); fetch or convert it again"
-        ) from error
+        raise unread(data, cause=cause(error)) from error
     if file.format not in CONTAINERS:
         file.close()
-        raise DamageError(
-            f"the file is {file.format_info}; FLAC, WAV, MP3 and OGG are read, convert it "
-            "(ffmpeg -i FILE OUT.flac)"
-        )
+        raise DamageError(f"the file is {file.format_info}; {CONVERT}")
     return file
 
 
@@ -76,8 +71,9 @@ def read_frames(
         if keep is None or decoded <= keep:
             blocks.append(_as_float(block))
     if decoded != marks.num_samples:
+        what = "cut off or damaged" if decoded < marks.num_samples else "padded or damaged"
         raise DamageError(
-            f"cut off or damaged: {decoded} samples decode, {marks.num_samples} belong; "
+            f"{what}: {decoded} samples decode, {marks.num_samples} belong; "
             f"{AGAIN}, or convert it (ffmpeg -i FILE OUT.flac)"
         )
     if marks.md5 not in {None, digest.digest()}:

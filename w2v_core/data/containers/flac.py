@@ -1,4 +1,4 @@
-"""FLAC: STREAMINFO's count and MD5; where no MD5 is given the frames have to add up.
+"""FLAC: STREAMINFO's count and MD5, and frames that add up to the count at the file's end.
 
 Source: RFC 9639, sections 8 (metadata) and 9.1 (frame headers). No torch here.
 """
@@ -30,6 +30,9 @@ BITS = {1: 8, 2: 12, 4: 16, 5: 20, 6: 24, 7: 32}
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
+    number: int
+    """Of its first sample, or, where all blocks but the last are equal, of the frame."""
+    counts_samples: bool
     num_samples: int
     rate_hz: int | None
     """None: as STREAMINFO says."""
@@ -45,8 +48,8 @@ def read_marks(data: bytes, *, start: int) -> Marks:
         start: Where ``fLaC`` stands.
 
     Raises:
-        DamageError: no count, a joined stream, a STREAMINFO that contradicts the first frame, or,
-            without an MD5, frames that do not add up to the count.
+        DamageError: no count, a joined stream, a STREAMINFO that contradicts the first frame, or
+            frames that do not add up to the count, or go on behind it.
     """
     try:
         info = StreamInfo(data[start + 8 : start + 42])
@@ -62,9 +65,8 @@ def read_marks(data: bytes, *, start: int) -> Marks:
         raise DamageError(f"another FLAC is joined to it at byte {joined}; {JOINED}")
     _refuse_contradiction(info, _frame(data, frames_at))
     belongs = _belongs_to(info)
-    _refuse_other_end(data, frames_at, info, belongs)
-    if not info.md5_signature:
-        _refuse_other_sum(data, info, belongs, frames_at)
+    last = _last_at(data, frames_at, info, belongs)
+    _refuse_other_sum(data, info, belongs, frames_at, last)
     md5 = int(info.md5_signature)
     return Marks(
         num_samples=int(info.total_samples),
@@ -118,35 +120,54 @@ def _belongs_to(info: StreamInfo) -> Callable[[_Frame | None], bool]:
     return belongs
 
 
-def _refuse_other_end(
+def _last_at(
     data: bytes, start: int, info: StreamInfo, belongs: Callable[[_Frame | None], bool]
-) -> None:
-    """Refuse what stands behind the last frame, or a last frame that is cut: its CRC-16 tells."""
+) -> int:
+    """Return where the frame stands that ends the file; its CRC-16 tells that it does.
+
+    Raises:
+        DamageError: something else stands behind the last frame, or the last frame is cut.
+    """
     position = end = audio_end(data)
     earliest = max(start, end - (info.max_framesize or MAX_FRAME_BYTES))
     sync = data[start : start + 2]  # its last bit, how blocks are counted, never changes
     while (position := data.rfind(sync, earliest, position + 1)) >= 0:
         if belongs(_frame(data, position)) and _has_crc16(data[position:end]):
-            return
+            return position
     raise DamageError(
         f"cut off, or something was joined to it: it does not end with a whole frame; {AGAIN}"
     )
 
 
 def _refuse_other_sum(
-    data: bytes, info: StreamInfo, belongs: Callable[[_Frame | None], bool], position: int
+    data: bytes,
+    info: StreamInfo,
+    belongs: Callable[[_Frame | None], bool],
+    position: int,
+    last: int,
 ) -> None:
-    """Add up the stream's frames; chance looks like one less than once in 10^9 bytes."""
-    total = 0
-    while (position := data.find(b"\xff", position)) >= 0:
+    """Follow the frames by their numbers: the one that ends the file must complete the count."""
+    sync, first, total, reached = data[position : position + 2], None, 0, position
+    while position >= 0:
         frame = _frame(data, position)
         if frame is not None and belongs(frame):
-            total += frame.num_samples
-        position += 1
+            first = first or frame
+            ahead = (frame.number - first.number) * (
+                1 if frame.counts_samples else first.num_samples
+            )
+            if ahead == total:
+                total, reached = total + frame.num_samples, position
+        position = data.find(sync, position + 1)
     if total != info.total_samples:
+        what = "cut off" if total < info.total_samples else "joined"
         raise DamageError(
-            f"its header counts {info.total_samples} samples and gives no MD5, its frames hold "
+            f"{what} or damaged: its header counts {info.total_samples} samples, its frames hold "
             f"{total}; {AGAIN}"
+        )
+    if reached != last:
+        raise DamageError(
+            f"frames of another recording stand behind the {total} samples that its header "
+            f"counts; {JOINED}"
         )
 
 
@@ -169,11 +190,21 @@ def _frame(data: bytes, position: int) -> _Frame | None:
     rate = int.from_bytes(head[at + size_bytes : end], "big")
     scaled = {12: rate * 1000, 13: rate, 14: rate * 10}.get(rate_code)
     return _Frame(
+        number=_number(head[4:at]),
+        counts_samples=bool(head[1] & 1),
         num_samples=_block(size_code, extra),
         rate_hz=scaled if scaled is not None else RATES_HZ.get(rate_code),
         channels=channels,
         bits=BITS.get(bits_code),
     )
+
+
+def _number(coded: bytes) -> int:
+    """Decode a frame's number, which is coded as UTF-8 codes characters, in up to 7 bytes."""
+    number = coded[0] & (0x7F if len(coded) == 1 else 0x7F >> len(coded))
+    for byte in coded[1:]:
+        number = number << 6 | byte & 0x3F
+    return number
 
 
 def _block(code: int, extra: int) -> int:

@@ -15,11 +15,10 @@ from mutagen.mp3 import HeaderNotFoundError, MPEGFrame
 from w2v_core.data.containers.marks import AGAIN, JOINED, DamageError
 from w2v_core.data.containers.tags import audio_end
 
+DECODER_DELAY = 529  # samples by which every decoder is behind; they are cut with the encoder's
 CRC_FRAME_BYTES = 190  # what ffmpeg takes the LAME tag's checksum over
-UNCOUNTED = (
-    "its first frame holds no frame count, so a cut would go unnoticed; encode it again "
-    "(ffmpeg -i FILE OUT.flac)"
-)
+REENCODE = "encode it again (ffmpeg -i FILE OUT.flac)"
+UNCOUNTED = f"its first frame holds no frame count, so a cut would go unnoticed; {REENCODE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,10 @@ def count_samples(data: bytes, *, start: int) -> int:
         DamageError: no count; more or fewer frames than it says; bytes that are no frame; a tag
             with a wrong checksum.
     """
-    first = _frame(data[start : start + 4])
+    head = data[start : start + 4]
+    first = _frame(head)
+    if first is None and head[:1] == b"\xff" and len(head) == 4 and not head[2] & 0xF0:
+        raise DamageError(f"free format (no bitrate in its frames) is not read; {REENCODE}")
     if first is None:
         raise DamageError(f"no MPEG frame stands at its start (byte {start}); {AGAIN}")
     tag = data[start : start + first.num_bytes]
@@ -90,7 +92,11 @@ def _vbri(tag: bytes) -> tuple[int, int] | None:
 
 
 def _xing(tag: bytes) -> tuple[int, int]:
-    """Return the frame count, and the samples of encoder delay and padding."""
+    """Return the frame count, and the samples of encoder delay and padding.
+
+    A stream that was copied by ffmpeg without encoding says 0 for both: its last frame ends it, and
+    what the decoder is behind is lost, whoever decodes it.
+    """
     at = max(tag[:64].find(b"Xing"), tag[:64].find(b"Info"))
     flags = int.from_bytes(tag[at + 4 : at + 8], "big")
     if at < 0 or not flags & 1:
@@ -102,7 +108,7 @@ def _xing(tag: bytes) -> tuple[int, int]:
         return expected, 0
     _refuse_wrong_checksum(tag, at=lame + 34)
     delay_and_padding = int.from_bytes(tag[lame + 21 : lame + 24], "big")
-    return expected, (delay_and_padding >> 12) + (delay_and_padding & 0xFFF)
+    return expected, (delay_and_padding >> 12) + max(DECODER_DELAY, delay_and_padding & 0xFFF)
 
 
 def _refuse_wrong_checksum(tag: bytes, *, at: int) -> None:

@@ -20,6 +20,7 @@ UNWRITTEN = (
     "file that is not a pipe (ffmpeg -i FILE OUT.wav)"
 )
 PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE  # wFormatTag
+IN_BLOCKS = frozenset({0x02, 0x11, 0x31})  # MS and IMA ADPCM, GSM 6.10: fmt gives a block's samples
 USUAL_RATES_HZ = frozenset(
     {8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 88_200, 96_000}
 )
@@ -111,7 +112,9 @@ def _samples(layout: bytes, data: bytes, chunks: dict[bytes, _Chunk], order: str
     if tag == EXTENSIBLE and len(layout) >= 26:  # the codec stands in the sub-format's GUID
         tag = int(struct.unpack_from(f"{order}H", layout, 24)[0])
     size = chunks[b"data"].size
-    if tag not in {PCM, FLOAT, ALAW, ULAW}:
+    if tag not in {PCM, FLOAT, ALAW, ULAW, *IN_BLOCKS}:
+        raise DamageError(f"its codec ({tag:#06x}) is not read; {CONVERT}")
+    if tag in IN_BLOCKS:
         block = struct.unpack_from(f"{order}H", layout, 18)[0] if len(layout) >= 20 else 0
         off = abs(byte_rate * block - rate_hz * align)
         if rate_hz not in USUAL_RATES_HZ or not block or off > 0.01 * rate_hz * align:
