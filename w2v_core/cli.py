@@ -131,9 +131,9 @@ def _run(arguments: Sequence[str]) -> int:
         if getattr(parsed, "debug", False) or not is_out_of_memory(error):
             raise
         what = printable(first_said(str(error)))
-        remedy = "use a smaller {flag:batch_size} or model"
-        said = f"w2v: out of memory; {name_flags(remedy, parsed.command)} ({what})\n"
-        sys.stderr.write(said)
+        remedy = name_flags("use a smaller {flag:batch_size} or model", parsed.command)
+        remedy = f"; {remedy}" if "--" in remedy else ""  # of a command that measures
+        sys.stderr.write(f"w2v: out of memory{remedy} ({what})\n")
         return INPUT_ERROR
 
 

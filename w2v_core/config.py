@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
 from w2v_core.errors import ConfigError, unknown_name
+from w2v_core.printable import shown
 from w2v_core.types import Dtype
 
 ForwardName = Literal["exact", "stock"]
@@ -22,6 +23,12 @@ MOST_RUNS = 10
 """Fresh process runs that a night may ask for beyond its first, unless asked otherwise."""
 SILENCE_S = 600.0
 """How long the process of a fleet's card may give no sign of life; more than a timed round."""
+MIN_PAIRS = 2
+"""Pairs a stage, of which a spread can be told."""
+MOST = 1_000_000_000
+"""Beyond any count that is meant; a typing error is told instead of tried."""
+MOST_S = 1e8
+"""Three years: ten times as long, in warm-up, is still a wait that threads can make."""
 MAX_STREAMS = 8  # copy streams; the HPU bridge has 32 physical ones and aliases the rest
 
 ChoiceT = TypeVar("ChoiceT", bound=str)
@@ -87,12 +94,7 @@ class EngineConfig:
         """Refuse counts below their least and autocast to float32."""
         parse_count("num_slots", self.num_slots)
         parse_count("decode_workers", self.decode_workers, least=0)
-        if not self.event_timeout_s > 0:
-            raise ConfigError(
-                f"{{flag:event_timeout}} is {self.event_timeout_s}; a wait needs more than 0 s",
-                field="event_timeout",
-                value=self.event_timeout_s,
-            )
+        parse_amount("event_timeout", self.event_timeout_s)
         if self.autocast and self.dtype == "float32":
             raise ConfigError(
                 "autocast to float32 does nothing; {use:dtype bfloat16}, or {use:autocast off}",
@@ -143,9 +145,9 @@ def parse_share(text: str | None, environ: Mapping[str, str] = os.environ) -> Sh
     if text == "auto":
         return _share_of_job(environ)
     number, _, of = text.partition("/")
-    if not (number.isdecimal() and of.isdecimal() and int(of)):
+    if not (is_whole(number) and is_whole(of) and int(of)):
         raise ConfigError(
-            f"{{flag:shard}} {text!r} is neither auto nor I/N, such as 2/7",
+            f"{{flag:shard}} {shown(text)} is neither auto nor I/N, such as 2/7",
             field="shard",
             value=text,
         )
@@ -170,6 +172,11 @@ def _share_of_job(environ: Mapping[str, str]) -> Share:
         "or an indexed job, or give I/N",
         field="shard",
     )
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is a count: digits, at most those of ``MOST``."""
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(MOST))
 
 
 def parse_path(text: str) -> Path:
@@ -199,14 +206,27 @@ def form_plan(kind: PlanKind, *, num_buckets: int | None, batch_size: int | None
     )
 
 
-def parse_count(name: str, value: int, *, least: int = 1) -> int:
-    """Return ``value`` where it is at least ``least``; ``name`` is an option's or a field's.
+def parse_count(name: str, value: int, *, least: int = 1, most: int = MOST) -> int:
+    """Return ``value`` where it is within its limits; ``name`` is an option's or a field's.
 
     Raises:
         ConfigError: naming the option, the value and the limit.
     """
-    if value < least:
-        text = f"{{flag:{name}}} is {value}; it must be at least {least}"
+    if not least <= value <= most:
+        limit = f"at least {least}" if value < least else f"at most {most}"
+        text = f"{{flag:{name}}} is {shown(value)}; it must be {limit}"
+        raise ConfigError(text, field=name, value=value)
+    return value
+
+
+def parse_amount(name: str, value: float, *, above: float = 0.0, most: float = MOST_S) -> float:
+    """Return a number that is above one limit and at most another; as ``parse_count``.
+
+    Raises:
+        ConfigError: naming the option, the value and the limits.
+    """
+    if not above < value <= most:  # nan is neither
+        text = f"{{flag:{name}}} is {value:g}; it must be above {above:g} and at most {most:g}"
         raise ConfigError(text, field=name, value=value)
     return value
 

@@ -29,7 +29,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from w2v_core.printable import printable
+from w2v_core.printable import printable, shown
 
 LFS_REMEDY = "is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned"
 
@@ -165,7 +165,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
-    return UnknownNameError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+    return UnknownNameError(f"unknown {kind} {shown(name)}: {hint}known are {', '.join(names)}")
 
 
 def is_lfs_pointer(data: bytes) -> bool:

@@ -62,7 +62,6 @@ def fleet(arguments: argparse.Namespace) -> int:
     from w2v_core.report.fleet import render_fleet_text
 
     options = given("fleet", arguments)
-    options.check()
     raw = raw_options("fleet", arguments)
     with ExitStack() as stack:
         stack.enter_context(alone(options["reports_dir"]))

@@ -50,7 +50,6 @@ def load(arguments: argparse.Namespace) -> int:
         ReportError: the logs cannot be written.
     """
     options = given("load", arguments)
-    options.check()
     if options["mode"] == "find-peak" and options["scenario"] != "server":
         raise ConfigError(
             f"{{flag:mode}} find-peak with {{flag:scenario}} {options['scenario']}: a rate is "

@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 
 
 def given(command: str, arguments: argparse.Namespace) -> Given:
-    """Return what a command was given, each option parsed once."""
-    return Given(command, vars(arguments).__getitem__)
+    """Return what a command was given, each option parsed once, before anything is read.
+
+    Raises:
+        W2VError: a value cannot be meant; names the flag and the remedy.
+    """
+    options = Given(command, vars(arguments).get)  # show and acknowledge have a part of baseline's
+    options.check()
+    return options
 
 
 def prepare_device(

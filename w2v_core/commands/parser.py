@@ -20,8 +20,6 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - argparse's own
         super().__init__(allow_abbrev=False, **options)
-        self.register("type", int, _whole_number)
-        self.register("type", float, _number)
         self.register("type", Path, _path)
 
     def parse_args(  # type: ignore[override]
@@ -45,21 +43,6 @@ class Parser(argparse.ArgumentParser):
         """End with one paragraph on stderr; the code is 3 for commands whose 2 is a verdict."""
         code = self.get_default("usage_error") or USAGE_ERROR
         self.exit(code, f"{self.prog}: {message}; see {self.prog} --help\n")
-
-
-def _whole_number(text: str) -> int:
-    """Read a count; its limits are checked where it is used."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
 
 
 def _path(text: str) -> Path:

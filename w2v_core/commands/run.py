@@ -63,7 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
         KeyboardInterrupt: interrupted; says what stays behind.
     """
     options = given("run", arguments)
-    options.check()
     validation = ValidationRun(_run_config(options), progress=bars)
     rounds: int = options["rounds"]
     cell = _cell(options)

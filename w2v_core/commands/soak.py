@@ -65,7 +65,6 @@ def soak(arguments: argparse.Namespace) -> int:
     from w2v_core.fleet.soak_report import Asked, read_asked
 
     options = given("soak", arguments)
-    options.check()
     given_raw, directory = raw_options("soak", arguments), options["resume"]
     raw = {name: value for name, value in given_raw.items() if name not in OWN}
     end: dict[str, Any] = {"passes": options["passes"], "hours": options["hours"]}

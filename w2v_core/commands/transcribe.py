@@ -66,7 +66,6 @@ def transcribe(arguments: argparse.Namespace) -> int:
         ConfigError: a file is named twice, or an option is outside its limits.
     """
     options = given("transcribe", arguments)
-    options.check()
     config = EngineConfig(
         dtype=options["dtype"],
         forward=options["forward"],

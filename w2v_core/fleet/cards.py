@@ -14,8 +14,9 @@ from pathlib import Path
 
 from w2v_core.backends.hpu_environment import MODULE_IDS, bridge_installed
 from w2v_core.backends.hpu_telemetry import ACCEL_ROOTS, SMI_TIMEOUT_S, query_hl_smi
-from w2v_core.config import DeviceChoice
+from w2v_core.config import DeviceChoice, is_whole
 from w2v_core.errors import ConfigError, DeviceError
+from w2v_core.printable import shown
 from w2v_core.system import read
 
 PCI = Path("/sys/bus/pci/devices")
@@ -25,7 +26,6 @@ MODULES = ("HABANA_VISIBLE_MODULES", "HLS_MODULE_ID")
 GPUS = "CUDA_VISIBLE_DEVICES"
 LOCAL_RANKS = ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID")
 """Of torchrun, Open MPI, MPICH and Intel MPI, Slurm."""
-MOST_DIGITS = 5  # of a card's number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +123,7 @@ def parse_count_of(asked: str) -> int:
 
 def _numbers(asked: str) -> list[int]:
     parts = [part.strip() for part in asked.rstrip(",").split(",")]
-    numbers = [int(part) for part in parts if part.isdecimal() and len(part) <= MOST_DIGITS]
+    numbers = [int(part) for part in parts if is_whole(part)]
     is_count = "," not in asked
     if (
         len(numbers) != len(parts)
@@ -131,8 +131,8 @@ def _numbers(asked: str) -> list[int]:
         or (is_count and not sum(numbers))
     ):
         raise ConfigError(
-            f"{{flag:cards}} {asked!r} is neither all, a count from 1, nor a list of different "
-            "numbers such as 0,2,5 (one card: 2,)",
+            f"{{flag:cards}} {shown(asked)} is neither all, a count from 1, nor a list of "
+            "different numbers such as 0,2,5 (one card: 2,)",
             field="cards",
             value=asked,
         )

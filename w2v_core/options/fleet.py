@@ -5,16 +5,7 @@ from __future__ import annotations
 from w2v_core.config import parse_share
 from w2v_core.errors import ConfigError
 from w2v_core.options.option import PYTEST, Option
-from w2v_core.options.rows import counted, listed, on, placed, worded
-
-MOST_HOURS = 100_000  # eleven years
-
-
-def _hours(value: float | None) -> float | None:
-    if value is not None and not 0 < value <= MOST_HOURS:
-        text = f"{{flag:hours}} is {value}; it must be above 0, and at most {MOST_HOURS}"
-        raise ConfigError(text, field="hours", value=value)
-    return value
+from w2v_core.options.rows import counted, listed, measured, on, placed, worded
 
 
 def _one_card(value: str | None) -> None:
@@ -27,6 +18,7 @@ def _one_card(value: str | None) -> None:
         )
 
 
+_MOST_HOURS = 1e5
 WAYS = ("each", "shard", "together")
 
 FLEET: tuple[Option, ...] = (
@@ -81,10 +73,9 @@ FLEET: tuple[Option, ...] = (
         help="so many passes over all cells, 20 at least: levels are tested over them",
         on=on("--passes", "soak"),
     ),
-    Option(
-        name="hours",
-        type=float,
-        parse=_hours,
+    measured(
+        "hours",
+        most=_MOST_HOURS,
         metavar="H",
         help="begin passes for so many hours",
         on=on("--hours", "soak"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from w2v_core.config import MOST_RUNS, SILENCE_S, parse_count
+from w2v_core.config import MIN_PAIRS, MOST_RUNS, SILENCE_S
 from w2v_core.options.option import PYTEST, Option
-from w2v_core.options.rows import CARDS, listed, on, placed, switch
+from w2v_core.options.rows import CARDS, counted, listed, measured, on, placed, switch
+
+_MOST_PAIRS = _MOST_CELLS = 1000
+"""What a simulation of both takes a few gigabytes for."""
+_SUREST = 0.999999
+"""Of a search that has an end."""
 
 JUDGING: tuple[Option, ...] = (
     # What is judged
@@ -68,10 +71,9 @@ JUDGING: tuple[Option, ...] = (
         },
     ),
     Option(name="by", help="who approves (default: the user's name)", on=on("--by", "baseline")),
-    Option(
-        name="confirm",
-        type=int,
-        parse=partial(parse_count, "confirm", least=0),
+    counted(
+        "confirm",
+        least=0,
         metavar="N",
         help="most fresh runs of the cells without a verdict",
         on={
@@ -115,9 +117,10 @@ JUDGING: tuple[Option, ...] = (
     ),
     Option(name="a", help="command of the reference", on=on("--a", "pair", required=True)),
     Option(name="b", help="command that is judged", on=on("--b", "pair", required=True)),
-    Option(
-        name="pairs",
-        type=int,
+    counted(
+        "pairs",
+        least=MIN_PAIRS,
+        most=_MOST_PAIRS,
         help="pairs a stage (default 5)",
         default=5,
         metavar="N",
@@ -127,16 +130,16 @@ JUDGING: tuple[Option, ...] = (
             **on("--pairs", "calibrate"),
         },
     ),
-    Option(
-        name="minutes",
-        type=float,
+    measured(
+        "minutes",
         help="instead of --pairs: what both stages may take (default 10 with {rounds})",
         metavar="M",
         on=on("--minutes", "pair"),
     ),
-    Option(
-        name="confidence",
-        type=float,
+    measured(
+        "confidence",
+        above=0.5,
+        most=_SUREST,
         help="probability of the answer at which it ends (default 0.95)",
         default=0.95,
         metavar="P",
@@ -151,9 +154,8 @@ JUDGING: tuple[Option, ...] = (
             **on("--directory", "bisect", help="keep runs and state there; goes on where it was"),
         },
     ),
-    Option(
-        name="timeout",
-        type=float,
+    measured(
+        "timeout",
         help="seconds for one run",
         metavar="S",
         on={
@@ -190,25 +192,24 @@ JUDGING: tuple[Option, ...] = (
         },
         help="noise of this command on this machine: --pairs pairs with itself; {out} as in pair",
     ),
-    Option(
-        name="nights",
-        type=int,
+    counted(
+        "nights",
         default=1000,
         metavar="N",
         help="to simulate (default 1000)",
         on=on("--nights", "calibrate"),
     ),
-    Option(
-        name="cells",
-        type=int,
+    counted(
+        "cells",
+        most=_MOST_CELLS,
         default=24,
         metavar="N",
         help="of --simulate (default 24)",
         on=on("--cells", "calibrate"),
     ),
-    Option(
-        name="pair_sd",
-        type=float,
+    measured(
+        "pair_sd",
+        most=1.0,
         default=0.007,
         metavar="SD",
         help="of a pair's log ratio (default 0.007)",
@@ -221,9 +222,9 @@ JUDGING: tuple[Option, ...] = (
         help="normal (default), t3 or ar1",
         on=on("--noise", "calibrate"),
     ),
-    Option(
-        name="seed",
-        type=int,
+    counted(
+        "seed",
+        least=0,
         default=0,
         metavar="N",
         help="of --simulate (default 0)",

@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from w2v_core.errors import ConfigError
 from w2v_core.options.option import Option
-from w2v_core.options.rows import listed, on, placed
+from w2v_core.options.rows import listed, measured, on, placed
 
 SCENARIOS = ("offline", "single-stream", "server")
 MODES = ("performance", "accuracy", "find-peak")
-
-
-def _positive(name: str, **more: Any) -> Option:  # noqa: ANN401
-    def parse(value: float | None) -> float | None:
-        if value is not None and not 0 < value < float("inf"):
-            text = f"{{flag:{name}}} is {value}; it must be above 0"
-            raise ConfigError(text, field=name, value=value)
-        return value
-
-    return Option(name=name, type=float, parse=parse, **more)
 
 
 LOAD: tuple[Option, ...] = (
@@ -39,21 +26,21 @@ LOAD: tuple[Option, ...] = (
         "highest rate of a server, searched by LoadGen",
         on=on("--mode", "load"),
     ),
-    _positive(
+    measured(
         "seconds",
         default=10.0,
         metavar="S",
         help="least duration of a performance run (default 10)",
         on=on("--seconds", "load"),
     ),
-    _positive(
+    measured(
         "p99_ms",
         default=1000.0,
         metavar="MS",
         help="server: bound of the 99th percentile of latency (default 1000)",
         on=on("--p99-ms", "load"),
     ),
-    _positive(
+    measured(
         "qps",
         metavar="N",
         help="queries a second that are expected, or tried first (default: measured by a pass; "

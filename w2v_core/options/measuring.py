@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 from w2v_core.backends.hpu_environment import EXECUTIONS
 from w2v_core.config import DEVICES, FORWARDS, PLAN_KINDS, BatchPlan, EngineConfig
-from w2v_core.errors import ConfigError
 from w2v_core.options.option import PYTEST, Option
-from w2v_core.options.rows import CARDS, chosen, counted, on, placed, switch, worded
+from w2v_core.options.rows import (
+    CARDS,
+    chosen,
+    counted,
+    measured,
+    on,
+    placed,
+    switch,
+    worded,
+    zero_or_one,
+)
 from w2v_core.types import DTYPES, parse_dtype
 
 _PLAN, _ENGINE = BatchPlan(), EngineConfig()
-_ZERO_OR_ONE: dict[str, Any] = {"type": int, "default": 1, "metavar": "{0,1}"}
-
-
-def _zero_or_one(name: str, value: int) -> bool:
-    if value not in (0, 1):
-        text = f"{{flag:{name}}} is {value}; it must be 0 or 1"
-        raise ConfigError(text, field=name, value=value)
-    return bool(value)
 
 
 MEASURING: tuple[Option, ...] = (
@@ -207,27 +205,22 @@ MEASURING: tuple[Option, ...] = (
         default=_PLAN.kind,
         on=on("--batch-plan", PYTEST, "run", *CARDS),
     ),
-    Option(
-        name="event_timeout",
-        type=float,
+    measured(
+        "event_timeout",
         default=_ENGINE.event_timeout_s,
         metavar="S",
         help="seconds, beyond its audio's length, until a batch counts as lost (default "
         f"{_ENGINE.event_timeout_s:g})",
         on=on("--event-timeout", PYTEST, "run", *CARDS),
     ),
-    Option(
-        name="multi_thread",
-        **_ZERO_OR_ONE,
-        parse=partial(_zero_or_one, "multi_thread"),
+    zero_or_one(
+        "multi_thread",
         help="1 (default): copies and decoding overlap the forward, decoding in a thread of its "
         "own; 0: one batch after another in one thread",
         on=on("--multi_thread -m", "run"),
     ),
-    Option(
-        name="graph_async",
-        **_ZERO_OR_ONE,
-        parse=partial(_zero_or_one, "graph_async"),
+    zero_or_one(
+        "graph_async",
         help="1 (default): replays are launched without waiting, always on here; 0 is taken "
         "without --use_graphs only, where it says nothing",
         on=on("--graph_async -g", "run"),

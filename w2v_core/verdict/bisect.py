@@ -100,7 +100,8 @@ def bisect(
     if len(names) < FEWEST or len(set(names)) != len(names):
         raise ConfigError(f"{len(names)} installations; give two or more different ones, in order")
     if not _HALF < confidence < 1:
-        raise ConfigError(f"confidence is {confidence}; it must be within ({_HALF}, 1)")
+        text = f"{{flag:confidence}} is {confidence}; it must be within ({_HALF}, 1)"
+        raise ConfigError(text, field="confidence", value=confidence)
     last = len(names) - 1
     seen: list[tuple[int, Ratios]] = [(last, measure(last))]
     scale = _scale(seen[0][1])

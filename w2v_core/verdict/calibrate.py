@@ -16,11 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special  # not scipy.stats, whose import takes longer than a verdict
 
-from w2v_core.config import MOST_RUNS, parse_count
+from w2v_core.config import MIN_PAIRS, MOST_RUNS, parse_count
 from w2v_core.errors import ConfigError
 from w2v_core.verdict.decide import FAIL, INCONCLUSIVE, PASS, Policy, decide_night
 from w2v_core.verdict.night import Nights
-from w2v_core.verdict.paired import MIN_PAIRS
 from w2v_core.verdict.statistics import Floats
 
 Noise = Literal["normal", "t3", "ar1", "recorded"]

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from w2v_core.config import MIN_PAIRS
 from w2v_core.errors import ConfigError
 from w2v_core.verdict.decide import Policy
-from w2v_core.verdict.paired import MIN_PAIRS, Pair, log_ratios
+from w2v_core.verdict.paired import Pair, log_ratios
 from w2v_core.verdict.statistics import Floats, t_quantile
 
 PILOT_PAIRS = 3

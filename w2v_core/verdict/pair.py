@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from w2v_core.config import parse_count
+from w2v_core.config import MIN_PAIRS, parse_count
 from w2v_core.errors import ConfigError, RecordError
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import CONFIRM, read_run
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.effort import PILOT_PAIRS, PILOT_ROUNDS, Plan, allocate, learn
 from w2v_core.verdict.outcome import GateResult
-from w2v_core.verdict.paired import MIN_PAIRS, Pair, judge_pairs
+from w2v_core.verdict.paired import Pair, judge_pairs
 from w2v_core.verdict.process import LOG, Report, run_logged
 
 OUT = "{out}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from w2v_core.config import MIN_PAIRS
 from w2v_core.records.fingerprint import place
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.decide import Decision, Policy, decide_pairs
@@ -21,8 +22,6 @@ from w2v_core.verdict.outcome import CellVerdict, Finding, GateResult, failed, r
 from w2v_core.verdict.soundness import transcripts_key
 from w2v_core.verdict.statistics import Floats
 from w2v_core.verdict.wer import wer_findings
-
-MIN_PAIRS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
