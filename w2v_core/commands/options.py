@@ -64,7 +64,7 @@ def prepare_device(
             family=family,
             recipe_cache=recipe_cache,
         )
-        if mode is None and chosen.get(LAZY_MODE) == "0":
+        if mode is None and chosen.get(LAZY_MODE) == "0" and bridge_installed():
             sys.stderr.write("note: execution eager: stock torch has no lazy mode, no HPU graphs\n")
 
 
