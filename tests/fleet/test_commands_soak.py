@@ -144,7 +144,6 @@ def test_hours_are_those_of_all_processes(tmp_path, jobs):
         (("--passes", "30", "--hours", "1"), "give --passes or --hours"),
         (("--passes", "19"), "--passes is 19; levels are tested over 20"),
         (("--hours", "0"), "--hours is 0; it must be above 0"),
-        (("--hours", "nan"), "--hours is nan"),
         (("--hours", "1e308"), "at most 100000"),
         (("--passes", "20", "--cards", "9"), "--cards 9"),
     ],
