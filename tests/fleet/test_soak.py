@@ -2,14 +2,18 @@
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from w2v_core.errors import RecordError
+from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import Disagreement
 from w2v_core.fleet.passes import PASSES, CellPass, Pass, append_pass, drop_cut_off, read_passes
+from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.soak_verdict import CardSoak, judge_soak
+from w2v_core.fleet.ways import Fleet, measure_again
 from w2v_core.fleet.weights import WeightDifference, Weights
 
 CELL = "canary_base-float32-canary_speech-nographs-exact"
@@ -121,6 +125,42 @@ def test_a_weight_that_changed_is_named_with_tensor_pass_and_both_digests():
     (reason,) = found["cpu 0", CELL].reasons
     assert "suspect of silent data corruption: behind 14 of 30 passes" in reason
     assert "pass 17 on: encoder.head.weight: SHA-256 abababababababab, should be cdcdcdcd" in reason
+
+
+@pytest.mark.parametrize(
+    ("own", "neighbour", "says"),
+    [
+        ("cd", "cd", "a fresh process of cpu 0 loads the weights that cpu 1 loads"),
+        ("ab", "cd", "a fresh process of cpu 0 loads other weights than cpu 1: encoder.head.w"),
+        ("cd", "ef", "cpu 1 itself loads another encoder.head.weight: neither is to be trusted"),
+    ],
+)
+def test_a_suspect_by_its_weights_alone_loads_them_again_beside_a_neighbour(
+    tmp_path, own, neighbour, says
+):
+    flip = {"altered": (altered(),), "num_altered": 1}
+    passes = [a_pass(n, weights="x" * (n > 16), **(flip if n > 16 else {})) for n in range(1, 31)]
+    judged, _ = judge_soak([card_of("cpu 0", passes), card_of("cpu 1", map(a_pass, range(1, 31)))])
+    held = {"cpu 0": own * 32, "cpu 1": neighbour * 32}
+
+    def run(job, card):
+        weights = Weights(digests={"encoder.head.weight": held[job.card]}, num_bytes=4)
+        folder = Path(job.folder)
+        return Outcome(card=job.card, folder=folder, records={}, frames={}, weights={CELL: weights})
+
+    fleet = Fleet(
+        cards=tuple(Card(device="cpu", number=n) for n in (0, 1)),
+        directory=tmp_path,
+        front_end="soak",
+        options={},
+        command="w2v soak",
+        run=run,
+        report=lambda _: None,
+    )
+    (again,) = measure_again(fleet, judged)
+
+    assert (again.card, again.neighbour, again.cell) == ("cpu 0", "cpu 1", CELL)
+    assert again.told.startswith(says)
 
 
 @pytest.mark.parametrize(("cards", "verdict"), [(3, "FAIL"), (2, "INCONCLUSIVE")])

@@ -114,6 +114,9 @@ def test_a_low_bit_of_one_weight_that_changes_no_id_is_found_and_located(tmp_pat
     assert wrong["own"] != wrong["others"]
     assert "suspect of silent data corruption" in told
     assert f"from pass 9 on: {LAYER}.weight: SHA-256 {wrong['own'][:16]}" in told
+    assert "read again at once, 1 of 1 were so" in told
+    (again,) = found["again"]
+    assert "a fresh process of hpu 4 loads the weights that hpu 0 loads" in again["told"]
     assert wrong["others"][:16] in told
 
     directory, _ = left(tmp_path)

@@ -188,6 +188,7 @@ def _run(
         while not ray.wait([answer], timeout=LOOK_S)[0]:
             if stop is not None and is_stopped(stop):
                 ray.kill(actor)
+                return collect(job, "was stopped")
         outcome, files = ray.get(answer)
     except ray.exceptions.RayTaskError as error:
         return collect(job, f"could not run its job: {_why(error)}")

@@ -41,6 +41,9 @@ class CellPass:
     altered: tuple[WeightDifference, ...] = ()
     """The first tensors of weights that are not as they were loaded."""
     num_altered: int = 0
+    num_altered_again: int | None = None
+    """How many of them a second reading found so too: the others were read wrong, not held. None
+    where none was altered, and of an older soak."""
     digest_s: float = 0.0
     """What reading the weights took, behind ``wall_s``."""
     temperature_c: float | None = None

@@ -12,14 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from w2v_core.errors import RecordError
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import Frames, read_frames
-from w2v_core.fleet.job import FRAMES, Job
+from w2v_core.fleet.job import FRAMES, WEIGHTS, Job
+from w2v_core.fleet.weights import Weights, read_written
 from w2v_core.printable import printable, shorten
 from w2v_core.records.record import CellRecord
 from w2v_core.records.store import RUN, read_run
@@ -42,6 +43,8 @@ class Outcome:
     """By cell; those that were whole when it ended."""
     frames: Mapping[str, Frames]
     """By cell."""
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    """By cell, as they were loaded; of a soak's suspect that is asked again."""
     problem: str = ""
     """Why not all cells are there; empty where they are."""
     refused: bool = False
@@ -127,10 +130,13 @@ def collect(job: Job, problem: str = "", *, refused: bool = False, wall_s: float
     folder = Path(job.folder)
     records: dict[str, CellRecord] = {}
     frames: dict[str, Frames] = {}
+    weights: dict[str, Weights] = {}
     try:
         if (folder / RUN).exists():
             records = {r.cell: r for r in read_run(folder).records}
             frames = {c: read_frames(folder / FRAMES.format(cell=c)) for c in records}
+            kept = {c: folder / WEIGHTS.format(cell=c) for c in records}
+            weights = {c: read_written(file) for c, file in kept.items() if file.exists()}
     except RecordError as error:
         problem = f"{problem}; {error}" if problem else str(error)
     return Outcome(
@@ -138,6 +144,7 @@ def collect(job: Job, problem: str = "", *, refused: bool = False, wall_s: float
         folder=folder,
         records=records,
         frames=frames,
+        weights=weights,
         problem=problem,
         refused=refused,
         wall_s=wall_s,

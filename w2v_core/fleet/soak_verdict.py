@@ -139,12 +139,14 @@ def _judge_cell(
     ]
     findings += _speed(card, cell, alpha=alpha, policy=policy)
     wrong = [d for _, c in passes for d in c.wrong]
+    altered = [d for _, c in passes for d in c.altered]
     return CardCell(
         card=card.card,
         cell=cell,
         records=(),
         findings=ranked(findings),
         wrong=(*wrong, *others),
+        altered=(*altered, *loaded),
     )
 
 
@@ -164,6 +166,8 @@ def _same(passes: Sequence[tuple[Pass, CellPass]]) -> list[Finding]:
     if altered := [(one, c) for one, c in passes if c.num_altered]:
         one, c = altered[0]
         more = f", and {c.num_altered - 1} more tensors" if c.num_altered > 1 else ""
+        if c.num_altered_again is not None:
+            more += f"; read again at once, {c.num_altered_again} of {c.num_altered} were so"
         told = (
             f"{SUSPECT}: behind {len(altered)} of {len(passes)} passes the device held other "
             f"weights than were loaded, from pass {one.number} on: {c.altered[0]}{more}"

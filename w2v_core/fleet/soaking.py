@@ -31,6 +31,7 @@ from w2v_core.fleet.passes import (
     read_passes,
 )
 from w2v_core.fleet.weights import (
+    WeightDifference,
     Weights,
     read_weights,
     read_written,
@@ -162,6 +163,7 @@ def _pass(one: _Soaked, *, card: str, sensor: Sensor | str) -> CellPass:
     held = read_weights(one.engine) if one.engine.lost is None else None
     digest_s = time.perf_counter() - started_s
     altered = [] if held is None else weight_differences(card, held, one.loaded)
+    still = _still(one, altered)
     return CellPass(
         cell=str(one.cell),
         wall_s=done.wall_s,
@@ -173,11 +175,20 @@ def _pass(one: _Soaked, *, card: str, sensor: Sensor | str) -> CellPass:
         weights=None if held is None else held.digest,
         altered=tuple(altered[:MOST_TOLD]),
         num_altered=len(altered),
+        num_altered_again=still,
         digest_s=digest_s,
         temperature_c=power.peak_temperature_c,
         power_w=power.mean_w,
         throttled=power.throttled,
     )
+
+
+def _still(one: _Soaked, altered: Sequence[WeightDifference]) -> int | None:
+    """Read the weights once more where some were altered; returns how many of them still are."""
+    if not altered:
+        return None
+    again = weight_differences(altered[0].card, read_weights(one.engine), one.loaded)
+    return len({d.tensor for d in altered} & {d.tensor for d in again})
 
 
 def _changed(card: str, done: Transcription, first: Frames) -> list[Disagreement]:

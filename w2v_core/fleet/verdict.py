@@ -20,6 +20,7 @@ import numpy as np
 
 from w2v_core.fleet.frames import Disagreement, disagreements
 from w2v_core.fleet.process import Outcome
+from w2v_core.fleet.weights import WeightDifference
 from w2v_core.records.fingerprint import key
 from w2v_core.records.record import CellRecord
 from w2v_core.verdict.decide import Policy, Verdict
@@ -45,6 +46,13 @@ class CardCell:
     throughput: Throughput | None = None
     wer: Wer | None = None
     wrong: tuple[Disagreement, ...] = ()
+    altered: tuple[WeightDifference, ...] = ()
+    """Weights that a soak found otherwise than they should be."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the card is a suspect of silent data corruption."""
+        return bool(self.wrong or self.altered)
 
     @property
     def rtfx(self) -> float | None:

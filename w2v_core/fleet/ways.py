@@ -16,6 +16,7 @@ from w2v_core.fleet.frames import Frames, first_difference
 from w2v_core.fleet.job import Job, Soak
 from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.verdict import CardCell
+from w2v_core.fleet.weights import weight_differences
 from w2v_core.verdict.decide import Policy
 from w2v_core.verdict.outcome import Finding, GateResult, failed
 from w2v_core.verdict.statistics import lower_bound, paired_effects, upper_bound
@@ -105,16 +106,17 @@ class Again:
 
 
 def measure_again(fleet: Fleet, judged: Sequence[CardCell]) -> tuple[Again, ...]:
-    """Run the cells of cards whose frame ids were wrong again, there and on a neighbour; blocks."""
+    """Run the cells of suspects again, in fresh processes there and on a neighbour; blocks."""
     cards = {str(card): card for card in fleet.cards}
-    suspects = dict.fromkeys(c.card for c in judged if c.wrong)
+    suspects = dict.fromkeys(c.card for c in judged if c.is_suspect)
     found: list[Again] = []
     for suspect in suspects:
-        cells = tuple(c.cell for c in judged if c.wrong and c.card == suspect)
+        own_cells = [c for c in judged if c.is_suspect and c.card == suspect]
+        cells = tuple(c.cell for c in own_cells)
         beside = next((c.card for c in judged if c.cell in cells and c.card not in suspects), None)
         if beside is None:
             continue
-        fleet.report(f"{suspect} and {beside} again: frame ids differ")
+        fleet.report(f"{suspect} and {beside} again: frame ids or weights differ")
         with ThreadPoolExecutor(2) as pool:
             asked = [
                 pool.submit(fleet.measure, cards[c], "again", cells=cells)
@@ -122,14 +124,8 @@ def measure_again(fleet: Fleet, judged: Sequence[CardCell]) -> tuple[Again, ...]
             ]
         own, other = (future.result() for future in asked)
         found += [
-            Again(
-                card=suspect,
-                neighbour=beside,
-                cell=c.cell,
-                told=_told_again(c, own, other),
-            )
-            for c in judged
-            if c.wrong and c.card == suspect
+            Again(card=suspect, neighbour=beside, cell=c.cell, told=_told_again(c, own, other))
+            for c in own_cells
         ]
     return tuple(found)
 
@@ -144,10 +140,32 @@ def result_of(
 
 
 def _told_again(suspected: CardCell, own: Outcome, other: Outcome) -> str:
-    """Say which of two cards is wrong: by the neighbour's ids, which the majority had before."""
+    """Say which of two cards is wrong, by the neighbour."""
     problem = own.problem or other.problem
     if problem:
         return f"nothing, as {own.card if own.problem else other.card} {problem}"
+    told = [_told_ids(suspected, own, other)] if suspected.wrong else []
+    told += [_told_weights(suspected, own, other)] if suspected.altered else []
+    return "; ".join(told)
+
+
+def _told_weights(suspected: CardCell, own: Outcome, other: Outcome) -> str:
+    """Compare what fresh processes loaded, by the digest that the suspect's should have been."""
+    first = suspected.altered[0]
+    norm, loaded = other.weights[suspected.cell], own.weights[suspected.cell]
+    if norm.digests.get(first.tensor) != first.others:
+        return f"{other.card} itself loads another {first.tensor}: neither is to be trusted"
+    differs = weight_differences(own.card, loaded, norm)
+    if not differs:
+        return (
+            f"a fresh process of {own.card} loads the weights that {other.card} loads: what was "
+            "altered was in the memory of the one before"
+        )
+    return f"a fresh process of {own.card} loads other weights than {other.card}: {differs[0]}"
+
+
+def _told_ids(suspected: CardCell, own: Outcome, other: Outcome) -> str:
+    """Compare the ids, by the neighbour's, which the majority had before."""
     first = suspected.wrong[0]
     norm, ids = other.frames[suspected.cell], own.frames[suspected.cell]
     differs = {i: f for i, f in ids.items() if i in norm and not np.array_equal(f, norm[i])}

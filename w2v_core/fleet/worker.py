@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from w2v_core.backends.hpu_environment import hold_bridge, prepare_environment
 from w2v_core.config import parse_share
 from w2v_core.errors import W2VError, is_out_of_memory
-from w2v_core.fleet.job import FRAMES, Job
+from w2v_core.fleet.job import FRAMES, WEIGHTS, Job
+from w2v_core.fleet.weights import read_weights, write_weights
 from w2v_core.options.cells import cells_of
 from w2v_core.options.option import Given, flagged, name_flags
 from w2v_core.progress import Advance, Progress
@@ -91,6 +92,8 @@ def work(job: Job, tell: Tell) -> None:
             continue
         tell(stage=str(cell))
         _measure(run, cell, folder, rounds=job.rounds)
+        if job.front_end == "soak":  # which asks a suspect again: of its weights too
+            write_weights(folder / WEIGHTS.format(cell=cell), read_weights(run.engine(cell)))
 
 
 def _measure(run: ValidationRun, cell: Cell, folder: Path, *, rounds: int) -> None:
