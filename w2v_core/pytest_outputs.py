@@ -50,6 +50,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         if hasattr(config.option, key):
             setattr(config.option, key, _expanded(getattr(config.option, key)))
     try:
+        _check_names(config)
         _check_storage_kind(str(option(config, "storage")))
         check_comparison(option(config, "compare"), storage=str(option(config, "storage")))
         _check_json(option(config, "json"))
@@ -72,6 +73,19 @@ def _expanded(value: Any) -> Any:  # noqa: ANN401 - an option's value: text, pat
         return value
     scheme, mark, path = str(value).rpartition("file://")
     return type(value)(scheme + mark + os.path.expanduser(path))  # noqa: PTH111 (a glob too)
+
+
+def _check_names(config: pytest.Config) -> None:
+    """Refuse names that would steer the terminal, which both pytest and its plugins print."""
+    given = {f"--benchmark-{name}": option(config, name) for name in (*_PATHS, "save")}
+    given |= {flag: config.getoption(key, None) for flag, key in _REPORTS.items()}
+    for flag, value in given.items():
+        for one in value if isinstance(value, list) else [value]:
+            text = str(one).encode(errors="ignore").decode()  # a byte that is no UTF-8 steers none
+            if text != (shown := printable(text)):
+                raise ConfigError(
+                    f"{flag} {shown}: a name with control characters; use another name"
+                )
 
 
 def _check_storage_kind(url: str) -> None:

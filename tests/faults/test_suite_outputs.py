@@ -3,14 +3,13 @@
 import json
 import os
 import threading
-from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.suite import run_sessions, tiny_inputs
 from w2v_core import pytest_plugin
-from w2v_core.pytest_entry import refuse_timer
+from w2v_core.pytest_clock import refuse_timer
 
 LONG = "n" * 260
 STATS = {
@@ -42,6 +41,12 @@ SAVED = {
     "rounds-of-half": saved(rounds=0.5),
 }
 """Files that are no saved run, each in another way."""
+ESCAPE = "a\x1b[2J"
+NAMES = (
+    *("--benchmark-json", "--benchmark-save", "--benchmark-histogram", "--benchmark-cprofile-dump"),
+    *("--benchmark-compare", "--junit-xml", "--benchmark-storage"),
+)
+"""Options whose value pytest or pytest-benchmark prints as it is."""
 REFUSED = {
     "--benchmark-json=/no/such/folder.json": "there is no directory /no/such",
     "--benchmark-json=~/no/such/folder.json": f"there is no directory {Path.home()}/no",
@@ -74,7 +79,11 @@ REFUSED = {
     "--benchmark-timer time.nothing": "has no attribute 'nothing'; leave it out",
     "--benchmark-timer=time.altzone": "--benchmark-timer time.altzone is no function",
     "--benchmark-timer=short": "dotted form",
-    "-o addopts=--benchmark-timer=no.such": "--benchmark-timer no.such: No module named 'no'",
+    "-p w2v_core.pytest_entry -o addopts=--benchmark-timer=no.such": "timer no.such: No module",
+    **{f"{name}={{escape}}": f"{name} a\\x1b[2J: " for name in NAMES},
+    "--benchmark-save=a\u202eb": "--benchmark-save a\\u202eb: ",
+    "--benchmark-save=x --benchmark-storage={escape}": "--benchmark-storage a\\x1b[2J: ",
+    "--log-file={escape}": "--log-file a\\x1b[2J: ",
 }
 
 
@@ -92,11 +101,11 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def answers(folder):
     """What collecting the suite answers to options."""
-    is_installed = any(e.name == "w2v" for e in entry_points(group="pytest11"))
-    entry = [] if is_installed else ["-p", "w2v_core.pytest_entry"]
-    collect = [*entry, "--models", "canary-base", "--co", "-q", "-W", "ignore"]
+    collect = ["--models", "canary-base", "--co", "-q", "-W", "ignore"]
     before = {p.name: p.lstat().st_mtime_ns for p in folder.iterdir()}
-    lines = {line: [*collect, *line.format(folder=folder).split()] for line in REFUSED}
+    lines = {
+        line: [*collect, *line.format(folder=folder, escape=ESCAPE).split()] for line in REFUSED
+    }
     told = run_sessions(lines)
     assert {p.name: p.lstat().st_mtime_ns for p in folder.iterdir()} == before
     return told
