@@ -180,3 +180,27 @@ def test_what_cannot_go_on_is_told(capsys, tmp_path, jobs):
     (directory / "soak.json").write_text(json.dumps(data))
     code, err = said(capsys, "soak", "--resume", str(directory), "--passes", "40")
     assert (code, "the soak that is to go on ran on cpu 0" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("dtypes", 5, "dtypes is 5, which no --dtypes can be"),
+        ("datasets", ["a"], "which no --datasets can be"),
+        ("timeout", "long", "timeout is 'long', which no --timeout can be"),
+        ("cards", 7, "cards is 7"),
+        ("batch_size", -3, "--batch-size is -3"),
+    ],
+)
+def test_a_soak_whose_file_was_edited_is_refused_by_what_stands_in_it(
+    capsys, tmp_path, jobs, name, value, says
+):
+    main([*HOST, "--passes", "20", "--reports-dir", str(tmp_path)])
+    directory, found = left(tmp_path)
+    found["asked"]["options"][name] = value
+    (directory / "soak.json").write_text(json.dumps(found))
+    before = len(jobs)
+    code, err = said(capsys, "soak", "--resume", str(directory))
+
+    assert (code, len(jobs)) == (2 if value == -3 else 3, before)
+    assert says in err

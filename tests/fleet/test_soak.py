@@ -12,6 +12,8 @@ from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import Disagreement
 from w2v_core.fleet.passes import PASSES, CellPass, Pass, append_pass, drop_cut_off, read_passes
 from w2v_core.fleet.process import Outcome
+from w2v_core.fleet.soak import Soaked
+from w2v_core.fleet.soak_report import Asked, write_soak
 from w2v_core.fleet.soak_verdict import CardSoak, judge_soak
 from w2v_core.fleet.ways import Fleet, measure_again
 from w2v_core.fleet.weights import WeightDifference, Weights
@@ -68,6 +70,15 @@ def test_a_first_line_that_was_cut_off_leaves_no_pass(tmp_path, length):
 
     assert read_passes(path) == []
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("numbers", [(1, 3), (1, 2, 2), (2, 3)])
+def test_passes_that_are_missing_or_there_twice_are_no_soak_to_go_on_with(tmp_path, numbers):
+    for number in numbers:
+        append_pass(tmp_path / PASSES, a_pass(number))
+
+    with pytest.raises(RecordError, match="passes are missing, or there twice"):
+        read_passes(tmp_path / PASSES)
 
 
 def test_a_whole_line_that_is_no_pass_is_named(tmp_path):
@@ -230,6 +241,18 @@ def test_too_few_passes_say_nothing(count, what):
     found = verdicts(card_of("cpu 0", map(a_pass, range(1, count + 1))))
 
     assert found["cpu 0", what].verdict == "INCONCLUSIVE"
+
+
+def test_a_level_that_the_last_process_does_not_tell_keeps_its_last_value(tmp_path):
+    """Another C library, or a version of ours that measures less."""
+    passes = [*map(a_pass, range(1, 31)), replace(a_pass(31, process="p2"), levels={"threads": 2})]
+    card = card_of("cpu 0", passes, software="{}", device="cpu")
+    judged, slopes = judge_soak([card])
+    run = Soaked(cards=(card,), judged=judged, slopes=slopes, again=(), interrupted=False)
+    (directory := tmp_path / "dev" / "run").mkdir(parents=True)
+    found, _ = write_soak(directory, Asked(options={}, passes=31, cards=("cpu 0",)), run)
+
+    assert found["cards"][0]["levels"]["descriptors"]["last"] == 5
 
 
 def test_a_process_that_was_lost_is_told():

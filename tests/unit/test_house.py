@@ -16,8 +16,8 @@ BUDGETS = {
     "data": 2800,  # drawn at 1,000; manifests, containers, cutting, foreign names, layouts
     "engine": 1600,  # drawn at 1,000; graphs, logits of a pass, watchdog, requests one by one
     "model": 2560,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
-    "fleet": 3640,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks,
-    # digests of weights, cards of Ray that others hold
+    "fleet": 3660,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks,
+    # digests of weights, cards of Ray that others hold; soaks that were edited
     "options": 1055,  # not drawn; one table in place of two sets of declarations; a fleet's; limits
     "records": 1840,  # drawn at 750; history, its records' shared transcripts, older schemas
     "report": 3130,  # drawn at 1,500; soaks, exports, both modes, phones and paper, all runs

@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -24,9 +25,10 @@ from w2v_core.commands.fleet import (
     sets_of,
 )
 from w2v_core.commands.options import given
-from w2v_core.errors import ConfigError
+from w2v_core.errors import ConfigError, RecordError
 from w2v_core.options.option import Given, declare, options_of
 from w2v_core.printable import printable
+from w2v_core.records.store import SOAK
 
 if TYPE_CHECKING:
     from w2v_core.fleet.cards import Card
@@ -72,10 +74,13 @@ def soak(arguments: argparse.Namespace) -> int:
     if directory is not None:
         _refuse_others(raw)
         asked = read_asked(directory)
-        raw = {**raw, **asked.options}
-        options = Given("soak", {**given_raw, **raw}.__getitem__)
         if any(end.values()):
             asked = replace(asked, **end)
+        raw = {**raw, **asked.options}
+        kept = {**given_raw, **raw, "passes": asked.passes, "hours": asked.hours}
+        _refuse_kinds(directory, kept)
+        options = Given("soak", kept.__getitem__)
+        options.check()
     else:
         asked = replace(asked, options=raw)
     asked.check()
@@ -127,6 +132,17 @@ def _refuse_others(raw: dict[str, Any]) -> None:
         if flag.dest in raw and raw[flag.dest] != option.default_on("soak"):
             text = f"{flag.shown} with {{flag:resume}}: a soak goes on with its own; leave it out"
             raise ConfigError(text, field=option.name, value=raw[flag.dest])
+
+
+def _refuse_kinds(directory: Path, kept: Mapping[str, Any]) -> None:
+    """Refuse what argparse cannot have read, in a file that was edited."""
+    for option in options_of("soak").values():
+        flag, default = option.on["soak"], option.default_on("soak")
+        value = kept[flag.dest]
+        kind = bool if option.is_switch(flag) else str if option.type is None else (int, float)
+        if not isinstance(value, kind) and not (value is default is None):
+            told = f"{directory / SOAK}: {flag.dest} is {value!r}, which no {flag.shown} can be"
+            raise RecordError(f"{told}; start another soak")
 
 
 def _same_cards(asked: Asked, cards: tuple[Card, ...]) -> Asked:

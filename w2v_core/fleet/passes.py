@@ -90,7 +90,7 @@ def read_passes(path: Path) -> list[Pass]:
     """Read the passes of a card, oldest first; one that was cut off by a kill is not there.
 
     Raises:
-        RecordError: a line that is whole cannot be read; names it.
+        RecordError: a line that is whole cannot be read, or is not the next pass; names it.
     """
     if not path.exists():
         return []
@@ -100,6 +100,9 @@ def read_passes(path: Path) -> list[Pass]:
         source = f"{path.name} line {number}"
         data = decode(line, source=source, error=RecordError)
         found.append(convert(data, Pass, source=source, error=RecordError))
+        if found[-1].number != number:
+            told = f"{source} is pass {found[-1].number}; passes are missing, or there twice"
+            raise RecordError(f"{told}: start another soak")
     return found
 
 

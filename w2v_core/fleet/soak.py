@@ -48,6 +48,8 @@ class Soaked:
             stop: See ``process.stoppable``.
             problems: What earlier processes told when they ended, by card.
         """
+        for card in fleet.cards:  # what cannot be read is told before any of them begins
+            read_passes(fleet.folder(card, PLACE) / PASSES)
         ended, interrupted = soak_cards(fleet, asked, stop=stop)
         told = {card: [*problems.get(card, ()), *new] for card, new in ended.items()}
         cards = read_soak(fleet, told)

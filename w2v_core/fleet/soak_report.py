@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -104,10 +104,15 @@ def _card(run: Soaked, name: str) -> dict[str, Any]:
         "wall_s": sum(one.wall_s for one in card.passes),
         "problems": list(card.problems),
         "levels": {
-            level: {**asdict(slope), "leaks": slope.is_leak, "last": card.passes[-1].levels[level]}
+            level: {**asdict(slope), "leaks": slope.is_leak, "last": _last(card.passes, level)}
             for level, slope in run.slopes[name].items()
         },
     }
+
+
+def _last(passes: Sequence[Pass], level: str) -> int:
+    """Return the last value; the process that a soak goes on with may not tell every level."""
+    return next(one.levels[level] for one in reversed(passes) if level in one.levels)
 
 
 def _cell(run: Soaked, name: str, cell: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def soak(
     """Measure the cells pass after pass, from where the folder's passes end; blocks.
 
     Raises:
-        RecordError: the first pass was made with other software.
+        RecordError: passes were made with other software, or of other cells.
         DeviceLostError: the device was lost; the pass in which it was is kept.
         ReportError: a pass cannot be written.
     """
@@ -91,6 +91,7 @@ def soak(
     drop_cut_off(path)
     before = read_passes(path)
     _keep_software(folder / SOFTWARE, run.environment)
+    _refuse_other_cells(before, cells)
     soaked = [_warm(run, cell, folder) for cell in cells]
     sensor = sensor_of(run.backend, run.environment)
     process, batches = f"{datetime.now(timezone.utc):%Y%m%dT%H%M%SZ}", 0
@@ -130,6 +131,12 @@ def _keep_software(path: Path, environment: Mapping[str, Any]) -> None:
     if changed:
         told = ", ".join(f"{c.field} {c.a} -> {c.b}" for c in changed)
         raise RecordError(f"changed since the first pass: {told}; start another soak")
+
+
+def _refuse_other_cells(before: Sequence[Pass], cells: Sequence[Cell]) -> None:
+    ours = {str(cell) for cell in cells}
+    if odd := {c.cell for one in before for c in one.cells} ^ (ours if before else set()):
+        raise RecordError(f"{PASSES} and this soak differ in {min(odd)}; start another soak")
 
 
 def _warm(run: ValidationRun, cell: Cell, folder: Path) -> _Soaked:
