@@ -122,7 +122,7 @@ def test_a_report_is_written(command, at_desk, capsys):
 
 
 @pytest.mark.slow  # loads a checkpoint and measures
-@chosen("run", without=("--use_graphs", "--large", "./my-checkpoint"))
+@chosen("run", without=("--use_graphs", "--large", "./my-checkpoint", "hpu"))
 def test_a_cell_is_measured(command, at_desk, capsys):
     assert run(command, "--limit", "5", "--repeat", "1") == 0
     assert "canary_base" in capsys.readouterr().out
