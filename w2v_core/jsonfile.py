@@ -14,7 +14,7 @@ import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -91,6 +91,10 @@ def convert(value: object, kind: type[T], *, source: str, error: type[W2VError])
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as problem:
+        if (entry := _misfit(value, kind)) is not None:
+            key, inner, inner_kind = entry
+            named = f"{source}: {shown(key)} is {shown(inner)}"
+            convert(inner, inner_kind, source=named, error=error)
         expected, _, path = str(problem).partition(" - at `$")
         path = path.rstrip("`").lstrip(".")
         field = f"{printable(shorten(path, 160))}{_at(value, path)}: " if path else ""
@@ -98,6 +102,24 @@ def convert(value: object, kind: type[T], *, source: str, error: type[W2VError])
         raise error(f"{source}: {field}{told[:1].lower()}{told[1:]}") from problem
     except (ValueError, TypeError, RecursionError, OverflowError) as problem:
         raise error(f"{source}: {shorten(printable(str(problem)), 160)}") from problem
+
+
+def _misfit(value: object, kind: object) -> tuple[str, object, Any] | None:
+    """Return the first entry of a mapping whose value does not fit; msgspec names no keys."""
+    if get_origin(kind) is not dict or not isinstance(value, Mapping):
+        return None
+    inner_kind = get_args(kind)[1]
+    misfits = (key for key, inner in value.items() if not _fits(inner, inner_kind))
+    key = next(misfits, None)
+    return None if key is None else (key, value[key], inner_kind)
+
+
+def _fits(value: object, kind: Any) -> bool:  # noqa: ANN401 - any type
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -185,3 +185,74 @@ def test_a_language_model_is_told_as_unused(checkpoint):
     edit(checkpoint / "preprocessor_config.json", processor_class="Wav2Vec2ProcessorWithLM")
 
     assert "language model is not used" in load(checkpoint).notes[0]
+
+
+EXTRA = {"content": "<s>", "\x1b[31mred": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("special_tokens_map.json", {"bos_token": EXTRA}),
+        ("special_tokens_map.json", {"other": {"\x1b[31mred": 1}}),
+        ("special_tokens_map.json", {"additional_special_tokens": [EXTRA]}),
+        ("tokenizer_config.json", {"bos_token": {"__type": "AddedToken", **EXTRA}}),
+        ("tokenizer_config.json", {"other": [{"__type": "AddedToken", **EXTRA}]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"1": EXTRA}}),
+        ("tokenizer.json", {"added_tokens": [{"id": 1, **EXTRA}]}),
+    ],
+)
+def test_an_unknown_key_of_a_token_is_refused_and_never_printed(checkpoint, capfd, name, changes):
+    """The tokenizers library would print it, as it stands there, to stdout."""
+    path = checkpoint / name
+    path.write_text(path.read_text() if path.exists() else "{}")
+    edit(path, **changes)
+
+    with pytest.raises(CheckpointError, match=rf"{name}: a token has the key .*remove"):
+        load(checkpoint)
+
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("name", ["vocab.json", "tokenizer_config.json"])
+def test_a_tokenizers_file_that_transformers_cannot_decode_is_named(checkpoint, name, encoding):
+    path = checkpoint / name
+    path.write_bytes(path.read_text().encode(encoding))
+
+    with pytest.raises(CheckpointError, match=rf"{name} is in utf-.* save it so"):
+        load(checkpoint)
+
+
+def test_a_token_whose_id_is_none_is_named(checkpoint):
+    edit(checkpoint / "vocab.json", Q=-1)
+
+    with pytest.raises(CheckpointError, match=r"vocab\.json: 'Q' is -1: expected `int` >= 0"):
+        load(checkpoint)
+
+
+def test_a_language_of_a_vocabulary_without_languages_is_refused(checkpoint):
+    edit(checkpoint / "tokenizer_config.json", target_lang="eng")
+
+    with pytest.raises(CheckpointError, match=r"target_lang is 'eng'.*remove the key"):
+        load(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["Wav2Vec2Model", "Wav2Vec2ForPreTraining"])
+def test_a_model_without_a_ctc_head_is_called_what_it_was_saved_as(checkpoint, name):
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(checkpoint)
+    getattr(transformers, name)(config).save_pretrained(checkpoint)
+
+    with pytest.raises(CheckpointError, match=f"was saved as '{name}'; train a CTC head"):
+        load(checkpoint)
+
+
+def test_an_adapter_is_called_one(checkpoint):
+    (checkpoint / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    assert any("adapter_config.json is not used" in note for note in load(checkpoint).notes)
+
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"is a PEFT adapter \(merge it"):
+        load(checkpoint)

@@ -12,7 +12,7 @@ from w2v_core.errors import CheckpointError
 from w2v_core.model.architecture import read_architecture
 from w2v_core.model.catalog import ModelSpec
 from w2v_core.model.checkpoint_files import find_weights, some
-from w2v_core.model.checkpoint_hub import locate
+from w2v_core.model.checkpoint_hub import ADAPTER, locate
 from w2v_core.model.vocabulary import has_language_model, read_feature_extractor, read_vocabulary
 from w2v_core.model.weights import load_weights
 from w2v_core.printable import printable, shorten
@@ -97,5 +97,7 @@ def _joint_sha256(files: Mapping[str, str]) -> str:
 def _unused(directory: Path, tensors: tuple[str, ...]) -> Iterator[str]:
     if tensors:
         yield f"weights are not used, because config.json has no place for them: {some(tensors)}"
+    if (directory / ADAPTER).is_file():
+        yield f"{ADAPTER} is not used: the adapter beside the weights would change them"
     if has_language_model(directory):
         yield "its language model is not used: transcripts are greedy CTC"

@@ -22,6 +22,8 @@ from w2v_core.model.checkpoint_files import (
     pickles_unreadable,
 )
 
+ADAPTER = "adapter_config.json"  # PEFT's: LoRA and its like
+ADAPTER_NOTE = "is a PEFT adapter (merge it into its base, merge_and_unload, and save that)"
 BUNDLED = "or use a bundled checkpoint: canary-base or canary-large"
 
 
@@ -56,8 +58,9 @@ def locate(spec: ModelSpec) -> Path:
     if directory is None:
         raise CheckpointError(f"checkpoint {spec.name!r}: {spec.location} is not a directory")
     if lacks:
+        adapter = f"{ADAPTER_NOTE}, and " if (directory / ADAPTER).is_file() else ""
         raise CheckpointError(
-            f"checkpoint {spec.name!r}: {directory} has no {', '.join(lacks)}; needed are "
+            f"checkpoint {spec.name!r}: {directory} {adapter}has no {', '.join(lacks)}; needed are "
             "config.json, vocab.json, preprocessor_config.json or processor_config.json, and the "
             "weights as model.safetensors or pytorch_model.bin, whole or in shards with an index"
         )

@@ -6,6 +6,8 @@ transformers; so the installed ``Wav2Vec2CTCTokenizer`` reads them, and its valu
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,12 +96,16 @@ class _Tokenizer(_Names, frozen=True, kw_only=True):
     replace_word_delimiter_char: str | UnsetType = UNSET
     do_lower_case: bool | None = None
     clean_up_tokenization_spaces: bool | None = None
+    target_lang: str | None = None
     vocab_file: None = None
     """Never read from the file: it could name a file elsewhere."""
 
 
+SPECIALS = "special_tokens_map.json"
+MARKS = {"content", "__type"}  # of an object that transformers makes a token of
+TOKEN_KEYS = frozenset((*_Token.__struct_fields__, "id", "__type"))
 OTHERS: dict[str, Any] = {
-    "special_tokens_map.json": _Names,
+    SPECIALS: _Names,
     "added_tokens.json": dict[str, TokenId],
     "tokenizer.json": _Fast,
 }
@@ -195,9 +201,16 @@ def read_vocabulary(directory: Path, *, num_rows: int) -> tuple[Vocabulary, tupl
 
 def _own_tokenizer(directory: Path, *, num_rows: int) -> tuple[Any, tuple[str, ...]]:
     """Load transformers' tokenizer; returns it with the token of each row."""
-    for name, kind in OTHERS.items():
+    for name, kind in {TOKENIZER_CONFIG: _Tokenizer, **OTHERS}.items():
         if (directory / name).is_file():
             read_json(directory / name, kind)
+            _refuse_other_keys(directory / name)
+    for path in (directory / name for name in (VOCABULARY, TOKENIZER_CONFIG, *OTHERS)):
+        if path.is_file() and (encoding := json.detect_encoding(path.read_bytes())) != "utf-8":
+            raise CheckpointError(
+                f"{path} is in {encoding}; transformers reads UTF-8 without a byte order mark, "
+                "save it so"
+            )
     try:
         with quiet():
             from transformers import Wav2Vec2CTCTokenizer
@@ -208,6 +221,28 @@ def _own_tokenizer(directory: Path, *, num_rows: int) -> tuple[Any, tuple[str, .
         raise CheckpointError(
             f"{directory}: the tokenizer's files cannot be used: {one_line(error)}"
         ) from error
+
+
+def _refuse_other_keys(path: Path) -> None:
+    """Refuse a token with a key of no meaning, which tokenizers would print to stdout."""
+    for token in _tokens(path):
+        if others := token.keys() - TOKEN_KEYS:
+            raise CheckpointError(
+                f"{path}: a token has the key {shown(min(others))}, and no meaning of it is known; "
+                f"a token's are {', '.join(sorted(TOKEN_KEYS))}: remove the other"
+            )
+
+
+def _tokens(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects that transformers makes tokens of: a file's values, and those in them."""
+    values = read_json(path, dict[str, Any])
+    if path.name == "tokenizer.json":
+        values = {"added_tokens": values.get("added_tokens")}
+    for value in values.values():
+        inner = value if isinstance(value, list) else ()
+        for token in (value, *(value.values() if isinstance(value, dict) else inner)):
+            if isinstance(token, dict) and (path.name == SPECIALS or token.keys() & MARKS):
+                yield token
 
 
 def _of_delimiter(vocabulary: Vocabulary, named: str | None, used: str) -> list[str]:
@@ -240,6 +275,11 @@ def _named_delimiter(directory: Path) -> str | None:
         raise CheckpointError(
             f"{directory}: the tokenizer is a {printable(kind[:80])}; supported is "
             f"{TOKENIZERS[0]}, which spells words with letters (phonemes have no WER)"
+        )
+    if settings.target_lang is not None:
+        raise CheckpointError(
+            f"{path}: target_lang is {shown(settings.target_lang)}, and {VOCABULARY} is no "
+            "vocabulary by language; remove the key"
         )
     token = settings.word_delimiter_token
     return token.content if isinstance(token, _Token) else token

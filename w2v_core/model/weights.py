@@ -29,6 +29,7 @@ from w2v_core.model.checkpoint_files import (
     WeightFiles,
     pickles_unreadable,
     quiet,
+    read_json,
     some,
 )
 from w2v_core.printable import one_line, shown
@@ -40,6 +41,7 @@ WEIGHT_NORM = (
     (".weight_g", ".parametrizations.weight.original0"),
     (".weight_v", ".parametrizations.weight.original1"),
 )
+OURS = "Wav2Vec2ForCTC"
 LAYER = re.compile(r"wav2vec2\.encoder\.layers\.(\d+)\.")
 
 Tensors = Mapping[str, "StoredTensor"]
@@ -205,8 +207,17 @@ def _check_layers(files: WeightFiles, architecture: Architecture, stored: Tensor
         raise CheckpointError(
             f"{files.directory}: {CONFIG} says {architecture.num_hidden_layers} layers, the "
             f"weights hold {len(present)}; wav2vec2.encoder.layers.{min(absent)} is absent: "
-            "it is not a complete Wav2Vec2ForCTC"
+            f"{_incomplete(files)}"
         )
+
+
+def _incomplete(files: WeightFiles) -> str:
+    """Say what the checkpoint is instead, where config.json tells."""
+    named = read_json(files.directory / CONFIG, dict[str, Any]).get("architectures")
+    saved = named[0] if isinstance(named, list) and named else OURS
+    if saved == OURS:
+        return f"it is not a complete {OURS}"
+    return f"it was saved as {shown(saved)}; train a CTC head on it and save it as {OURS}"
 
 
 def _renamed(stored: Tensors, wanted: Shapes) -> Tensors:
@@ -230,7 +241,7 @@ def _check_names(files: WeightFiles, named: Tensors, wanted: Shapes) -> None:
     if absent := sorted(wanted.keys() - named.keys()):
         raise CheckpointError(
             f"{files.directory} lacks weights that would be filled at random: {some(absent)}; "
-            "it is not a complete Wav2Vec2ForCTC"
+            f"{_incomplete(files)}"
         )
     for name, shape in wanted.items():
         if named[name].shape != shape:
