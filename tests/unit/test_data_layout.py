@@ -18,13 +18,14 @@ STRAYS = {
     "speakers.csv": '"id";"name"\n7;"a, b"\n',
     "dataset_info.json": '{"splits": {"path": 1}}',
     "pretty.json": '{\n  "path": "a.wav"\n}\n',
-    "array.json": '[{"path": "a.wav"}]',
+    "array.json": '[{"speaker": 7}, {"path": "a.wav"}]',
     "results.jsonl": '{"id": "7-1-0000", "text": "A"}\n',
     "empty.csv": "",
     "blank.tsv": "\n\n",
     "nested.json": "[" * 100_000,
 }
 MANIFESTS = {
+    "rows.json": '[{"path": "a.wav"}]',
     "m.csv": "file_name,text\na.wav,A\n",
     "m.TSV": "\ufeffpath\tsentence\na.wav\tA\n",
     "m.jsonl": '\n{"audio": {"path": "a.wav"}, "text": "A"}\n',

@@ -165,7 +165,7 @@ def test_empty_reference_is_excluded_by_its_id_on_request_only(folder, layout):
         pytest.param("m.csv", "path,text\n", "holds no utterance", id="empty"),
         pytest.param("m.csv", "", "no column names the audio", id="no-header"),
         pytest.param("m.tsv", "path\ttext\na\x1b.wav\tA\n", "control characters", id="control"),
-        pytest.param("m.jsonl", "[1]\n", "JSON list where an object", id="list"),
+        pytest.param("m.jsonl", "[1]\n", "JSON int where an object", id="list"),
         pytest.param("m.jsonl", '{"audio": ["a"]}', "audio is a JSON list", id="nested-field"),
         pytest.param("m.jsonl", '{"audio":\n', "no JSON object on one line", id="cut"),
         pytest.param("m.jsonl", "[" * 100_000 + "\n", "no JSON object", id="nested"),

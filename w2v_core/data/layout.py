@@ -9,15 +9,28 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from w2v_core.config import parse_path
 from w2v_core.data.listing import read_text, walk
 from w2v_core.errors import ConfigError, DataError, TranscriptError
+from w2v_core.printable import printable
 
-AUDIO = ("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav")
+AUDIO = (
+    *("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav"),
+    "wav_filename",
+)
 """Names of the column of audio, first to last."""
+UNREAD = (
+    "archives, parquet and arrow tables, .stm and .txt files are not read: unpack them, or write "
+    "the audio to files with a manifest"
+)
+NO_LINES = (
+    "no JSON object on one line, as JSON lines have it, and no list of objects; convert it "
+    "(jq -c '.[]' FILE > OUT.jsonl)"
+)
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 WAV_SCP = "wav.scp"
 TRANSCRIPT_SUFFIX = ".trans.txt"
@@ -64,16 +77,21 @@ def is_manifest(path: Path) -> bool:
     if path.name == WAV_SCP:
         return True
     try:
-        header = next((line for line in decode_lines(path).split("\n") if line.strip()), "")
-        return any(key_of(column) in AUDIO for column in _columns(path, header))
+        return any(key_of(column) in AUDIO for column in _columns(path, decode_lines(path)))
     except (TranscriptError, csv.Error):
         return True
 
 
 def find_manifest(path: Path) -> Path:
     """Return the one manifest at a path; raises DataError where there is none, or more than one."""
-    found = find_manifests(path)
-    found = tuple(p for p in found if is_manifest(p)) or found
+    tables = find_manifests(path)
+    found = tuple(p for p in tables if is_manifest(p)) or tables[: len(tables) == 1]
+    if tables and not found:
+        names = ", ".join(p.name for p in tables)
+        raise DataError(
+            f"{path} holds {len(tables)} tables, {names}, and none has a column of audio, called "
+            f"{', '.join(AUDIO)}; write one; {UNREAD}"
+        )
     if not found:
         what = "holds no manifest" if path.exists() else "is not there"
         raise DataError(f"{path} {what}; name a {', '.join(SUFFIXES)} file, or Kaldi's {WAV_SCP}")
@@ -85,19 +103,51 @@ def find_manifest(path: Path) -> Path:
     return found[0]
 
 
-def _columns(path: Path, header: str) -> list[str]:
-    if not path.suffix.lower().startswith(".json"):
-        return next(csv.reader([header], delimiter=delimiter_of(path, header)), [])
+def _columns(path: Path, text: str) -> list[str]:
+    if path.suffix.lower().startswith(".json"):
+        _, first = next(json_rows(path, text), ("", ""))
+        return list(first) if isinstance(first, dict) else []
+    header = first_line(text)
+    return next(csv.reader([header], delimiter=delimiter_of(path, header)), [])
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not blank."""
+    return next((line for line in text.split("\n") if line.strip()), "")
+
+
+def json_rows(path: Path, text: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield the objects of JSON lines, or of one list, each with its place; or what is wrong."""
+    if text.lstrip().startswith("["):
+        value = _decoded(text)
+        for index, row in enumerate(value if isinstance(value, list) else [value]):
+            yield f"{path}[{index}]", row if isinstance(row, dict | str) else _no_object(row)
+        return
+    lines = ((n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip())
+    for count, (number, line) in enumerate(lines):
+        row = _decoded(line)
+        yield f"{path}:{number}", row if isinstance(row, dict | str) else _no_object(row)
+        if row == NO_LINES and not count:
+            return  # nor are the others
+
+
+def _decoded(text: str) -> Any:  # noqa: ANN401 - any JSON value; a text says what is wrong
     try:
-        value = json.loads(header)
+        value = json.loads(text, object_pairs_hook=unique)
+    except TwiceError as error:
+        return f"the key {printable(str(error))} stands there twice; keep one"
     except (ValueError, RecursionError):
-        return []
-    return list(value) if isinstance(value, dict) else []
+        return NO_LINES
+    return _no_object(value) if isinstance(value, str) else value
+
+
+def _no_object(value: object) -> str:
+    return f"a JSON {type(value).__name__} where an object belongs"
 
 
 def delimiter_of(path: Path, header: str) -> str:
     """Return what stands between the columns of a table."""
-    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=header.count)
+    return "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
 
 
 def key_of(column: str) -> str:

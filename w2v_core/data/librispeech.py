@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from w2v_core.data.audio import AUDIO_SUFFIXES
-from w2v_core.data.layout import TRANSCRIPT_SUFFIX
+from w2v_core.data.layout import TRANSCRIPT_SUFFIX, UNREAD
 from w2v_core.data.listing import (
     MAX_LISTED,
     Line,
@@ -47,13 +47,16 @@ def list_recordings(root: Path, *, allow_partial: bool = False) -> Listing:
             line, an empty reference, text that is not UTF-8.
     """
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; name a LibriSpeech split, for example test-clean")
+        raise DataError(
+            f"{root} is not a folder; name a LibriSpeech split, for example test-clean, or a "
+            f"folder with a manifest; {UNREAD}"
+        )
     transcripts, audio, problems = _walk(root)
     if not transcripts and not problems:
         raise DataError(
             f"{root} holds no *{TRANSCRIPT_SUFFIX}; name a folder in LibriSpeech's layout, "
             "<speaker>/<chapter>/<speaker>-<chapter>.trans.txt beside the audio, or one with a "
-            "manifest: a .csv, .tsv or .jsonl file, or Kaldi's wav.scp"
+            f"manifest: a .csv, .tsv or .jsonl file, or Kaldi's wav.scp; {UNREAD}"
         )
     lines = [line for path in transcripts for line in _read_lines(path, audio)]
     problems += [f"{files[0]}: no transcript line for {name}" for (_, name), files in audio.items()]

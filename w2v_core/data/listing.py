@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from w2v_core.types import Exclusion
 
 MAX_LISTED = 10
 MAX_CHARS, MAX_NAME = 1_000, 300  # of one problem, of a name in it
+ARCHIVED = re.compile(r"\.(ark|tar|zip):\d+$")
 UNREFERENCED = "it has no reference, others have"
 
 
@@ -141,11 +143,12 @@ def text_of(value: Any) -> str | None:  # noqa: ANN401 - any JSON value
 def locate(manifest: Path, audio: str) -> Path:
     """Find the audio below the manifest's folder, Common Voice's clips or the working directory.
 
-    A name is found in Unicode's other forms too: what a Mac packed holds decomposed ones.
+    A name is found in Unicode's other forms too, which a Mac packs, and with Windows' separators.
     """
     path = Path(os.path.expanduser(audio))  # noqa: PTH111 (pathlib's raises for a file called ~x)
     places = (manifest.parent / path, manifest.parent / "clips" / path, path)
-    written = (other for place in places for other in (place, *map(Path, _forms(str(place)))))
+    texts = (text for place in map(str, places) for text in (place, place.replace("\\", "/")))
+    written = (Path(other) for text in texts for other in (text, *_forms(text)))
     return next((place for place in written if is_file(place)), places[0])
 
 
@@ -170,9 +173,14 @@ def dangling(path: Path) -> str | None:
     return f"{path.name} is a link to {path.readlink()}, which is not there"
 
 
-def absent(path: Path) -> str:
-    """Say of audio that it is not there."""
-    return dangling(path) or f"its audio {shorten(str(path), MAX_NAME)} is not there"
+def absent(path: Path, *, written: str = "") -> str:
+    """Say of audio that it is not there, or what it is instead; ``written`` in the manifest."""
+    if "://" in written:
+        return f"{shorten(written, MAX_NAME)} is a URL; fetch it, and name the file by its path"
+    if ARCHIVED.search(written):
+        return f"{shorten(written, MAX_NAME)} lies in Kaldi's archive; write files (wav-copy)"
+    what = "is no regular file" if os.path.exists(path) else "is not there"  # noqa: PTH110 (as is_file)
+    return dangling(path) or f"its audio {shorten(str(path), MAX_NAME)} {what}"
 
 
 def walk(root: Path, *, problems: list[str]) -> Iterator[Path]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,19 +23,19 @@ import soundfile
 from w2v_core.data.layout import (
     AUDIO,
     WAV_SCP,
-    TwiceError,
     decode_lines,
     delimiter_of,
     find_manifest,
+    first_line,
+    json_rows,
     key_of,
     read_pairs,
-    unique,
 )
 from w2v_core.data.listing import Line, Listing, absent, is_file, locate, make_listing, text_of
 from w2v_core.errors import DataError, TranscriptError
-from w2v_core.printable import printable
+from w2v_core.printable import printable, shorten
 
-TEXT = ("sentence", "text", "transcript", "transcription", "reference")
+TEXT = ("sentence", "text", "transcript", "transcription", "reference", "wrd")
 IDS = ("id", "utterance_id", "utt_id")
 SPEAKERS = ("speaker", "speaker_id", "client_id")
 TEXTUAL = frozenset((*AUDIO, *TEXT, *IDS))
@@ -60,6 +59,8 @@ class _Row:
     speaker: str | None = None
     duration_s: float | None = None
     problem: str = ""
+    unread: tuple[str, ...] = ()
+    """Columns that are not read."""
     others: tuple[tuple[str, str, str], ...] = ()
     """What is held by two columns that differ, the column that is taken, and the other."""
 
@@ -86,9 +87,14 @@ def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
 
 
 def _notes(rows: Sequence[_Row]) -> tuple[str, ...]:
-    """Say which of two columns of one kind was taken, where they differ."""
+    """Say which of two columns of one kind was taken, and that none holds references."""
+    unread = rows[0].unread if all(row.reference is None for row in rows) else ()
+    lack = (
+        f"there are no references, and no WER: no column is called {', '.join(TEXT)} (not read are "
+        f"{printable(shorten(', '.join(unread), 200))}; rename the one that holds them)"
+    )
     counts = Counter(other for row in rows for other in row.others)
-    return tuple(
+    return (lack,) * bool(unread) + tuple(
         f"{kind} are those of the column {taken}; {other} holds others in {count} of {len(rows)} "
         f"rows (leave the column out whose values are not meant)"
         for (kind, taken, other), count in counts.items()
@@ -106,7 +112,7 @@ def _line(manifest: Path, row: _Row) -> Line:
     """Find a row's audio, and say what it lacks."""
     path, lack, problem = locate(manifest, row.audio), "", row.problem
     if not is_file(path):
-        lack = absent(path)
+        lack = absent(path, written=row.audio)
     elif row.reference is not None and not row.reference.strip():
         lack = "the reference is empty"
     elif not problem:
@@ -149,7 +155,7 @@ def _read_table(path: Path) -> Iterator[_Row]:
 
 def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
     """Yield each line's place, and its fields by column or what is wrong with it."""
-    header = text.partition("\n")[0]
+    header = first_line(text)
     is_tsv = path.suffix.lower() == ".tsv"
     csv.field_size_limit(MAX_FIELD_CHARS)
     reader = csv.reader(
@@ -159,7 +165,8 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | 
         strict=True,  # a quote that never closes would swallow the lines behind it
     )
     try:
-        columns = [column.strip() for column in next(reader, [])]
+        named = next((fields for fields in reader if any(f.strip() for f in fields)), [])
+        columns = [column.strip() for column in named]
         _require(path, columns)
         for fields in reader:
             place = f"{path}:{reader.line_num}"
@@ -174,20 +181,10 @@ def _read_csv(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | 
 
 
 def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] | str]]:
-    """Yield each line's place, and its fields as text or what is wrong with it."""
-    lines = enumerate(text.split("\n"), start=1)
-    for number, line in ((number, line) for number, line in lines if line.strip()):
-        place = f"{path}:{number}"
-        try:
-            value = json.loads(line, object_pairs_hook=unique)
-        except TwiceError as error:
-            yield place, f"the key {printable(str(error))} stands there twice; keep one"
-            continue
-        except (ValueError, RecursionError):
-            yield place, "no JSON object on one line, as JSON lines have it"
-            continue
-        if not isinstance(value, dict):
-            yield place, f"a JSON {type(value).__name__} where an object belongs"
+    """Yield each object's place, and its fields as text or what is wrong with it."""
+    for index, (place, value) in enumerate(json_rows(path, text)):
+        if isinstance(value, str):
+            yield place, value
             continue
         if twice := _twice(value):
             yield place, f"the key {printable(twice)} stands there twice; keep one"
@@ -196,7 +193,7 @@ def _read_json(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, str] |
         if nested := [k for k, v in row.items() if v is None and key_of(k) in TEXTUAL]:
             yield place, f"{nested[0]} is a JSON list, object or true where text belongs"
             continue
-        if number == 1:
+        if not index:
             _require(path, value)
         yield place, {k: v or "" for k, v in row.items()}
 
@@ -245,6 +242,7 @@ def _row(place: str, record: Mapping[str, str]) -> _Row:
         speaker=first(SPEAKERS) or None,
         duration_s=duration_s,
         problem=problem,
+        unread=tuple(name for name in fields if name and name not in READ),
         others=tuple(_others(fields)),
     )
 
