@@ -176,6 +176,28 @@ def test_folder_gives_its_audio_in_name_order_at_every_depth(model, files, tmp_p
     assert named == [*below, files[0]]
 
 
+def test_audio_of_other_kinds_in_a_folder_is_read_or_named_and_never_missed(
+    model, tmp_path, capsys
+):
+    """Opus by any ending; what is not read is a problem, and the rest goes on."""
+    opus = encode(voiced(9_000), container="OGG", subtype="OPUS")
+    for name in ("a.opus", "b.OGA"):
+        (tmp_path / name).write_bytes(opus)
+    for name in ("c.aiff", "d.AU"):
+        data = encode(voiced(9_000), container=name[2:].upper(), subtype="PCM_16")
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "notes.txt").write_text("no audio")
+
+    code = run(str(tmp_path), "--model", model, "--device", "cpu")
+
+    printed = capsys.readouterr()
+    assert code == 3
+    assert [line.split("\t")[0][-6:] for line in printed.out.splitlines()] == ["a.opus", "/b.OGA"]
+    assert "c.aiff: the file is AIFF" in printed.err
+    assert "d.AU: the file is AU" in printed.err
+    assert "notes.txt" not in printed.err
+
+
 def test_folder_without_audio_and_a_link_to_nowhere_are_named(model, files, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.wav").symlink_to("/mnt/gone/x.wav")

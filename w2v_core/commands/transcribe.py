@@ -146,11 +146,11 @@ def _expand(given: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _audio_below(folder: Path, problems: list[str]) -> list[str]:
-    from w2v_core.data.audio import AUDIO_SUFFIXES
+    from w2v_core.data.audio import AUDIO_SUFFIXES, UNREAD_SUFFIXES
     from w2v_core.data.listing import walk
 
-    before = len(problems)
-    found = [str(p) for p in walk(folder, problems=problems) if p.suffix.lower() in AUDIO_SUFFIXES]
+    before, suffixes = len(problems), {*AUDIO_SUFFIXES, *UNREAD_SUFFIXES}
+    found = [str(p) for p in walk(folder, problems=problems) if p.suffix.lower() in suffixes]
     if not found and len(problems) == before:
         problems.append(f"{folder}: the folder holds no {', '.join(AUDIO_SUFFIXES)}")
     return found

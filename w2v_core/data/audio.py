@@ -20,7 +20,13 @@ from w2v_core.data.plausibility import mix, refuse_rate, remarks
 from w2v_core.errors import LFS_REMEDY, AudioError, AudioTooLongError, is_lfs_pointer
 from w2v_core.types import SAMPLE_RATE_HZ, Utterance, Waveform
 
-AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg")
+AUDIO_SUFFIXES = (".flac", ".wav", ".mp3", ".ogg", ".opus", ".oga", ".wave")
+UNREAD_SUFFIXES = (
+    *(".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".avi", ".awb"),
+    *(".caf", ".gsm", ".m4a", ".mka", ".mkv", ".mov", ".mp2", ".mp4", ".snd", ".sph", ".spx"),
+    *(".tta", ".voc", ".w64", ".webm", ".wma", ".wv"),
+)
+"""Of audio that is not read: what lies in a folder of audio is refused by its name, not missed."""
 MAX_AMPLITUDE = 1e9  # its square still fits float32, so the variance stays finite
 
 
