@@ -9,7 +9,7 @@ from tests.helpers.speech import encode, voiced
 from w2v_core.data.catalog import load, parse_dataset
 from w2v_core.data.layout import name_folder
 from w2v_core.data.manifests import list_manifest
-from w2v_core.errors import DataError
+from w2v_core.errors import DataError, W2VError
 
 TEXTS = {"clips/a": "ONE", "clips/b": "TWO"}
 ROWS = [{"path": f"{name}.wav", "text": text} for name, text in TEXTS.items()]
@@ -121,3 +121,57 @@ def test_a_file_that_holds_a_corpus_is_refused_with_what_to_do(folder, name):
     (folder / name).write_bytes(b"PAR1")
 
     assert "unpack them, or write the audio to files with a manifest" in refused(folder / name)
+
+
+FRAME = 576  # samples of an MP3 frame at 16 kHz
+SILENT_FRAME = b"\xff\xf3\x48\xc4" + bytes(140)  # 32 kbit/s: 144 bytes
+
+
+def piped_mp3(num_frames):
+    """An MP3 as an encoder leaves it in a pipe, which cannot go back and write the count."""
+    return SILENT_FRAME * num_frames
+
+
+def common_voice(folder, length_ms):
+    text = "client_id\tpath\tsentence\nx\ta.mp3\tONE\n"
+    (folder / "test.tsv").write_text(text)
+    if length_ms is not None:
+        text = f"clip\tduration[ms]\nelse.mp3\t7\na.mp3\t{length_ms}\n"
+        (folder / "clip_durations.tsv").write_text(text)
+    return load(parse_dataset(f"manifest:{folder}"))
+
+
+def test_a_clip_without_a_frame_count_is_proved_by_its_corpus(folder):
+    """Common Voice's server pipes its MP3 through ffmpeg, so none has a count."""
+    (folder / "clips" / "a.mp3").write_bytes(piped_mp3(50))
+
+    (utterance,) = common_voice(folder, 1_800).utterances
+
+    assert utterance.num_samples == 50 * FRAME
+
+
+@pytest.mark.parametrize(
+    ("length_ms", "what"),
+    [
+        (None, "no frame count, so a cut would go unnoticed"),
+        (1_860, "its frames hold 1.80 s, the manifest says 1.86 s"),
+        (3_600, "the manifest says 3.6 s"),
+        ("1.8", "'1.8' is no number of milliseconds"),
+    ],
+)
+def test_a_clip_without_a_frame_count_and_without_its_length_is_refused(folder, length_ms, what):
+    (folder / "clips" / "a.mp3").write_bytes(piped_mp3(50))
+
+    with pytest.raises(W2VError) as caught:
+        common_voice(folder, length_ms)
+
+    assert what in str(caught.value)
+
+
+@pytest.mark.parametrize("duration", ["NaN", "Infinity", "-1.8"])
+def test_a_duration_that_is_none_proves_nothing(folder, duration):
+    (folder / "clips" / "a.mp3").write_bytes(piped_mp3(50))
+    (folder / "m.csv").write_text(f"path,text,duration\nclips/a.mp3,ONE,{duration}\n")
+
+    with pytest.raises(W2VError, match="the manifest says"):
+        list_manifest(folder)

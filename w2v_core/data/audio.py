@@ -45,7 +45,13 @@ def decode(source: Path | str | bytes, *, name: str, max_audio_s: float | None =
     return read_audio(source, name=name, max_audio_s=max_audio_s).waveform
 
 
-def read_audio(source: Path | str | bytes, *, name: str, max_audio_s: float | None = None) -> Audio:
+def read_audio(
+    source: Path | str | bytes,
+    *,
+    name: str,
+    max_audio_s: float | None = None,
+    duration_s: float | None = None,
+) -> Audio:
     """Decode a whole FLAC, WAV, MP3 or OGG file; blocks on disk and processor.
 
     Channels are averaged, then resampled to 16 kHz (soxr, HQ) where the rate differs. All samples
@@ -56,6 +62,7 @@ def read_audio(source: Path | str | bytes, *, name: str, max_audio_s: float | No
         name: What an error calls the audio.
         max_audio_s: Refuse longer audio. It is decoded to its end all the same, a block at a time:
             a header's count alone proves no length.
+        duration_s: What a manifest says of the whole file; proves an MP3 without a frame count.
 
     Raises:
         AudioTooLongError: whole, and longer than ``max_audio_s``.
@@ -68,7 +75,7 @@ def read_audio(source: Path | str | bytes, *, name: str, max_audio_s: float | No
         with open_file(data) as file:
             rate_hz = int(file.samplerate)
             refuse_rate(rate_hz, name=name)
-            marks = read_marks(data, container=file.format, rate_hz=rate_hz)
+            marks = read_marks(data, container=file.format, rate_hz=rate_hz, duration_s=duration_s)
             limit = None if max_audio_s is None else int(max_audio_s * rate_hz)
             frames = read_frames(file, marks, keep=limit)
     except DamageError as error:

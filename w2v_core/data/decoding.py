@@ -28,6 +28,8 @@ class Recording:
     """What errors call it: the file's path, or the corpus and id."""
     reference: str | None = None
     speaker: str | None = None
+    duration_s: float | None = None
+    """Of the whole file, where a manifest gives it."""
 
 
 def decode_all(
@@ -58,7 +60,12 @@ def decode_all(
 
 def _decode_one(recording: Recording, *, max_audio_s: float) -> Utterance | Exclusion | AudioError:
     try:
-        audio = read_audio(recording.audio, name=recording.name, max_audio_s=max_audio_s)
+        audio = read_audio(
+            recording.audio,
+            name=recording.name,
+            max_audio_s=max_audio_s,
+            duration_s=recording.duration_s,
+        )
     except AudioTooLongError as error:
         reason = f"{error.audio_s:.1f} s of audio, longer than the limit of {max_audio_s:g} s"
         return Exclusion(utterance_id=recording.utterance_id, reason=reason)

@@ -16,7 +16,7 @@ from typing import Any
 from w2v_core.config import parse_path
 from w2v_core.data.listing import read_text, walk
 from w2v_core.errors import ConfigError, DataError, TranscriptError
-from w2v_core.printable import printable
+from w2v_core.printable import printable, shown
 
 AUDIO = (
     *("path", "audio_filepath", "audio_path", "audio", "file_name", "filename", "file", "wav"),
@@ -33,6 +33,7 @@ NO_LINES = (
 )
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json")
 WAV_SCP = "wav.scp"
+CLIP_DURATIONS = "clip_durations.tsv"
 TRANSCRIPT_SUFFIX = ".trans.txt"
 
 
@@ -180,6 +181,26 @@ def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise TwiceError(Counter(key for key, _ in pairs).most_common(1)[0][0])
+    return found
+
+
+def clip_durations(folder: Path) -> dict[str, float]:
+    """Read Common Voice's table of its clips' lengths, in seconds by name; empty without one.
+
+    Raises:
+        TranscriptError: a length is no number; names the line.
+    """
+    path = folder / CLIP_DURATIONS
+    if not path.is_file():
+        return {}
+    found: dict[str, float] = {}
+    for number, line in enumerate(decode_lines(path).splitlines()[1:], start=2):
+        name, _, length_ms = line.partition("\t")
+        if not length_ms.strip().isdecimal():
+            raise TranscriptError(
+                f"{path}:{number}: {shown(length_ms)} is no number of milliseconds; mend the table"
+            )
+        found[name] = int(length_ms) / 1000
     return found
 
 

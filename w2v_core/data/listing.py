@@ -32,6 +32,7 @@ class Line:
     reference: str | None = None
     """None where the corpus holds no references at all."""
     speaker: str | None = None
+    duration_s: float | None = None
     problem: str = ""
     """Why it is damage, which nobody can leave out by its id; empty where it is not."""
     lack: str = ""
@@ -108,6 +109,7 @@ def _recording(line: Line) -> Recording:
         name=str(line.audio),
         reference=line.reference,
         speaker=line.speaker,
+        duration_s=line.duration_s,
     )
 
 

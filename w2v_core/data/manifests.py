@@ -23,6 +23,7 @@ import soundfile
 from w2v_core.data.layout import (
     AUDIO,
     WAV_SCP,
+    clip_durations,
     decode_lines,
     delimiter_of,
     find_manifest,
@@ -81,6 +82,8 @@ def list_manifest(path: Path, *, allow_partial: bool = False) -> Listing:
     rows = list(_read_kaldi(manifest) if manifest.name == WAV_SCP else _read_table(manifest))
     if not rows:
         raise DataError(f"{manifest} holds no utterance; at least one line is needed")
+    clips_s = clip_durations(manifest.parent)
+    rows = [r if r.duration_s else replace(r, duration_s=clips_s.get(r.audio)) for r in rows]
     lines = (_line(manifest, row) for row in rows)
     listing = make_listing(manifest, lines, allow_partial=allow_partial)
     return replace(listing, notes=_notes(rows))
@@ -123,6 +126,7 @@ def _line(manifest: Path, row: _Row) -> Line:
         audio=path,
         reference=row.reference.strip() if row.reference is not None else None,
         speaker=row.speaker,
+        duration_s=row.duration_s,
         problem=problem,
         lack=lack,
     )

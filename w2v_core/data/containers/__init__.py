@@ -11,7 +11,7 @@ that many samples. What proves it:
 * OGG (Vorbis, Opus): each page's checksum and sequence number, one stream from its first to its
   last page, and the last page's granule position.
 * MP3: the Xing, Info or VBRI frame count against a walk over every frame, less what the LAME tag
-  calls padding, whose checksum is compared.
+  calls padding, whose checksum is compared; without a count, the duration that a manifest gives.
 
 A container is judged by its content, never by its name.
 """
@@ -25,13 +25,16 @@ from w2v_core.data.containers.tags import audio_start
 __all__ = ["DamageError", "Marks", "read_marks"]
 
 
-def read_marks(data: bytes, *, container: str, rate_hz: int) -> Marks:
+def read_marks(
+    data: bytes, *, container: str, rate_hz: int, duration_s: float | None = None
+) -> Marks:
     """Work out what a whole file must decode to.
 
     Args:
         data: The file's bytes.
         container: libsndfile's name: ``WAV``, ``WAVEX``, ``RF64``, ``FLAC``, ``OGG`` or ``MP3``.
         rate_hz: The rate that libsndfile decodes it to.
+        duration_s: What a manifest says of it, if any.
 
     Raises:
         DamageError: the marks contradict each other or the content, or prove no length.
@@ -42,5 +45,5 @@ def read_marks(data: bytes, *, container: str, rate_hz: int) -> Marks:
     if container == "OGG":
         return Marks(num_samples=ogg.count_samples(data, rate_hz=rate_hz))
     if container == "MP3":
-        return Marks(num_samples=mp3.count_samples(data, start=start))
+        return Marks(num_samples=mp3.count_samples(data, start=start, duration_s=duration_s))
     return Marks(num_samples=wav.count_samples(data, start=start))

@@ -1,4 +1,4 @@
-"""MP3: a count in the first frame, and a walk over every frame. No torch here.
+"""MP3: a count in the first frame, or a duration, and a walk over every frame. No torch here.
 
 Sources: the Xing and LAME tags as LAME's ``VbrTag.c`` describes them; frame headers are read by
 mutagen, once per distinct header.
@@ -17,8 +17,12 @@ from w2v_core.data.containers.tags import audio_end
 
 DECODER_DELAY = 529  # samples by which every decoder is behind; they are cut with the encoder's
 CRC_FRAME_BYTES = 190  # what ffmpeg takes the LAME tag's checksum over
+DURATION_TOLERANCE_S = 0.05  # a frame has 24 to 72 ms; durations come in milliseconds
 REENCODE = "encode it again (ffmpeg -i FILE OUT.flac)"
-UNCOUNTED = f"its first frame holds no frame count, so a cut would go unnoticed; {REENCODE}"
+UNCOUNTED = (
+    f"its first frame holds no frame count, so a cut would go unnoticed; {REENCODE}, or give its "
+    "duration in a manifest"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +33,18 @@ class _Frame:
     """MPEG version, layer, rate in Hz, channels: the same in every frame of a stream."""
 
 
-def count_samples(data: bytes, *, start: int) -> int:
+def count_samples(data: bytes, *, start: int, duration_s: float | None) -> int:
     """Count the samples per channel that the encoder was given.
 
     Args:
         data: The file's bytes.
         start: Where the first frame stands, behind ID3v2 tags.
+        duration_s: What a manifest says; it proves the length of a file without a count, as ffmpeg
+            writes to a pipe. Encoder delay and padding are in both then.
 
     Raises:
-        DamageError: no count; more or fewer frames than it says; bytes that are no frame; a tag
-            with a wrong checksum.
+        DamageError: no count, and no duration or another one; more or fewer frames than it says;
+            bytes that are no frame; a tag with a wrong checksum.
     """
     head = data[start : start + 4]
     first = _frame(head)
@@ -47,12 +53,27 @@ def count_samples(data: bytes, *, start: int) -> int:
     if first is None:
         raise DamageError(f"no MPEG frame stands at its start (byte {start}); {AGAIN}")
     tag = data[start : start + first.num_bytes]
-    expected, padding = _vbri(tag) or _xing(tag)
+    known = _vbri(tag) or _xing(tag)
     counted = _walk(data, start + first.num_bytes, audio_end(data), first.kind)
+    if known is None:
+        return _proved((counted + 1) * first.num_samples, first.kind[2], duration_s)
+    expected, padding = known
     if counted != expected:
         remedy = JOINED if counted > expected else AGAIN
         raise DamageError(f"its header counts {expected} MP3 frames, {counted} are there; {remedy}")
     return max(0, expected * first.num_samples - padding)
+
+
+def _proved(num_samples: int, rate_hz: int, duration_s: float | None) -> int:
+    """Return the count where a duration from elsewhere proves it."""
+    if duration_s is None:
+        raise DamageError(UNCOUNTED)
+    if not abs(num_samples / rate_hz - duration_s) <= DURATION_TOLERANCE_S:  # NaN too
+        raise DamageError(
+            f"its frames hold {num_samples / rate_hz:.2f} s, the manifest says {duration_s:g} s, "
+            f"and it has no count of its own: cut off or joined; {AGAIN}, or mend the manifest"
+        )
+    return num_samples
 
 
 @lru_cache(maxsize=4096)
@@ -91,8 +112,8 @@ def _vbri(tag: bytes) -> tuple[int, int] | None:
     return (int.from_bytes(tag[50:54], "big"), 0) if tag[36:40] == b"VBRI" else None
 
 
-def _xing(tag: bytes) -> tuple[int, int]:
-    """Return the frame count, and the samples of encoder delay and padding.
+def _xing(tag: bytes) -> tuple[int, int] | None:
+    """Return the frame count, and the samples of encoder delay and padding; None without a count.
 
     A stream that was copied by ffmpeg without encoding says 0 for both: its last frame ends it, and
     what the decoder is behind is lost, whoever decodes it.
@@ -100,7 +121,7 @@ def _xing(tag: bytes) -> tuple[int, int]:
     at = max(tag[:64].find(b"Xing"), tag[:64].find(b"Info"))
     flags = int.from_bytes(tag[at + 4 : at + 8], "big")
     if at < 0 or not flags & 1:
-        raise DamageError(UNCOUNTED)
+        return None
     expected = int.from_bytes(tag[at + 8 : at + 12], "big")
     lame = at + 8 + 4 * bool(flags & 1) + 4 * bool(flags & 2) + 100 * bool(flags & 4)
     lame += 4 * bool(flags & 8)
