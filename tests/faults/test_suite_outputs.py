@@ -99,8 +99,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def answers(folder):
-    """What collecting the suite answers to options."""
+def answers(folder, request):
+    """What collecting the suite answers to the options of the tests that were selected."""
     collect = ["--models", "canary-base", "--co", "-q", "-W", "ignore"]
     before = {p.name: p.lstat().st_mtime_ns for p in folder.iterdir()}
     lines = {
