@@ -93,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import io
 
+        _open_what_is_closed()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a letter
                 stream.reconfigure(errors="backslashreplace")
@@ -112,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _forget_stdout()
         return BROKEN_PIPE
+    except OSError as error:
+        return _unwritten(error)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -154,6 +157,37 @@ def _told(error: Exception, parsed: argparse.Namespace) -> int:
     sys.stderr.write(f"w2v: {printable(text)}\n")
     if isinstance(error, ConfigError):
         return int(getattr(parsed, "usage_error", USAGE_ERROR))
+    return INPUT_ERROR
+
+
+def _open_what_is_closed() -> None:
+    """Let what goes to a stream that was closed (``>&-``) go nowhere.
+
+    Else the next file that is opened has its number, and in it what libraries print.
+    """
+    import os
+
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            mode = os.O_WRONLY if number else os.O_RDONLY
+            opened = os.open(os.devnull, mode)  # the lowest number that is free
+            setattr(sys, name, os.fdopen(opened, "w" if number else "r"))
+
+
+def _unwritten(error: OSError) -> int:
+    """Say that stdout takes no more; returns the exit code.
+
+    Raises:
+        OSError: it is about something else.
+    """
+    import errno
+
+    from w2v_core.commands.parser import INPUT_ERROR
+
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO) or error.filename:
+        raise error
+    _forget_stdout()
+    sys.stderr.write(f"w2v: the output cannot be written: {error.strerror}; give it more room\n")
     return INPUT_ERROR
 
 

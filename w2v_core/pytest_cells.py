@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from w2v_core.errors import W2VError
+from w2v_core.errors import ReportError, W2VError
 from w2v_core.options.option import PYTEST, flagged
 from w2v_core.printable import first_said
 from w2v_core.records.cell import Cell
 from w2v_core.records.claims import reasons_against
 from w2v_core.records.record import CellRecord, to_json
+from w2v_core.records.store import write_run_json
 from w2v_core.session import ValidationRun
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class CellMeasurements:
             cell, timer=lambda run: _time(benchmark, run, rounds=self.rounds), rounds=self.rounds
         )
         benchmark.extra_info.update(extra_info(record))
+        with suppress(ReportError):  # told when the whole run is written
+            write_run_json(self.run.directory, self.run.records)
         return record
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import encode, voiced, write_chapter
+from w2v_core.records.history import History
 
 W2V = [sys.executable, "-c", "import sys; from w2v_core.cli import main; sys.exit(main())"]
 
@@ -103,6 +104,52 @@ def test_a_reader_that_leaves_is_no_traceback(arguments, codes):
 
     assert process.wait(timeout=60) in codes
     assert err == ""
+
+
+CLOSED = {"stdin": "<&-", "stdout": ">&-", "stderr": "2>&-", "all": "<&- >&- 2>&-"}
+QUICK = {"completion bash": 0, "gate no-such --baseline x": 3, "run --limit 0": 2}
+
+
+def shell(line, *arguments):
+    """Run a line of bash; ``"$@"`` in it is w2v with the arguments."""
+    command = ["bash", "-c", line, "bash", *W2V, *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, check=False, env=environment()
+    )
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+@pytest.mark.parametrize("arguments", QUICK)
+def test_a_stream_that_is_closed_changes_no_exit_code(arguments, closed):
+    done = shell(f'"$@" {CLOSED[closed]}', *arguments.split())
+
+    assert done.returncode == QUICK[arguments], done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [*CLOSED.values(), ">/dev/full", "| head -c 0"])
+def test_a_run_whose_output_goes_nowhere_is_kept(closed, inputs, tmp_path):
+    """Its reports and its history are written before anybody is told."""
+    history = tmp_path / "history.sqlite"
+    kept = ["--reports-dir", str(tmp_path / "r"), "--history", str(history)]
+    done = shell(f'"$@" {closed}', "run", *inputs, *kept)
+
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (3 if "full" in closed else 0), done.stderr
+    assert len(list(tmp_path.glob("r/dev/*/summary.html"))) == 1
+    with History.reading(history) as opened:
+        assert len(opened.query()) == 1
+
+
+@pytest.mark.parametrize("arguments", ["completion bash", "gate no-such --baseline x"])
+def test_a_disk_that_is_full_is_one_line(arguments):
+    done = shell('"$@" > /dev/full', *arguments.split())
+
+    assert done.returncode == 3
+    assert done.stderr == (
+        "w2v: the output cannot be written: No space left on device; give it more room\n"
+    )
 
 
 def test_a_terminal_that_cannot_show_a_letter_is_no_traceback(tmp_path):

@@ -167,6 +167,10 @@ USAGE = {
     "mark-and-more": (["-m", "hpu and not slow"], "device hpu"),
     "either-mark": (["-m", "hpu or cuda"], "device hpu"),
     "mark-and-another-device": (["-m", "hpu", "--device", "cpu"], "contradicts -m 'hpu'"),
+    "nothing-but-commas": (["--models=,"], "--models is empty"),
+    "an-unset-variable": (["--datasets="], "--datasets is empty"),
+    "one-dtype-by-two-names": (["--dtypes=fp32,float32"], "--dtypes names 'float32' twice"),
+    "dataset-twice": (["--datasets=canary-speech, canary-speech"], "--datasets names 'canary-s"),
     "history-no-database": (["--history={folder}/no-database"], "not a database"),
     "history-below-a-file": (
         ["--history={folder}/no-database/inner"],

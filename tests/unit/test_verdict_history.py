@@ -53,6 +53,17 @@ def test_the_same_record_twice_is_one(path):
         assert verify(path) == 1
 
 
+@pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "file::memory:"])
+def test_a_name_that_means_memory_to_sqlite_is_a_file(name, tmp_path, monkeypatch):
+    """A history in memory is lost when its run is over."""
+    monkeypatch.chdir(tmp_path)
+    with History(Path(name)) as history:
+        history.append([make_record()])
+
+    with History.reading(Path(name)) as history:
+        assert len(history.query()) == 1
+
+
 def test_a_refused_batch_leaves_nothing_behind(path):
     """A transaction is whole: the records before the refused one are not kept either."""
     other = make_record(run=1)

@@ -119,11 +119,13 @@ def _deliver(validation: ValidationRun, options: Given, *, keeps: bool) -> list[
             validation.write()
     finally:
         record = validation.records[-1]
-        text = json.dumps(to_json(record)) if options["json"] else _render(record, options)
-        sys.stdout.write(f"{text}\n")
-        if options["history"] is not None:
-            with History(options["history"]) as history:
-                history.append([record])
+        try:
+            if options["history"] is not None:
+                with History(options["history"]) as history:
+                    history.append([record])
+        finally:  # last, as its reader may be gone
+            text = json.dumps(to_json(record)) if options["json"] else _render(record, options)
+            sys.stdout.write(f"{text}\n")
     against = _spoken_against(record)
     _note(validation, against)
     return against

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from w2v_core.errors import W2VError, fill, plain
+from w2v_core.errors import ConfigError, W2VError, fill, plain
+from w2v_core.printable import shown
 
 PYTEST = "pytest"
 """The front end that is no command of w2v; the others are called as their commands."""
@@ -164,6 +165,15 @@ def flagged(error: W2VError, front_end: str) -> W2VError:
     return error
 
 
+def _several(parts: list[str], option: Option, flag: Flag) -> list[Any]:
+    given = [option.parse(part.strip()) for part in parts if part.strip()]
+    if parts and not given:
+        raise ConfigError(f"{flag.shown} is empty; give a value, or leave it out")
+    if twice := [one for one in given if given.count(one) > 1]:
+        raise ConfigError(f"{flag.shown} names {shown(twice[0])} twice; name it once")
+    return given
+
+
 def _parse(name: str, front_end: str, get: Callable[[str], Any]) -> Any:  # noqa: ANN401
     option = options_of(front_end)[name]
     flag = option.on[front_end]
@@ -171,6 +181,5 @@ def _parse(name: str, front_end: str, get: Callable[[str], Any]) -> Any:  # noqa
     if option.is_switch(flag):
         return bool(raw)
     if flag.many:
-        parts = raw.split(",") if raw else []
-        return [option.parse(part.strip()) for part in parts if part.strip()]
+        return _several([] if raw is None else raw.split(","), option, flag)
     return option.parse(raw)

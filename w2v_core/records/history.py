@@ -115,7 +115,8 @@ class History:
 
     def _open(self, name: str) -> None:
         with self._errors():
-            self._connection = sqlite3.connect(name, timeout=_BUSY_S, isolation_level=None)
+            place = Path(name).absolute()  # ":memory:" is a file's name, not memory
+            self._connection = sqlite3.connect(place, timeout=_BUSY_S, isolation_level=None)
 
     def close(self) -> None:
         """Close the file."""
