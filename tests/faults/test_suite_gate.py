@@ -15,10 +15,8 @@ from tests.helpers.mutants import BASELINE_MUTANTS
 from tests.helpers.records import write_run
 from tests.helpers.replay import GOOD, MUTANTS
 from tests.helpers.suite import ROOT, Ended, run_sessions, run_suite, tiny_inputs
-from w2v_core.errors import RecordError
 from w2v_core.records.history import History
 from w2v_core.records.record import from_json
-from w2v_core.records.store import read_run
 from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.baseline import load_baseline
 from w2v_core.verdict.commands import gate_runs
@@ -239,17 +237,6 @@ def test_a_session_stopped_after_its_first_cell_leaves_an_incomplete_run(stop, n
     assert sorted(file.name for file in night.run.iterdir()) == ["INCOMPLETE", "run.json"]
     assert not (night.folder / "history.sqlite").exists()
     assert f"no reports, the run did not finish: {night.run}" in night.ended.stdout
-
-
-def test_the_cells_of_a_stopped_session_are_not_lost(nights, tmp_path):
-    """They are no run, until somebody who knows what is missing takes the mark off."""
-    run = tmp_path / "run"
-    shutil.copytree(nights[next(iter(STOPS))].run, run)
-    with pytest.raises(RecordError, match="or remove INCOMPLETE there to take the cells"):
-        read_run(run)
-
-    (run / "INCOMPLETE").unlink()
-    assert len(read_run(run).records) == 1
 
 
 def test_a_session_stopped_by_its_gate_leaves_a_whole_run(nights):

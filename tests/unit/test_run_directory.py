@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.records import make_record
 from w2v_core import jsonfile
 from w2v_core.errors import RecordError, ReportError
-from w2v_core.records.store import INCOMPLETE, read_run, reserve
+from w2v_core.records.store import INCOMPLETE, read_run, reserve, write_run_json
 from w2v_core.report import files
 from w2v_core.report.files import write_file, write_run
 from w2v_core.report.tables import summary
@@ -166,3 +166,14 @@ def test_runs_of_the_same_name_each_get_a_directory_of_their_own(directory, tmp_
 
     assert len({directory, *others}) == 4
     assert all((other / INCOMPLETE).exists() for other in others)
+
+
+def test_the_cells_of_a_stopped_session_are_not_lost(tmp_path):
+    """They are no run, until somebody who knows what is missing takes the mark off."""
+    write_run_json(tmp_path, [make_record()])
+    (tmp_path / INCOMPLETE).touch()
+    with pytest.raises(RecordError, match="or remove INCOMPLETE there to take the cells"):
+        read_run(tmp_path)
+
+    (tmp_path / INCOMPLETE).unlink()
+    assert len(read_run(tmp_path).records) == 1
