@@ -146,9 +146,9 @@ def read_run(path: Path) -> StoredRun:
     file = path / RUN if is_directory(path) else path
     name = name_of(file)
     if is_incomplete(file.parent):
-        told = f"{name_of(file.parent)} is marked incomplete: its run did not finish; run again"
+        mark = f"{name_of(file.parent)} is marked incomplete: its run did not finish; run again"
         some = f", or remove {INCOMPLETE} there to take the cells that it measured"
-        raise RecordError(told + some * exists(file))
+        raise RecordError(mark + some * exists(file))
     if not exists(file):
         raise RecordError(f"{name}: no such run; give a run directory or a JSON file")
     data = read_json(file, error=RecordError)
