@@ -7,6 +7,7 @@ other in one process, and leaves ``NAME.xml`` (JUnit) and ``exit_codes.json`` in
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Replay:
         run.__dict__.update(
             backend=SimpleNamespace(name="cpu", graph_support=lambda dtype: GraphSupport()),
             environment=dict(self._records[0].environment),
-            directory=Path(),
+            directory=Path(os.devnull),  # takes no files
             write=lambda _run: None,
             measure=lambda cell, *, timer, **_: self._measured(run.records, str(cell), timer),
         )
