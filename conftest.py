@@ -7,5 +7,6 @@ hold_bridge()  # before any import of torch: the options choose the mode of the 
 pytest_plugins = [
     "w2v_core.pytest_plugin",
     "w2v_core.pytest_modes",
+    "w2v_core.pytest_cards",
     "tests.hpusim.simulate_option",
 ]

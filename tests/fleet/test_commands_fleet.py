@@ -12,7 +12,6 @@ import pytest
 
 from tests.fleet.test_cards_judged import wrong_at
 from tests.helpers.records import make_record
-from tests.helpers.suite import run_suite
 from w2v_core.cli import main
 from w2v_core.fleet import process
 from w2v_core.fleet.process import Outcome
@@ -162,10 +161,3 @@ def test_an_interrupt_ends_the_cards_processes_and_leaves_no_decoded_set(
     assert "w2v: interrupted" in err
     assert not list(directory.glob("corpus*"))
     assert (directory / "INCOMPLETE").exists()
-
-
-def test_a_session_on_several_cards_is_refused_with_the_command_that_measures_on_them():
-    done = run_suite("--cards", "0,2")
-
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "--cards 0,2: a session measures one card; on many, w2v fleet --cards 0,2" in done.stderr

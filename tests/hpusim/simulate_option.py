@@ -4,6 +4,9 @@ import pytest
 
 from w2v_core.pytest_plugin import prepare_device
 
+CARDS = 2
+"""Of the simulated machine."""
+
 
 def pytest_addoption(parser):
     parser.getgroup("w2v").addoption(
@@ -26,3 +29,12 @@ def pytest_configure(config):
         install_for_session()
     except RuntimeError as error:  # a real bridge is loaded: DeviceError or SimError
         raise pytest.UsageError(str(error)) from error
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """List cards for ``--cards``, whose processes are the simulator's, before it looks for them."""
+    if config.getoption("--simulate-hpu"):
+        from tests.helpers.simulated_fleet import install
+
+        install(CARDS)

@@ -3,20 +3,8 @@
 from __future__ import annotations
 
 from w2v_core.config import parse_share
-from w2v_core.errors import ConfigError
 from w2v_core.options.option import PYTEST, Option
 from w2v_core.options.rows import counted, listed, measured, on, placed, worded
-
-
-def _one_card(value: str | None) -> None:
-    if value is not None:
-        raise ConfigError(
-            f"{{flag:suite_cards}} {value}: a session measures one card; on many, w2v fleet "
-            f"--cards {value} measures the same cells, by the same options",
-            field="suite_cards",
-            value=value,
-        )
-
 
 _MOST_HOURS = 1e5
 WAYS = ("each", "shard", "together")
@@ -28,14 +16,16 @@ FLEET: tuple[Option, ...] = (
         default="all",
         help="all (default), the first N, or a list such as 0,2,5: module ids of Gaudi, indices of "
         "CUDA; of a host, processes that share its cores, all being one a NUMA node",
-        on=on("--cards", "fleet", "soak"),
-    ),
-    Option(
-        name="suite_cards",
-        parse=_one_card,
-        metavar="CARDS",
-        help="refused: a session measures one card, w2v fleet measures on many",
-        on=on("--cards", PYTEST),
+        on={
+            **on("--cards", "fleet", "soak"),
+            **on(
+                "--cards",
+                PYTEST,
+                default=None,
+                help="measure the cells on many cards, by w2v "
+                "fleet and instead of the session: all, the first N, or a list such as 0,2,5",
+            ),
+        },
     ),
     Option(
         name="shard",
