@@ -138,6 +138,15 @@ def test_cards_that_all_fail_alike_leave_a_run_that_says_so(capsys, tmp_path, jo
     assert capsys.readouterr().out.count("no such driver") >= 2
 
 
+@pytest.fixture
+def heard():
+    """A session in a shell's background ignores Ctrl-C, and what is ignored stays so."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_cards_processes_and_leaves_no_decoded_set(
     capsys, tmp_path, jobs, monkeypatch, number

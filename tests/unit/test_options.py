@@ -33,6 +33,7 @@ FOREIGN = {
     "fleet/cards.py": {"--query-gpu", "--format"},  # nvidia-smi
     "pytest_benchmarks.py": {"--forked"},  # pytest-forked
     "pytest_outputs.py": {"--html"},  # pytest-html, where it is installed
+    "pytest_cards.py": {"--html"},
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download
     "model/checkpoint_hub.py": {"--revision"},  # hf download
     "verdict/confirm.py": {"--reports-dir", "--junit-xml", "--benchmark-json"},  # runs either
