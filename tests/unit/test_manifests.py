@@ -1,6 +1,7 @@
 """Folders of audio with a table of it, in the layouts of Common Voice, NeMo, the hub and Kaldi."""
 
 import json
+import sys
 import unicodedata
 
 import pytest
@@ -271,6 +272,8 @@ def test_one_of_several_manifests_must_be_named(folder):
     assert len(list_manifest(folder / "test.tsv").recordings) == 3
 
 
+# The csv module of Python 3.10 refuses it itself.
+NUL = "holds control characters" if sys.version_info >= (3, 11) else "line contains NUL"
 BENT = {
     "unclosed.csv": ('path,text\nclips/a.wav,"A\nclips/b.wav,B\n', "unexpected end of data"),
     "twice.jsonl": ('{"path": "clips/a.wav", "text": "A", "text": "B"}', "text stands there twice"),
@@ -279,7 +282,7 @@ BENT = {
     "half.jsonl": ('{"path": "clips/a.wav", "text": "\\ud800"}', "half a surrogate pair"),
     "long.jsonl": (json.dumps({"path": f"{'a' * 5000}.wav", "text": "A"}), "is not there"),
     "true.jsonl": ('{"path": "clips/a.wav", "text": true}', "text is a JSON list, object or true"),
-    "nul.csv": ("path,text\na\0.wav,A\n", "holds control characters"),
+    "nul.csv": ("path,text\na\0.wav,A\n", NUL),
 }
 
 
