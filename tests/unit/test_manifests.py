@@ -272,8 +272,7 @@ def test_one_of_several_manifests_must_be_named(folder):
     assert len(list_manifest(folder / "test.tsv").recordings) == 3
 
 
-# The csv module of Python 3.10 refuses it itself.
-NUL = "holds control characters" if sys.version_info >= (3, 11) else "line contains NUL"
+NUL = "control characters" if sys.version_info >= (3, 11) else "NUL"  # csv's own word
 BENT = {
     "unclosed.csv": ('path,text\nclips/a.wav,"A\nclips/b.wav,B\n', "unexpected end of data"),
     "twice.jsonl": ('{"path": "clips/a.wav", "text": "A", "text": "B"}', "text stands there twice"),
