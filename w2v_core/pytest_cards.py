@@ -14,6 +14,7 @@ import pytest
 from w2v_core.cli import main
 from w2v_core.errors import ConfigError, W2VError
 from w2v_core.options.option import PYTEST, options_of
+from w2v_core.pytest_benchmarks import OUTPUTS
 from w2v_core.pytest_options import given, run_config_of, usage_error
 
 ONE_SESSION = {
@@ -23,12 +24,7 @@ ONE_SESSION = {
     "numprocesses": "-n",
     "xmlpath": "--junit-xml",
     "htmlpath": "--html",
-    "benchmark_json": "--benchmark-json",
-    "benchmark_save": "--benchmark-save",
-    "benchmark_autosave": "--benchmark-autosave",
-    "benchmark_compare": "--benchmark-compare",
-    "benchmark_histogram": "--benchmark-histogram",
-    "benchmark_cprofile": "--benchmark-cprofile",
+    **{f"benchmark_{name.replace('-', '_')}": f"--benchmark-{name}" for name in OUTPUTS},
 }
 """What is about the items of a session, by where pytest keeps it; a fleet has none."""
 

@@ -91,10 +91,7 @@ def read_whole(text: str) -> int:
 
 def read_number(text: str) -> float:
     """Read a number in digits, with or without a point and an exponent."""
-    if (
-        re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", text.strip(), re.IGNORECASE)
-        is None
-    ):
+    if _NUMBER.fullmatch(text.strip()) is None:
         raise argparse.ArgumentTypeError(f"{shown(text)} is no number; write it in digits")
     if math.isinf(value := float(text)):
         raise argparse.ArgumentTypeError(f"{shown(text)} is beyond all limits; give a smaller one")
