@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -56,7 +56,7 @@ class Gatekeeper:
         """Why cells could not be measured, by cell."""
         self._judged: set[str] = set()
         self._rebases = False
-        self._is_interrupted = False
+        self._is_interrupted = self._is_broken = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
         self._most_runs = confirm
         self._inconclusive_fails = inconclusive == "fail"
@@ -119,6 +119,11 @@ class Gatekeeper:
         """Hook: Ctrl-C, ``pytest.exit`` or ``session.shouldstop`` ended the session."""
         self._is_interrupted = True
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self) -> None:
+        """Hook: pytest or a plugin raised, also where the terminal cannot be told of it."""
+        self._is_broken = True
+
     def finish(self, session: pytest.Session) -> None:
         """Write the run's reports, with verdict and trend where asked, and append to the history.
 
@@ -130,7 +135,7 @@ class Gatekeeper:
             ReportError: the reports cannot be written.
             RecordError: the history cannot be used, or holds another run under these names.
         """
-        is_stopped = bool(session.shouldstop or session.shouldfail)
+        is_stopped = bool(session.shouldstop or session.shouldfail or self._is_broken)
         if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
             return
         try:
@@ -276,3 +281,12 @@ def cell_of(item: pytest.Item) -> str | None:
     callspec: Any = getattr(item, "callspec", None)
     cell = callspec.params.get("cell") if callspec is not None else None
     return None if cell is None else str(cell)
+
+
+def in_order(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return a cell's tests together, where its first one stands, and the gate's items last."""
+    firsts: dict[object, int] = {}
+    places = [firsts.setdefault(cell_of(item) or item, at) for at, item in enumerate(items)]
+    is_gates = ["gate_cell" in getattr(item, "fixturenames", ()) for item in items]
+    keyed = zip(is_gates, places, items, strict=True)
+    return [item for *_, item in sorted(keyed, key=lambda row: row[:2])]

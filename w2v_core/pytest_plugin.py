@@ -27,7 +27,7 @@ from w2v_core.pytest_cells import (
     wer_ceiling,
 )
 from w2v_core.pytest_compared import not_compared, pytest_benchmark_compare_machine_info
-from w2v_core.pytest_gate import Gatekeeper, cell_of, refuse_xfail
+from w2v_core.pytest_gate import Gatekeeper, cell_of, in_order, refuse_xfail
 from w2v_core.pytest_options import (
     DEVICE_MARKS,
     add_options,
@@ -188,11 +188,15 @@ def _needs(item: pytest.Item, device: str) -> bool:
     return marker is not None and bool(marker.kwargs.get("needs_card", True))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip tests of a device that this session does not run on; put the gate's items last."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> Generator[None, None, None]:
+    """Skip tests of a device that this session does not run on; order the cells behind plugins."""
+    yield
     if (asked := asked_cells()) is not None:
         items[:] = [item for item in items if cell_of(item) in asked]
-    items.sort(key=lambda item: "gate_cell" in getattr(item, "fixturenames", ()))
+    items[:] = in_order(items)
     device = config.stash[RUN].config.device
     for mark in DEVICE_MARKS:
         concerned = [item for item in items if _needs(item, mark)]

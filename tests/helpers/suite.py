@@ -124,6 +124,21 @@ class Reverse:
         items.reverse()
 
 
+class Interleave:
+    """A plugin: first the gate, then one test of each cell after the other, as by chance."""
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: (item.path.name != "test_gate.py", item.originalname))
+
+
+class FailInside:
+    """A plugin: raises where pytest itself has to be told, behind the first test that passed."""
+
+    def pytest_runtest_logreport(self, report):
+        if report.when == "call":
+            raise OSError(28, "No space left on device")
+
+
 @dataclass
 class Stop:
     """A plugin: raises behind the first test that passed."""
@@ -175,6 +190,8 @@ PLUGINS = {
     "hanging": lambda: BreakMeasuring(sleep_s=60),
     "every-test-once": FailOnce,
     "order": Reverse,
+    "cells-apart": Interleave,
+    "pytest-itself": FailInside,
     "by-ctrl-c": lambda: Stop(KeyboardInterrupt()),
     "by-pytest-exit": lambda: Stop(pytest.exit.Exception("enough")),
     "by-error": lambda: Stop(RuntimeError()),
