@@ -158,7 +158,7 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
         item.config.stash[GATE].note(item, "deselected")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside a plugin that tries a test again in it
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:

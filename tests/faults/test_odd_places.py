@@ -12,7 +12,8 @@ from tests.helpers.speech import write_chapter
 from w2v_core.records import fingerprint
 
 NAMELESS = """
-import pwd, sys
+import os, pwd, sys
+exec(os.environ.get("NAMELESS", ""))
 def unknown(uid):
     raise KeyError(f"getpwuid(): uid not found: {uid}")
 pwd.getpwuid = unknown
@@ -67,6 +68,20 @@ def test_a_run_needs_neither_a_name_nor_a_home_nor_git(inputs, tmp_path, changes
     assert "Traceback" not in done.stderr
     assert "real-time factor" in done.stdout, done.stderr
     assert list(tmp_path.glob("dev/*/run.json"))
+
+
+@pytest.mark.parametrize("command", ["run", "transcribe", "doctor", "load", "fleet", "soak"])
+def test_a_deleted_working_directory_is_told_before_torch_would_end_the_process(command, tmp_path):
+    more = {"transcribe": ["a.wav"], "soak": ["--passes=20"], "load": ["--dataset=canary-speech"]}
+    (gone := tmp_path / "gone").mkdir()
+    leave = {"NAMELESS": f"import os; os.chdir({str(gone)!r}); os.rmdir({str(gone)!r})"}
+    done = w2v(command, *more.get(command, []), "--device=cpu", cwd=tmp_path, changes=leave)
+
+    assert done.returncode == 3
+    assert done.stderr == (
+        "w2v: the working directory is gone (No such file or directory), and torch does not load "
+        "without one; cd to a directory that exists\n"
+    )
 
 
 @pytest.mark.parametrize("command", [["baseline", "approve", "no-run"], ["gate", "no-run"]])

@@ -41,6 +41,7 @@ GREEN = {
     "one-claim": ("-k", "ceiling"),
     "run-again": ("break=measuring-once", "--reruns", "1", "--history={folder}/h.sqlite"),
     "all-run-again": ("break=every-test-once", "--reruns", "1", "--history={folder}/h.sqlite"),
+    "tried-again-in-its-report": ("break=every-test-once", "break=again-in-report"),
     "profiled": ("--benchmark-cprofile", "tottime"),
     "first-night": NIGHTLY,
     "second-night": NIGHTLY,
@@ -77,6 +78,11 @@ class Night:
     def records(self):
         files = [json.loads((run / "run.json").read_text()) for run in self.runs]
         return [row["record"] for file in files for row in file["records"]]
+
+    @property
+    def outcomes(self):
+        (run,) = self.runs
+        return json.loads((run / "run.json").read_text())["session"]["outcomes"]
 
     @property
     def benchmarks(self):
@@ -138,6 +144,7 @@ def test_a_cell_is_measured_once_whatever_orders_repeats_or_times_its_tests(name
 
     assert one.ended.returncode == 0, one.ended.stdout
     assert [record["cell"] for record in one.records] == [CELL]
+    assert one.outcomes == {CELL: "deselected" if name == "one-claim" else "passed"}
     full = f"tests/validation/test_cells.py::test_cell[{CELL}]"
     told = [(b["name"], b["fullname"]) for b in one.benchmarks]
     assert told == [(f"test_cell[{CELL}]", full)]

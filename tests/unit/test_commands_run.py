@@ -47,6 +47,25 @@ def test_run_appends_to_the_history_where_asked(model, corpus, tmp_path):
         assert len(opened.records()) == 2
 
 
+@pytest.mark.parametrize(
+    "given", [["--shard", "1/99"], ["--history", "/dev/null/h.sqlite"], ["--data_path", "{torn}"]]
+)
+def test_a_run_of_what_cannot_be_used_leaves_no_empty_directory(
+    given, model, corpus, tmp_path, capsys
+):
+    """One that says INCOMPLETE would be a night that was measured and left out."""
+    reports, torn = tmp_path / "reports", tmp_path / "torn"
+    write_chapter(torn, {"7-1-0000": "A WORD"})
+    next(torn.rglob("*.flac")).write_bytes(b"fLaC")
+    sets = [] if "--data_path" in given else ["--data_path", corpus]
+    options = [word.format(torn=torn) for word in given]
+    code = main(["run", "--model", model, *sets, *options, "--reports-dir", str(reports)])
+
+    assert code in (2, 3)
+    assert capsys.readouterr().err.startswith("w2v: ")
+    assert list(reports.glob("*/*")) == []
+
+
 def test_every_flag_of_the_vendors_script_is_taken(model, corpus, capsys):
     """All of them at once, with the vendor's defaults where they have values."""
     figures = ["--dtype", "bf16", "--buckets", "2", "--perf", "-a", "--repeat", "1"]

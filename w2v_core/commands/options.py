@@ -18,6 +18,7 @@ from w2v_core.backends.hpu_environment import (
     set_up_profiler,
 )
 from w2v_core.config import parse_choice
+from w2v_core.errors import DeviceError
 from w2v_core.options.option import Given
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ def given(command: str, arguments: argparse.Namespace) -> Given:
     return options
 
 
+def check_working_directory() -> None:
+    """Refuse to start torch where it would end the process with a line of its own libraries.
+
+    Raises:
+        DeviceError: the working directory was deleted, or cannot be read.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise DeviceError(
+            f"the working directory is gone ({error.strerror}), and torch does not load without "
+            "one; cd to a directory that exists"
+        ) from error
+
+
 def prepare_device(
     device: DeviceChoice,
     *,
@@ -50,8 +66,10 @@ def prepare_device(
 
     Raises:
         UnknownNameError: the execution mode is not known.
-        DeviceError: the mode contradicts the environment, or the software has been loaded already.
+        DeviceError: the mode contradicts the environment, the software has been loaded already, or
+            it could not be loaded from here.
     """
+    check_working_directory()
     mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
     hold_bridge()
     if device == "hpu" or (device == "auto" and bridge_installed()):

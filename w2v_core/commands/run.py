@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shlex
+import shutil
 import statistics
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from w2v_core.commands import HELP
 from w2v_core.commands.modes import BOTH, run_both
 from w2v_core.commands.options import given, prepare_device
 from w2v_core.config import form_plan
-from w2v_core.errors import ConfigError, DeviceError
+from w2v_core.errors import CheckpointError, ConfigError, DataError, DeviceError, NotCachedError
 from w2v_core.fleet.cards import pin_to_local_rank
 from w2v_core.options.option import Given, declare, options_of
 from w2v_core.printable import printable
@@ -33,6 +34,8 @@ SEED = (
     *("limit", "data_path", "multi_thread", "graph_async", "profile", "debug"),
 )
 """Options of wav2vec.py."""
+UNUSABLE = (ConfigError, DataError, CheckpointError, NotCachedError)
+"""Errors of what a run is given, before it measures: there was no run, so none is left behind."""
 Figure = tuple[str, str, str]
 """Name, value, unit."""
 
@@ -86,16 +89,18 @@ def run(arguments: argparse.Namespace) -> int:
         raise DeviceError(f"--use_graphs: {reason}; the same without graphs: {same}")
     keeps: bool = options["reports_dir"] is not None or options["profile"]
     try:
-        if keeps:
-            _ = validation.directory  # one that cannot be written is an error now
         if options["history"] is not None:
-            History.check_writable(options["history"])  # likewise
+            History.check_writable(options["history"])  # one that cannot be is an error now
+        if keeps:
+            _ = validation.directory  # likewise
         timer = time_rounds(rounds)
         try:
             validation.measure(cell, timer=timer, rounds=rounds, profile=options["profile"])
-        except Exception:
+        except Exception as error:
             if validation.records:  # only the profile failed
                 _deliver(validation, options, keeps=keeps)
+            elif keeps and isinstance(error, UNUSABLE):
+                shutil.rmtree(validation.directory, ignore_errors=True)
             raise
         against = _deliver(validation, options, keeps=keeps)
     except KeyboardInterrupt:
