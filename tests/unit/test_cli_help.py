@@ -1,7 +1,12 @@
 """w2v's help and its usage errors: every command, one paragraph, codes that mean what they say."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from w2v_core import commands
 from w2v_core.cli import build_parser, main
 
 COMMANDS = (
@@ -129,3 +134,22 @@ def test_wrong_usage_says_what_is_wrong_in_one_paragraph(arguments, part, capsys
 @pytest.mark.parametrize("command", sorted({*JUDGES, "baseline"}))
 def test_wrong_usage_of_a_judge_is_not_its_inconclusive(command, capsys):
     assert end_of(command) == 3
+
+
+def test_a_module_of_a_command_is_no_program_that_ends_well():
+    names = [file.stem for file in Path(commands.__file__).parent.glob("[!_]*.py")]
+    program = (sys.executable, "-m")
+    running = {
+        name: subprocess.Popen(
+            [*program, f"{commands.__name__}.{name}", "gate", "no-such-run"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    }
+    told = {
+        name: (process.communicate()[1], process.returncode) for name, process in running.items()
+    }
+
+    assert {code for _, code in told.values()} == {2}
+    assert all("use: w2v COMMAND" in said for said, _ in told.values())

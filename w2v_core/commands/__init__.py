@@ -1,4 +1,6 @@
-"""The commands behind w2v, one file each."""
+"""The commands behind w2v, one file each; none of the files is a program."""
+
+import sys
 
 HELP = {
     "run": "transcribe and measure one cell",
@@ -24,3 +26,8 @@ MODULES = {name: name for name in HELP} | dict.fromkeys(
     ("gate", "compare", "pair", "calibrate"), "judge"
 )
 """The module of each command."""
+
+# While ``python -m`` looks for a module it imports the packages around it, with "-m" as argv[0].
+if sys.argv[:1] == ["-m"] and any(f"{__name__}." in word for word in sys.orig_argv):
+    sys.stderr.write("a module of w2v_core.commands runs nothing; use: w2v COMMAND ...\n")
+    sys.exit(2)  # it would define its functions and exit with 0, which reads as a success
