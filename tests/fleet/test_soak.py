@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from w2v_core.errors import RecordError
 from w2v_core.fleet.cards import Card
 from w2v_core.fleet.frames import Disagreement
+from w2v_core.fleet.job import Soak
 from w2v_core.fleet.passes import PASSES, CellPass, Pass, append_pass, drop_cut_off, read_passes
 from w2v_core.fleet.process import Outcome
 from w2v_core.fleet.soak import Soaked
 from w2v_core.fleet.soak_report import Asked, write_soak
 from w2v_core.fleet.soak_verdict import CardSoak, judge_soak
+from w2v_core.fleet.soaking import soak
 from w2v_core.fleet.ways import Fleet, measure_again
 from w2v_core.fleet.weights import WeightDifference, Weights
 
@@ -70,6 +73,16 @@ def test_a_first_line_that_was_cut_off_leaves_no_pass(tmp_path, length):
 
     assert read_passes(path) == []
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize("cells", [("other",), (CELL, "other"), ()])
+def test_a_soak_of_other_cells_does_not_go_on(tmp_path, cells):
+    append_pass(tmp_path / PASSES, a_pass(1))
+    run = SimpleNamespace(environment={})
+
+    with pytest.raises(RecordError, match="this soak differ in"):
+        soak(run, cells, tmp_path, Soak(passes=2), card="cpu 0", tell=print)
+    assert [p.number for p in read_passes(tmp_path / PASSES)] == [1]
 
 
 @pytest.mark.parametrize("numbers", [(1, 3), (1, 2, 2), (2, 3)])
