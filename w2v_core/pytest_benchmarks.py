@@ -7,6 +7,7 @@ choose the number of rounds, or another clock, would say nothing or something wr
 from __future__ import annotations
 
 import importlib
+import sys
 from functools import cache
 from typing import Any
 
@@ -54,6 +55,11 @@ def refuse_options(config: pytest.Config) -> None:
         raise ConfigError(
             "--forked is refused: a process for each test would measure a cell again for each of "
             "its claims; leave it out"
+        )
+    if sys.flags.optimize and config.getoption("assertmode") == "plain":
+        raise ConfigError(
+            "--assert=plain is refused where Python is optimised (-O, PYTHONOPTIMIZE): it would "
+            "skip the assertions that the suite makes; leave one of the two out"
         )
     _check_groups(str(config.getoption("benchmark_group_by")))
     _check_outputs(config)

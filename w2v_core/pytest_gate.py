@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from w2v_core.errors import ConfigError, RecordError
+from w2v_core.errors import RecordError
 from w2v_core.records.store import Session
 
 if TYPE_CHECKING:
@@ -153,26 +152,16 @@ class Gatekeeper:
                 opened.append([*self._run.records, *self.run.confirmations])
 
     def check_history(self) -> None:
-        """Open the history, or see that it can be made, before anything is measured.
+        """See that the history can be appended to, before anything is measured.
 
         Raises:
-            RecordError: it is not one, is damaged or locked.
-            ConfigError: it cannot be written.
+            RecordError: it is no history, is damaged or locked, or cannot be written.
+            ReportError: its folder cannot be written.
         """
         from w2v_core.records.history import History
 
-        path = self._history
-        if path is None:
-            return
-        try:
-            if path.exists():
-                with History(path):
-                    return
-            parent = next(p for p in path.absolute().parents if p.exists())
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--history {str(path)!r} cannot be used: {error}") from error
-        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-            raise ConfigError(f"--history {path}: {parent} is no directory that can be written")
+        if self._history is not None:
+            History.check_writable(self._history)
 
     def _lacks_cells(self, session: pytest.Session) -> bool:
         cells = {cell_of(item) for item in session.items} - {None}

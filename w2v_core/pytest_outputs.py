@@ -20,6 +20,7 @@ from w2v_core.errors import ConfigError
 from w2v_core.printable import one_line, printable
 from w2v_core.pytest_compared import check_comparison
 from w2v_core.pytest_gate import cell_of
+from w2v_core.records.store import folder_name
 from w2v_core.session import ValidationRun
 
 FALLBACK = "benchmark.json"
@@ -189,15 +190,21 @@ class Saving:
         self._lost: list[str] = []
         self._has_regressed = False
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
-    ) -> None:
+    ) -> Generator[None, None, None]:
         """Refuse files that the tests' names make too long, or that cannot be written over."""
+        yield
         timed = [i for i in items if "benchmark" in getattr(i, "fixturenames", ())]
         names = dict.fromkeys(f"test_cell[{c}]" if (c := cell_of(i)) else i.name for i in timed)
         try:
             for name, path in _files_of(config, tests=[*names]):
                 _check_new_file(f"--benchmark-{name}", path)
+            if any(map(cell_of, items)) and not config.getoption("collectonly"):
+                reports = self._run.config.reports_dir
+                for folder in (reports, reports / folder_name(self._run.config.release)):
+                    _check_new_file("--reports-dir", folder / "new")
         except ConfigError as error:
             raise pytest.UsageError(str(error)) from error
 

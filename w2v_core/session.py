@@ -120,7 +120,7 @@ class ValidationRun:
             run_id=self.provenance.run_id,
         )
         if note := os.environ.get(DIRECTORY_NOTE):
-            Path(note).write_text(str(directory.absolute()))
+            Path(note).write_bytes(os.fsencode(directory.absolute()))
         return directory
 
     def checkpoint(self, model: str) -> Checkpoint:

@@ -1,6 +1,7 @@
 """Containers as they are: no user name, no home, no git, a bare locale, closed stdin."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.helpers.checkpoints import write_checkpoint
 from tests.helpers.speech import write_chapter
 from w2v_core.records import fingerprint
+from w2v_core.records.history import History
 
 NAMELESS = """
 import os, pwd, sys
@@ -82,6 +84,52 @@ def test_a_deleted_working_directory_is_told_before_torch_would_end_the_process(
         "w2v: the working directory is gone (No such file or directory), and torch does not load "
         "without one; cd to a directory that exists\n"
     )
+
+
+def test_python_without_docstrings_is_told_before_transformers_trips_over_it(inputs, tmp_path):
+    done = w2v("run", *inputs, cwd=tmp_path, changes={"PYTHONOPTIMIZE": "2"})
+
+    assert done.returncode == 3
+    assert done.stderr.startswith("w2v: Python drops docstrings (PYTHONOPTIMIZE=2 or -OO), ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_history_that_may_only_be_read_is_refused_before_a_session_measures(tmp_path):
+    History(path := tmp_path / "h.sqlite").close()
+    path.chmod(0o444)
+    no_powers = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]  # root's, over modes
+    command = [sys.executable, "-m", "pytest", "tests/validation", "--co", f"--history={path}"]
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root may write anywhere, and there is no setpriv")
+        command = [*no_powers, *command]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert f"ERROR: history {path}: attempt to write a readonly database" in done.stderr
+
+
+DENIES = """
+from w2v_core.records import claims
+claims.reasons_against = lambda *of: ["denied"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("assertions", "code"), [("plain", 2), pytest.param("rewrite", 1, marks=pytest.mark.slow)]
+)
+def test_a_suite_whose_assertions_python_skips_is_refused(assertions, code, tmp_path):
+    """Else it would be green whatever it measured; those that pytest rewrites are kept."""
+    (tmp_path / "denies.py").write_text(DENIES)
+    command = [sys.executable, "-O", "-m", "pytest", "tests/validation", "-W", "ignore"]
+    command += [f"--assert={assertions}", "--models=canary-base", "--limit=1", "--rounds=1"]
+    command += ["-p", "no:cacheprovider", "-p", "denies", "-k", "accounted"]
+    command += [f"--reports-dir={tmp_path}", "--dtypes=float32", "--graphs=off", "--device=cpu"]
+    places = {**os.environ, "PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=places)
+
+    assert done.returncode == code, done.stdout
+    assert ("--assert=plain is refused" in done.stdout) is (code == 2)
 
 
 @pytest.mark.parametrize("command", [["baseline", "approve", "no-run"], ["gate", "no-run"]])

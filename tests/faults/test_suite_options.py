@@ -172,15 +172,16 @@ USAGE = {
     "one-dtype-by-two-names": (["--dtypes=fp32,float32"], "--dtypes names 'float32' twice"),
     "dataset-twice": (["--datasets=canary-speech, canary-speech"], "--datasets names 'canary-s"),
     "history-no-database": (["--history={folder}/no-database"], "not a database"),
-    "history-below-a-file": (
-        ["--history={folder}/no-database/inner"],
-        "is no directory that can be written",
+    "history-below-a-file": (["--history={folder}/no-database/inner"], "give another history"),
+    "reports-not-writable": (["--reports-dir", "/dev/null"], "--reports-dir: /dev/null cannot be"),
+    "reports-below-a-file": (
+        ["--reports-dir={folder}", "--release=no-database"],
+        "no-database cannot be written (Not a directory); name another folder",
     ),
 }
 OTHERS = {
     "device-cannot": ["--graphs", "on", "--device", "cpu"],
     "marked-and-cannot": ["--graphs", "on", "-m", "cpu"],
-    "reports-not-writable": ["--reports-dir", "/dev/null"],
     "limit-beyond": ["--limit", "4"],
 }
 
@@ -215,13 +216,6 @@ def test_a_session_of_marked_cells_that_all_skip_is_not_green(ended):
 
     assert "4 skipped" in done.stdout
     assert done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED
-
-
-def test_a_reports_directory_that_cannot_be_written_is_an_error(ended):
-    done = ended[0]["reports-not-writable"]
-
-    assert done.returncode == 1
-    assert "use --reports-dir DIR to give another" in done.stdout
 
 
 def test_a_limit_beyond_the_set_is_an_error(ended):

@@ -1,6 +1,8 @@
 """w2v night: the nightly job in one command, on a suite that left what it would have left."""
 
 import json
+import os
+import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ import pytest
 from tests.helpers.records import make_run, make_scores, write_run
 from w2v_core.cli import main
 from w2v_core.commands import night
+from w2v_core.commands.child import run_session
 from w2v_core.records.store import DIRECTORY_NOTE, write_verdict
 from w2v_core.verdict.approving import approve_runs
 from w2v_core.verdict.commands import gate_runs
@@ -155,6 +158,36 @@ def test_a_chat_gets_a_line_a_night(job, tmp_path):
     assert red["text"].startswith("w2v 1.24: FAIL")
     assert (red["verdict"], red["exit_code"], len(red["reasons"])) == ("FAIL", 1, 3)
     assert (unmeasured["verdict"], unmeasured["exit_code"]) == ("FAIL", 3)
+
+
+@pytest.mark.parametrize("file", ["/dev/full", "/proc/none", "/"])
+def test_a_page_or_chat_that_takes_nothing_costs_no_verdict(file, job, monkeypatch, capsys):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", file)
+    base = ["--chat", file]
+
+    assert job(*base, records=good())[0] == 0
+    printed = capsys.readouterr()
+    assert "PASS" in printed.out
+    for what in ("the job's summary", "--chat"):
+        assert f"w2v night: {what} {file} cannot be written (" in printed.err
+
+
+RESERVE = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from w2v_core.session import RunConfig, ValidationRun
+run = ValidationRun(RunConfig(reports_dir=Path(sys.argv[1])))
+run.provenance = SimpleNamespace(run_id="id")
+run.directory
+"""
+
+
+def test_a_session_tells_of_its_run_whatever_its_path_is_called(tmp_path):
+    reports = tmp_path / os.fsdecode(b"no utf-8 \xff\r\n")
+    told = run_session([sys.executable, "-c", RESERVE, str(reports)])
+
+    assert told == (0, reports / "dev" / "id")
 
 
 def test_an_empty_baseline_is_refused(job):

@@ -23,4 +23,4 @@ def run_session(command: Sequence[str]) -> tuple[int, Path | None]:
     with tempfile.TemporaryDirectory(prefix="w2v-session-") as folder:
         note = Path(folder) / "directory"
         done = subprocess.run(command, env={**os.environ, DIRECTORY_NOTE: str(note)}, check=False)
-        return done.returncode, Path(note.read_text()) if note.exists() else None
+        return done.returncode, Path(os.fsdecode(note.read_bytes())) if note.exists() else None

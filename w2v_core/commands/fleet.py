@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from w2v_core.commands import HELP
-from w2v_core.commands.options import check_working_directory, given
+from w2v_core.commands.options import check_process, given
 from w2v_core.commands.parser import INPUT_ERROR
 from w2v_core.errors import ConfigError, ReportError
 from w2v_core.options.option import Given, declare, options_of
@@ -232,7 +232,7 @@ def alone(reports_dir: Path) -> Iterator[None]:
     """
     from w2v_core.records.store import as_report_error
 
-    check_working_directory()  # each card's process would end in it
+    check_process()  # each card's process would end in it
     with as_report_error(reports_dir):
         reports_dir.mkdir(parents=True, exist_ok=True)
         file = (reports_dir / LOCK).open("a+")

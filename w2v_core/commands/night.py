@@ -55,10 +55,14 @@ def night(arguments: argparse.Namespace) -> int:
 
     Raises:
         RecordError: the run that the suite left cannot be read.
+        ReportError: the reports directory cannot be made.
     """
+    from w2v_core.records.store import as_report_error
+
     options = given("night", arguments)
     reports = options["reports_dir"] or Path("reports")
-    reports.mkdir(parents=True, exist_ok=True)
+    with as_report_error(reports):
+        reports.mkdir(parents=True, exist_ok=True)
     junit = reports / "junit.xml"
     junit.unlink(missing_ok=True)  # yesterday's says nothing of tonight
     me = (sys.executable, "-m", "w2v_core")
@@ -111,8 +115,8 @@ def _tell(directory: Path, status: int, *, junit: Path, chat: Path | None, relea
     sys.stdout.write(f"run: {printable(str(directory))}\n")
     code = judged.exit_code if judged.verdict == "FAIL" else status  # 2 where it stays INCONCLUSIVE
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as page:
-            page.write((directory / "summary.md").read_text())
+        page = (directory / "summary.md").read_text(encoding="utf-8")
+        _append(Path(summary), page, what="the job's summary")
     if os.environ.get("GITHUB_ACTIONS") == "true" or summary:
         sys.stdout.writelines(_annotations(judged, red))
     _chat(
@@ -194,5 +198,14 @@ def _chat(
         "reasons": [shorten(printable(reason), _TOLD) for reason in reasons[:_FIRST_REASONS]],
         "run": run,
     }
-    with file.open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps(line) + "\n")
+    _append(file, json.dumps(line) + "\n", what="--chat")
+
+
+def _append(file: Path, text: str, *, what: str) -> None:
+    """Append to another program's file; one that takes nothing costs the night nothing."""
+    try:
+        with file.open("a", encoding="utf-8") as opened:
+            opened.write(text)
+    except OSError as error:
+        told = f"{what} {file} cannot be written ({error.strerror}); give another file"
+        sys.stderr.write(f"w2v night: {printable(told)}\n")

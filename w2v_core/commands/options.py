@@ -36,12 +36,17 @@ def given(command: str, arguments: argparse.Namespace) -> Given:
     return options
 
 
-def check_working_directory() -> None:
-    """Refuse to start torch where it would end the process with a line of its own libraries.
+def check_process() -> None:
+    """Refuse to start torch where it or transformers would end the process with their own words.
 
     Raises:
-        DeviceError: the working directory was deleted, or cannot be read.
+        DeviceError: the working directory was deleted, or Python drops docstrings.
     """
+    if sys.flags.optimize > 1:
+        raise DeviceError(
+            f"Python drops docstrings (PYTHONOPTIMIZE={sys.flags.optimize} or -OO), without which "
+            "transformers does not load; unset it, or use -O at most"
+        )
     try:
         Path.cwd()
     except OSError as error:
@@ -69,7 +74,7 @@ def prepare_device(
         DeviceError: the mode contradicts the environment, the software has been loaded already, or
             it could not be loaded from here.
     """
-    check_working_directory()
+    check_process()
     mode = parse_choice("execution mode", execution, EXECUTIONS) if execution else None
     hold_bridge()
     if device == "hpu" or (device == "auto" and bridge_installed()):

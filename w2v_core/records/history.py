@@ -95,6 +95,8 @@ class History:
         """
         if exists(path):
             with History(path) as history, history._transaction():
+                # One that may only be read takes BEGIN IMMEDIATE, and refuses the first write.
+                history._connection.execute("DELETE FROM records WHERE 0")
                 return
         with as_report_error(path.parent, remedy="give another history"):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def reserve(reports_dir: Path, *, release: str, run_id: str) -> Path:
     Raises:
         ReportError: the directory cannot be created or written.
     """
-    parent, name = reports_dir / _safe(release), _safe(run_id)
+    parent, name = reports_dir / folder_name(release), folder_name(run_id)
     with as_report_error(parent / name):
         for number in range(1, _MOST_SAME):
             directory = parent / (name if number == 1 else f"{name}-{number}")
@@ -291,7 +291,7 @@ def _rows(data: Mapping[str, Any], field_name: str, name: str) -> list[Any]:
     return rows
 
 
-def _safe(name: str) -> str:
+def folder_name(name: str) -> str:
     """Keep a release or run name within its directory, and short enough to be one."""
     safe = re.sub(r"[^A-Za-z0-9._+-]+", "_", name).strip(".") or "_"
     if len(safe) <= _MAX_NAME_CHARS:

@@ -133,7 +133,7 @@ def _measure(
     }
     status, _ = run_logged(command, folder, timeout_s=timeout_s, environment=environment)
     try:
-        found = read_run(Path(note.read_text())).records
+        found = read_run(Path(os.fsdecode(note.read_bytes()))).records
     except (OSError, RecordError) as error:
         raise RecordError(
             f"a fresh run left no record (exit status {status}), see {LOG} in "
