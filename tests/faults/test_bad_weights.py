@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,10 @@ def test_a_tensor_that_only_training_needs_is_not_looked_at(checkpoint, damage):
     save(checkpoint, {**weights_of(checkpoint), "wav2vec2.masked_spec_embed": damage})
 
     assert load(checkpoint).notes == ()
+
+
+def test_a_folder_that_safetensors_cannot_open_is_no_torn_file(tmp_path):
+    checkpoint = write_checkpoint(tmp_path / os.fsdecode(b"model-\xff"))
+
+    with pytest.raises(CheckpointError, match="opens a path of UTF-8 only; rename the folder"):
+        load(checkpoint)

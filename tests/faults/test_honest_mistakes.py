@@ -203,6 +203,13 @@ def test_the_nearest_baseline_has_the_fewest_changes(approved):
         load_baseline(approved, {**ENVIRONMENT, "driver": "1.25.0"})
 
 
+def test_a_baseline_by_another_name_is_named_where_it_fits(approved):
+    there = baseline_file(approved, ENVIRONMENT).name
+
+    with pytest.raises(RecordError, match=f"missing baseline by this name; {there} beside it is f"):
+        load_baseline(approved / "another.json", ENVIRONMENT)
+
+
 def test_a_waived_loss_passes_and_is_told(tmp_path, approved):
     """A known red is green while its owner answers for it, and named all the same."""
     waive(approved)

@@ -130,6 +130,8 @@ def _list_tensors(files: WeightFiles) -> Tensors:
 def _of_safetensors(path: Path) -> Iterator[tuple[str, StoredTensor]]:
     from safetensors import SafetensorError, safe_open
 
+    if str(path) != str(path).encode(errors="ignore").decode():
+        raise CheckpointError(f"{path}: safetensors opens a path of UTF-8 only; rename the folder")
     try:
         # Untyped, and open until the last tensor is read.
         file: Any = safe_open(str(path), framework="pt")

@@ -171,6 +171,8 @@ def _nearest(directory: Path, environment: Mapping[str, Any]) -> str:
     if not nearest:
         return ""
     _, file, names, key = max(nearest, key=lambda n: n[0])
+    if not names:
+        return f" by this name; {file.name} beside it is for what this is"
     changes = (f"{n} {shown(key.get(n))} -> {shown(ours[n])}" for n in names)
     return f" for what this is; since the nearest one, {file.name}: {', '.join(changes)}"
 
