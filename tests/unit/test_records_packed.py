@@ -1,12 +1,15 @@
 """Packed records: what many share is read once, and what was changed is found all the same."""
 
 import json
+import os
 import zlib
+from dataclasses import replace
 
 import pytest
 
 from tests.helpers.records import make_record, make_scores
 from w2v_core.errors import RecordError
+from w2v_core.records.history import History
 from w2v_core.records.packed import pack, unpack
 from w2v_core.records.record import from_json, to_json
 
@@ -84,3 +87,17 @@ def test_an_order_of_fields_that_pack_does_not_write_is_read():
 def test_what_is_no_record_is_told_by_the_history_s_name(text):
     with pytest.raises(RecordError, match=r"^h: "):
         unpack(zlib.compress(text), "0" * 64, source="h", known={})
+
+
+def test_a_history_holds_records_of_files_whose_names_are_no_utf_8(tmp_path):
+    """Their bytes stand in a record as Python has them in a path: as lone surrogates."""
+    name = os.fsdecode(b"caf\xe9 \\ud")
+    changes = {"release": name, "dataset": name, "command": f"w2v run --release {name}"}
+    record = replace(make_record(), **changes, environment={"host": name})
+
+    with History(tmp_path / "h.sqlite") as history:
+        assert history.append([record]) == 1
+        assert history.append([record]) == 0
+        assert history.records(release=name) == [record]
+        assert [*history.query(release=name)["dataset"]] == [name.replace("\udce9", "\\udce9")]
+        assert len(history.environments()) == 1

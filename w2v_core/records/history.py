@@ -36,6 +36,7 @@ from w2v_core.records.history_table import (
     key_text,
     link,
     refuse_irregular,
+    storable,
     where,
 )
 from w2v_core.records.packed import Known, environment_in, pack, unpack
@@ -267,7 +268,7 @@ class History:
 
     def _rows(self, text: str, values: Sequence[str]) -> list[Any]:
         with self._errors():
-            return self._connection.execute(text, values).fetchall()
+            return self._connection.execute(text, [*map(storable, values)]).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

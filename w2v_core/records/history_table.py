@@ -114,7 +114,20 @@ def column_values(record: CellRecord) -> tuple[Any, ...]:
         latency_p90_s=record.latency_s.get("p90"),
         latency_p99_s=record.latency_s.get("p99"),
     )
-    return tuple(values[name] for name in COLUMNS)
+    return tuple(storable(values[name]) for name in COLUMNS)
+
+
+def utf_8(text: str) -> bytes:
+    r"""Encode text of which a file's name may be a part: a byte 0xff of it becomes ``\udcff``.
+
+    That is how JSON writes it too.
+    """
+    return text.encode(errors="backslashreplace")
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 - what a column holds
+    """Return a value of a column as SQLite takes it."""
+    return utf_8(value).decode() if isinstance(value, str) else value
 
 
 def key_text(key: Mapping[str, str]) -> str:

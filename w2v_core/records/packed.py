@@ -12,7 +12,7 @@ import msgspec
 
 from w2v_core.errors import RecordError
 from w2v_core.jsonfile import canonical, convert, decode
-from w2v_core.records.history_table import StoredEnvironment
+from w2v_core.records.history_table import StoredEnvironment, utf_8
 from w2v_core.records.record import CellRecord, UtteranceScore, from_json, to_json
 
 Scores = tuple[UtteranceScore, ...]
@@ -26,7 +26,7 @@ def pack(record: CellRecord) -> tuple[bytes, str]:
     """Compress a record; returns it with its checksum."""
     data = to_json(record)
     text = json.dumps(data["record"], ensure_ascii=False, separators=(",", ":"))
-    return zlib.compress(text.encode(), level=6), str(data["sha256"])
+    return zlib.compress(utf_8(text), level=6), str(data["sha256"])
 
 
 def unpack(body: bytes, digest: str, *, source: str, known: Known) -> CellRecord:
@@ -48,6 +48,9 @@ def environment_in(body: bytes, source: str) -> StoredEnvironment:
     try:
         return _ENVIRONMENT.decode(_decompressed(body, source))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        if b"\\ud" in (text := _decompressed(body, source)):  # of utf_8(), which msgspec refuses
+            read = decode(text, source=source, error=RecordError)
+            return convert(read, StoredEnvironment, source=source, error=RecordError)
         raise RecordError(f"{source}: a record is damaged: {error}") from error
 
 
