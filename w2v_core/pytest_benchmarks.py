@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 from functools import cache
 from typing import Any
 
@@ -61,9 +62,29 @@ def refuse_options(config: pytest.Config) -> None:
             "--assert=plain is refused where Python is optimised (-O, PYTHONOPTIMIZE): it would "
             "skip the assertions that the suite makes; leave one of the two out"
         )
+    asked = ("--baseline", "--history", "--rebase")
+    judged = [flag for flag in asked if config.getoption(flag) is not None]
+    if judged and (tracer := _tracer(config)) is not None:
+        raise ConfigError(
+            f"{judged[0]} beside {tracer} is refused: it slows what would be judged by its "
+            "speed; leave one of the two out"
+        )
     _check_groups(str(config.getoption("benchmark_group_by")))
     _check_outputs(config)
     settle_comparison(config)
+
+
+def _tracer(config: pytest.Config) -> str | None:
+    """Name what looks at every line or allocation of the session's threads; None where none is."""
+    if config.getoption("memray", False):
+        return "--memray"
+    tools = getattr(sys, "monitoring", None)  # new in Python 3.12
+    names = [tools.get_tool(number) for number in range(6)] if tools is not None else []
+    traces = (sys.gettrace(), sys.getprofile(), threading.gettrace(), threading.getprofile())
+    if not any(names) and not any(traces):
+        return None
+    name = next(filter(None, (*names, *(getattr(t, "__module__", "") for t in traces))), "unnamed")
+    return f"a tracer or profiler ({name}), as --cov and debuggers are,"
 
 
 def _given(config: pytest.Config, name: str) -> str | None:

@@ -260,6 +260,7 @@ REFUSED = {
     "--benchmark-group-by=param:x": "--benchmark-group-by 'param:x'",
     "--benchmark-compare-fail=mean:5%": "needs --benchmark-compare",
     "-p no:benchmark": "leave out -p no:benchmark",
+    "break=traced --baseline=x": "--baseline beside a tracer or profiler (__main__), ",
     "--benchmark-disable --benchmark-json=/dev/null": "leave out --benchmark-disable or",
     "--benchmark-disable --benchmark-autosave": "--benchmark-autosave would write and compare",
     "--benchmark-disable --benchmark-cprofile=tottime": "--benchmark-cprofile would write",
@@ -273,6 +274,7 @@ ACCEPTED = (
     ),
     "--benchmark-verbose --benchmark-save=x --benchmark-save-data --benchmark-enable",
     "--benchmark-skip",
+    "break=traced",
 )
 
 

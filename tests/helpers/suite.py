@@ -128,6 +128,16 @@ class TryAgainInReport:
         return report
 
 
+class Traced:
+    """A plugin: Python tells it of every call, as it tells coverage and debuggers."""
+
+    def pytest_configure(self) -> None:
+        sys.settrace(lambda *_: None)
+
+    def pytest_unconfigure(self) -> None:
+        sys.settrace(None)
+
+
 class Reverse:
     """A plugin: tests run the other way round, whatever they are."""
 
@@ -202,6 +212,7 @@ PLUGINS = {
     "hanging": lambda: BreakMeasuring(sleep_s=60),
     "every-test-once": FailOnce,
     "again-in-report": TryAgainInReport,
+    "traced": Traced,
     "order": Reverse,
     "cells-apart": Interleave,
     "pytest-itself": FailInside,
