@@ -16,7 +16,7 @@ BUDGETS = {
     # places without a working directory, pages that take nothing
     "data": 2930,  # drawn at 1,000; manifests, containers, cutting, foreign names, layouts
     "engine": 1600,  # drawn at 1,000; graphs, logits of a pass, watchdog, requests one by one
-    "model": 2620,  # drawn at 1,400; checkpoints as others save them, the parts of a GPU
+    "model": 2660,  # drawn at 1,400; checkpoints as others save them, parts of a GPU, paired taps
     "fleet": 3660,  # not drawn; cards, processes, verdicts, dealing, Ray, merging shards, soaks,
     # digests of weights, cards of Ray that others hold; soaks that were edited
     "options": 1055,  # not drawn; one table in place of two sets of declarations; a fleet's; limits

@@ -40,6 +40,7 @@ class PackedForward(nn.Module):
         self.kernels = (
             f"{products(dtype, prepack=prepack)}; attention torch, an utterance at a time; "
             f"positions by Fourier transform; front end in blocks of {BLOCK_FRAMES} frames"
+            f"{', outputs in pairs' if dtype == torch.float32 else ''}"
         )
         source = FrontEnd(
             module.wav2vec2.feature_extractor.conv_layers,
