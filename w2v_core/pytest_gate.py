@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from w2v_core.errors import RecordError
+from w2v_core.errors import RecordError, W2VError
+from w2v_core.options.option import PYTEST, flagged
+from w2v_core.printable import printable
 from w2v_core.records.store import Session
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Gatekeeper:
         """Why cells could not be measured, by cell."""
         self._judged: set[str] = set()
         self._rebases = False
-        self._is_interrupted = self._is_broken = False
+        self._is_interrupted = self._is_broken = self._is_finished = False
         self._is_parallel = is_parallel  # by xdist, whose timings mean nothing
         self._most_runs = confirm
         self._inconclusive_fails = inconclusive == "fail"
@@ -134,6 +136,7 @@ class Gatekeeper:
             ReportError: the reports cannot be written.
             RecordError: the history cannot be used, or holds another run under these names.
         """
+        self._is_finished = True
         is_stopped = bool(session.shouldstop or session.shouldfail or self._is_broken)
         if self._is_interrupted or (is_stopped and self._lacks_cells(session)):
             return
@@ -143,6 +146,20 @@ class Gatekeeper:
             self._append()
         if not is_stopped:
             self._refuse_unjudged()
+
+    def finish_late(self, session: pytest.Session) -> None:
+        """Finish where the session's fixtures were never torn down: pytest-retry drops them."""
+        if self._is_finished or "directory" not in vars(self._run):
+            return
+        try:
+            self.finish(session)
+        except (W2VError, pytest.fail.Exception) as error:
+            told = flagged(error, PYTEST) if isinstance(error, W2VError) else error
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            if (
+                reporter := session.config.pluginmanager.get_plugin("terminalreporter")
+            ) is not None:
+                reporter.write_line(printable(str(told)), red=True)
 
     def _append(self) -> None:
         from w2v_core.records.history import History

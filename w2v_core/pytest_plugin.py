@@ -270,8 +270,9 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
 
 def _end(session: pytest.Session) -> None:
     """Rebase where asked; fail a session that asked for a device and ran no test on it."""
-    _rebase(session)
     config = session.config
+    config.stash[GATE].finish_late(session)
+    _rebase(session)
     device = config.stash[RUN].config.device
     is_asked = device in DEVICE_MARKS or device in devices_asked_for(config.getoption("markexpr"))
     runs_nothing = config.getoption("collectonly") or config.getoption("setuponly", False)

@@ -7,8 +7,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.helpers.suite import run_sessions, tiny_inputs
+from w2v_core.records.history import History
 
 CELLS = [f"tiny-float32-librispeech_corpus-nographs-{forward}" for forward in ("exact", "stock")]
+
+BREAKS = {"no-gate": "fixtures"}
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +19,14 @@ def nights(tmp_path_factory):
     """A session of two cells a way to disturb it, without a baseline that fits."""
     folder = tmp_path_factory.mktemp("nights")
     inputs = tiny_inputs(tmp_path_factory.mktemp("inputs"))
-    ways = ("in-order", "order", "cells-apart", "pytest-itself")
+    ways = ("in-order", "order", "cells-apart", "pytest-itself", "fixtures", "no-gate")
     options = {
         name: [
             *(*inputs, "--forwards", "exact,stock", "--rounds", "1"),
             *(f"--reports-dir={folder / name}", f"--junit-xml={folder / name}.xml"),
             *(f"--baseline={folder / 'none'}", f"--history={folder / name}.sqlite"),
-            *([f"break={name}"] if name != "in-order" else []),
+            *([f"break={BREAKS.get(name, name)}"] if name != "in-order" else []),
+            *(["-k", "not gate"] if name == "no-gate" else []),
         ]
         for name in ways
     }
@@ -59,3 +63,21 @@ def test_a_session_that_pytest_itself_breaks_is_not_a_whole_run_of_fewer_cells(n
     assert told["pytest-itself"].returncode == pytest.ExitCode.INTERNAL_ERROR
     assert sorted(file.name for file in run.iterdir()) == ["INCOMPLETE", "run.json"]
     assert not (folder / "pytest-itself.sqlite").exists()
+
+
+def test_a_session_whose_fixtures_are_never_torn_down_is_finished_all_the_same(nights):
+    folder, told = nights
+    run = run_of(nights, "fixtures")
+
+    assert {"summary.html", "verdict.json"} <= {file.name for file in run.iterdir()}
+    assert not (run / "INCOMPLETE").exists()
+    with History.reading(folder / "fixtures.sqlite") as history:
+        assert sorted(history.query()["cell"]) == CELLS
+    assert told["fixtures"].returncode == told["in-order"].returncode == 3  # without its baseline
+
+
+def test_what_ends_such_a_session_badly_is_its_exit_code_and_told(nights):
+    code, said = nights[1]["no-gate"]
+
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "--baseline was given, but 3 gate items were not judged: " in said

@@ -128,6 +128,15 @@ class TryAgainInReport:
         return report
 
 
+class DropFixtures:
+    """A plugin: no session fixture is torn down, as behind a last test of pytest-retry's."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_teardown(self, item, nextitem):
+        if nextitem is None:
+            item.session._setupstate.stack.clear()
+
+
 class Traced:
     """A plugin: Python tells it of every call, as it tells coverage and debuggers."""
 
@@ -213,6 +222,7 @@ PLUGINS = {
     "every-test-once": FailOnce,
     "again-in-report": TryAgainInReport,
     "traced": Traced,
+    "fixtures": DropFixtures,
     "order": Reverse,
     "cells-apart": Interleave,
     "pytest-itself": FailInside,
