@@ -31,7 +31,7 @@ FOREIGN = {
     "commands/health.py": {"--cpuset-cpus", "--cpus"},  # docker run
     "commands/modes.py": set(),
     "fleet/cards.py": {"--query-gpu", "--format"},  # nvidia-smi
-    "pytest_benchmarks.py": {"--forked"},  # pytest-forked
+    "pytest_benchmarks.py": {"--forked", "--memray", "--cov"},  # plugins of these names
     "pytest_outputs.py": {"--html"},  # pytest-html, where it is installed
     "pytest_cards.py": {"--html"},
     "data/hub.py": {"--repo-type", "--revision", "--include"},  # hf download

@@ -87,7 +87,7 @@ class _HostTaps(nn.Module):
         self.is_paired = source.third is not None and source.pair.dtype == torch.float32
         if source.third is not None and self.is_paired:
             first, second = source.pair.t().split(source.channels)
-            self.register_buffer("middle", first + source.third)
+            self.register_buffer("middle", (first + source.third).contiguous())
             self.register_buffer("right", torch.cat((source.third, second)))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
